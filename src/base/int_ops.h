@@ -1,0 +1,117 @@
+/* The integer ops: what each computes and its parameters. src/ops runs them on a device (ops/ops_int.h), src/ref in plain C
+ * (ref/ref_int.h), src/quant computes the parameters.
+ * Integer kernels are exact: device and witness agree bit for bit, for every variant, batch and work-group size.
+ *
+ * Shape letters: B images, P patches, T tokens, C channels, H heads, D head width, M N K of a product.
+ *
+ * Requantization, the one rounding rule of the project (kernels/vq_int.h; witness in src/ref/ref_int.c):
+ *     requant(x, mult, shift) = saturate_s32( (x * mult + 2^(shift-1)) >> shift )     (ties towards +infinity)
+ * with x s32, the product in s64, mult in [2^30, 2^31) or 0, shift in [1, 62], >> arithmetic. 2^(shift-1) <= 2^61 and
+ * |x*mult| < 2^62, so the sum fits s64. */
+#ifndef VQ_SRC_INT_OPS_H
+#define VQ_SRC_INT_OPS_H
+
+#include "base/base.h"
+
+#define VQ_RESIDUAL_BITS 16 /* fraction bits of the s32 residual stream and of the logits */
+#define VQ_PROB_BITS     16 /* fraction bits of scores and of -log2(probability), in octaves */
+#define VQ_CODE_PITCH    16 /* rows of codes start at multiples of this many elements */
+
+/* ---- gemm_s8: product of u8 codes with s8 weights, and what follows it ------------------------------------------
+ *
+ *   acc[m][n] = sum_k a[m][k] * w[n][k]  (+ w_zero[n] * sum_k a[m][k], where w_zero is given)  + bias[n]   in s32
+ *
+ * w holds (weight code - zero point) whenever all of them fit s8, and then w_zero is absent; else w holds code - 128 and
+ * w_zero[n] = 128 - zero[n]. bias holds the real bias and the correction for the activations' zero point. The lowering
+ * (src/quant/lower.c) proves |acc| < 2^31 from the code ranges. Then, by epilogue:
+ *   CODES  c[m][n] = clip(requant(acc, mult[n], shift[n]) + zero[n], 0, 2^bits - 1)                          u8
+ *   TABLE  i = clip(requant(acc, mult[n], shift[n]) + zero[n], 0, table_len - 1);  c[m][n] = table[i]        u8
+ *   ADD    c[row(m)][n] = saturate(c[row(m)][n] + requant(acc, mult[n], shift[n]))                            s32
+ *   SET    c[row(m)][n] = requant(acc, mult[n], shift[n])                                                    s32
+ * row(m) = (m / rows_in) * rows_out + m % rows_in + row_first, or m when rows_in is 0. */
+typedef enum vq_gemm_epilogue { VQ_GEMM_CODES, VQ_GEMM_TABLE, VQ_GEMM_ADD, VQ_GEMM_SET } vq_gemm_epilogue;
+
+/* Host view of one layer's constants; every array has n entries unless said. */
+typedef struct vq_gemm_s8_weights {
+    int n, k;
+    int a_max;             /* largest activation code, 2^bits - 1 <= 255 */
+    int w_abs_max;         /* largest |w|, <= 128: with a_max and k the bound that licenses 16-bit accumulation */
+    const int8_t *w;       /* [n][k] dense */
+    const int32_t *w_zero; /* NULL: not needed; |w_zero| <= 32767 */
+    const int32_t *bias, *mult, *zero;
+    const uint8_t *shift;
+    vq_gemm_epilogue epilogue;
+    int bits;              /* CODES */
+    const uint8_t *table;  /* TABLE: [table_len] */
+    int table_len;         /* 2..65536 */
+} vq_gemm_s8_weights;
+
+/* ---- layernorm_s32: residual stream to codes ----------------------------------------------------------------------
+ * x[m][c] s32 with VQ_RESIDUAL_BITS fraction bits; rows start ldx elements apart.
+ *   mean = floor((2*sum_c x + C) / (2*C))          floor division, sum in s64                      s32
+ *   d    = clip(x - mean, -2^26 + 1, 2^26 - 1)      +-1024 in real units; difference in s64
+ *   V    = sum_c d^2 + C * eps                      u64, < 2^64 for C <= 4095; V >= 1 since eps >= 1
+ *   s    = the even number with 2^62 <= V * 2^s < 2^64
+ *   R    = isqrt(V << s)                            u32 in [2^31, 2^32)
+ *   root = isqrt(C << 46)                           sqrt(C) * 2^23 < 2^29
+ *   G    = floor((root << 33) / R)                  < 2^31
+ *   y    = (d * G + 2^(h-1)) >> h,  h = 40 - s/2    d / sqrt(V/C) with 16 fraction bits, h in [9, 40]; |y| < 2^23
+ *   code = clip((y * mult[c] + bias[c] + 2^(shift[c]-1)) >> shift[c], 0, 2^bits - 1)       in s64
+ * bias is the real offset (beta/scale + zero) * 2^shift. The error of y is below 2^-15 of the row's deviation. */
+typedef struct vq_layernorm_s32_weights {
+    int c;                 /* 1..4095 */
+    uint64_t eps;          /* eps * 2^32, rounded, at least 1 and below 2^32 */
+    const int32_t *mult;   /* [c] signed: gamma may be negative; |mult| < 2^31 */
+    const uint8_t *shift;  /* [c] 1..62 */
+    const int64_t *bias;   /* [c] |bias| < 2^61 */
+    int bits;
+} vq_layernorm_s32_weights;
+
+/* ---- attention_u8: softmax(Q K^T) V for all heads, from codes to codes --------------------------------------------
+ * qkv   u8 [B][T][ld_qkv]; head h of image b reads q at column h*D, k at C + h*D, v at 2C + h*D, C = H*D
+ * out   u8 [B][T][ld_out], head h writes columns h*D .. h*D+D-1
+ * Let k' = k - 128, v' = v - 128 (s8).
+ *   s[i][j] = sum_d q[i][d]*k'[j][d] - q_zero[h] * sum_d k'[j][d]          terms constant along a row are dropped
+ *   y[i][j] = clip(requant(s, score_mult[h], score_shift[h]), -2^30, 2^30)   octaves, VQ_PROB_BITS fraction bits
+ *   t[i][j] = max_j y - y[i][j]                                            0 <= t <= 2^31, s32 (2^31 saturates)
+ *   E[i][j] = exp2_neg(t)                                                  2^-t, 20 fraction bits (below); u32
+ *   S[i]    = sum_j E[i][j]                                                T <= 4095: fits u32
+ *   u[i][j] = max(0, t + log2_q16(S))                                      -log2(probability), 16 fraction bits; s64 sum
+ *   p[i][j] = prob[ min(u >> prob_shift, prob_len - 1) ]                   u16: decode value of the quantizer's code
+ *   a[i][d] = sum_j p[i][j] * v'[j][d] + v_zero[h*D+d] * sum_j p[i][j]     s32, v_zero = 128 - zero; proved to fit
+ *   out     = clip(requant(a, mult[c], shift[c]) + zero, 0, 2^bits - 1)
+ * exp2_neg(t): k = t >> 16; 0 when k > 20; f = t & 0xffff; g = min((0x10000 - f) << 16, 0xffffffff) as u32;
+ *   p = 14532198; p = 55846889 + mulhi(p, g); p = 259247181 + mulhi(p, g); p = 744107202 + mulhi(p, g);
+ *   p = 1073744609 + mulhi(p, g);   mulhi(a, b) = (a * b) >> 32 in u64;   2^(1-f) with 30 fraction bits, off by < 3e-6
+ *   result ((p >> 1) + 2^(9+k)) >> (10+k)
+ * log2_q16(S), S >= 1: e = 31 - clz(S); m = S << (31 - e); then 16 times: m = (u64)m * m >> 31, bit = m >= 2^32, m >>= bit
+ *   collecting the bits, highest first;   result (e - 20) * 2^16 + bits: floor of log2(S / 2^20) with 16 fraction bits
+ *   (the truncated squarings leave it at most 1 unit low)
+ * The table prob[] is quantizer and decoding in one: a monotone non-increasing step function of u with at most 2^bits
+ * distinct values. Where every value's low byte is 0 (prob_low == false), one u8 x s8 product on the high bytes is
+ * enough and a variant may use it; else two. */
+typedef struct vq_attention_u8_weights {
+    int heads, head_dim;
+    const int32_t *q_zero;      /* [heads] */
+    const int32_t *score_mult;  /* [heads] */
+    const uint8_t *score_shift; /* [heads] */
+    const uint16_t *prob;       /* [prob_len] */
+    int prob_len, prob_shift;   /* prob_len <= 65536 */
+    bool prob_low;
+    const int32_t *v_zero;      /* [C] */
+    const int32_t *mult;        /* [C] */
+    const uint8_t *shift;       /* [C] */
+    int zero, bits;
+} vq_attention_u8_weights;
+
+/* ---- patchify_u8: images to rows of patches -----------------------------------------------------------------------
+ * image u8 [B][height][width][chans]; out u8 [B*P][ld_out]: row (b, py, px) holds patch pixels in the order [c][y][x]
+ * (that of a convolution weight [N][c][y][x]); columns chans*patch*patch .. ld_out-1 are zero. */
+typedef struct vq_patchify_shape {
+    int batch, height, width, chans, patch; /* height and width are multiples of patch */
+} vq_patchify_shape;
+
+/* ---- tokens_s32: start of the residual stream ---------------------------------------------------------------------
+ * out s32 [B][count]: every image gets the same init[count], the position embedding plus class token. */
+
+#endif

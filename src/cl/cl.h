@@ -1,0 +1,113 @@
+/* What src/ops and src/run see of OpenCL: buffers, kernel variants, launches. No OpenCL type leaves this folder. */
+#ifndef VQ_SRC_CL_H
+#define VQ_SRC_CL_H
+
+#include "base/base.h"
+#include "vitq/device.h"
+
+/* Device memory. A view shares its parent's memory and must be destroyed before it. */
+typedef struct vq_buf {
+    void *mem; /* cl_mem */
+    size_t bytes;
+} vq_buf;
+
+/* Memory filled with zeros. bytes > 0. */
+vq_status vq_buf_create(vq_buf **out, vq_device *dev, size_t bytes);
+/* The same with contents copied from the host. */
+vq_status vq_buf_create_from(vq_buf **out, vq_device *dev, const void *data, size_t bytes);
+/* Part of a parent; offset is a multiple of VQ_BUF_ALIGN. */
+#define VQ_BUF_ALIGN 4096
+vq_status vq_buf_view(vq_buf **out, vq_device *dev, const vq_buf *parent, size_t offset, size_t bytes);
+void vq_buf_destroy(vq_buf **buf);
+
+/* Blocking copies; offset + bytes must lie inside the buffer. */
+vq_status vq_buf_write(vq_device *dev, const vq_buf *buf, size_t offset, const void *data, size_t bytes);
+vq_status vq_buf_read(vq_device *dev, const vq_buf *buf, size_t offset, void *data, size_t bytes);
+/* Enqueued, not waited for. fill: bytes is a multiple of 4, value repeats. */
+vq_status vq_buf_fill(vq_device *dev, const vq_buf *buf, size_t offset, uint32_t value, size_t bytes);
+vq_status vq_buf_copy(vq_device *dev, const vq_buf *dst, size_t dst_offset, const vq_buf *src, size_t src_offset,
+                      size_t bytes);
+/* Waits for everything enqueued. */
+vq_status vq_device_finish(vq_device *dev);
+
+/* Every op that has kernels, in the order of kernels/registry.def. */
+typedef enum vq_op {
+#define VQ_OP(id, name) VQ_OP_##id,
+#include "registry.def"
+    VQ_OP_COUNT
+} vq_op;
+
+const char *vq_op_name(vq_op op); /* "gemm_s8" */
+
+/* One row of kernels/registry.def. p[] are the numbers that host and kernel must agree on (tile sizes); they reach the
+ * kernel as -DVQ_P0=.. to -DVQ_P3=.. besides the row's own options. */
+typedef struct vq_variant {
+    vq_op op;
+    const char *name;    /* "gemm_s8__portable" */
+    const char *file;    /* "gemm_s8.cl" */
+    unsigned needs;      /* VQ_CAP_* */
+    const char *options;
+    int p[4];
+} vq_variant;
+
+/* All variants of an op, weakest first, ended by NULL; eligible or not. */
+const vq_variant *const *vq_variants(vq_op op);
+bool vq_variant_eligible(const vq_device *dev, const vq_variant *variant);
+vq_status vq_variant_find(const vq_variant **out, const char *name);
+
+/* The variant this device uses for an op: a forced one, else what the device's VITQ_KERNELS choice allows, else the last
+ * eligible row. Never fails: row 0 of every op needs nothing. */
+const vq_variant *vq_variant_choose(vq_device *dev, vq_op op);
+/* Forces a variant for its op on this device (tests, benchmarks); NULL restores the choice. */
+vq_status vq_variant_force(vq_device *dev, vq_op op, const vq_variant *variant);
+
+/* A compiled kernel function of a variant, owned by the device and cached there; options may be NULL. */
+typedef struct vq_kernel vq_kernel;
+vq_status vq_kernel_get(vq_kernel **out, vq_device *dev, const vq_variant *variant, const char *function,
+                        const char *options);
+
+/* Kernel arguments, in order. */
+typedef struct vq_arg {
+    enum { VQ_ARG_BUF, VQ_ARG_I32, VQ_ARG_F32, VQ_ARG_I64, VQ_ARG_LOCAL } kind;
+    union {
+        const vq_buf *buf; /* NULL passes a null pointer */
+        int32_t i32;
+        float f32;
+        int64_t i64;
+        size_t local_bytes;
+    } u;
+} vq_arg;
+#define VQ_A_BUF(b)   ((vq_arg){VQ_ARG_BUF, {.buf = (b)}})
+#define VQ_A_I32(x)   ((vq_arg){VQ_ARG_I32, {.i32 = (x)}})
+#define VQ_A_F32(x)   ((vq_arg){VQ_ARG_F32, {.f32 = (x)}})
+#define VQ_A_I64(x)   ((vq_arg){VQ_ARG_I64, {.i64 = (x)}})
+#define VQ_A_LOCAL(n) ((vq_arg){VQ_ARG_LOCAL, {.local_bytes = (n)}})
+
+/* Enqueues num_groups[i] work-groups of local[i] work-items in each of three dimensions (0 counts as 1). Returns at once;
+ * the queue is in order. Thread-safe per device. */
+typedef struct vq_grid {
+    size_t groups[3], local[3];
+} vq_grid;
+vq_status vq_launch(vq_device *dev, vq_kernel *kernel, vq_grid grid, const vq_arg *args, int num_args);
+#define VQ_LAUNCH(dev, kernel, grid, ...)                                                                              \
+    vq_launch(dev, kernel, grid, (const vq_arg[]){__VA_ARGS__}, (int)VQ_ARRAY_LEN(((const vq_arg[]){__VA_ARGS__})))
+
+/* Device time of all launches since the last call, by kernel function, for devices opened with profile; fn may be NULL
+ * to discard. Waits for the queue. */
+typedef void (*vq_profile_fn)(void *user, const char *function, size_t launches, double seconds);
+vq_status vq_device_profile(vq_device *dev, vq_profile_fn fn, void *user);
+
+/* SGEMM by CLBlast on the device's queue; only where VQ_CAP_CLBLAST is set.
+ * C[z] = alpha * A[z] * op(B[z]) + beta * C[z], row-major, z = 0..batch-1; offsets and strides in elements. */
+typedef struct vq_clblast_sgemm {
+    const vq_buf *a, *b, *c;
+    size_t a_offset, b_offset, c_offset;
+    int m, n, k, lda, ldb, ldc;
+    bool trans_b; /* B is [N][K] */
+    float alpha, beta;
+    int batch;
+    size_t a_stride, b_stride, c_stride;
+} vq_clblast_sgemm;
+vq_status vq_clblast_run(vq_device *dev, const vq_clblast_sgemm *args);
+
+#endif

@@ -1,0 +1,54 @@
+/* Device side of the float ops. base/float_ops.h says what the structs mean; ref/ref_f32.h is the plain-C witness.
+ * Runs are enqueued, not waited for, unless a function returns host data. All buffers are dense f32 unless said.
+ * Reductions have a fixed order: the same result on every run of one device. */
+#ifndef VQ_SRC_OPS_F32_H
+#define VQ_SRC_OPS_F32_H
+
+#include "base/float_ops.h"
+#include "cl/cl.h"
+
+/* bias [N] may be NULL. Where the chosen variant is CLBlast's, bias and row mapping are done by a second small kernel. */
+vq_status vq_gemm_f32_run(vq_device *dev, const vq_gemm_f32_shape *shape, const vq_buf *a, const vq_buf *b,
+                          const vq_buf *bias, const vq_buf *c);
+
+/* y[m][c] = (x - mean) / sqrt(var + eps) * gamma + beta, var over C (biased); x rows start ldx elements apart, y dense. */
+vq_status vq_layernorm_f32_run(vq_device *dev, const vq_buf *x, int ldx, const vq_buf *gamma, const vq_buf *beta,
+                               float eps, const vq_buf *y, int m, int c);
+/* y = softmax along the last dim of x [rows][t]; x == y allowed. */
+vq_status vq_softmax_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, size_t rows, int t);
+/* y = x/2 (1 + erf(x / sqrt 2)), exact erf; x == y allowed. */
+vq_status vq_gelu_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, size_t count);
+/* y = a + b; any may be the same buffer. */
+vq_status vq_add_f32_run(vq_device *dev, const vq_buf *a, const vq_buf *b, const vq_buf *y, size_t count);
+/* image u8 [B][height][width][chans] to f32 [B*P][chans*patch*patch], patch pixels in the order [c][y][x], values 0..255. */
+vq_status vq_patchify_f32_run(vq_device *dev, int batch, int height, int width, int chans, int patch,
+                              const vq_buf *image_u8, const vq_buf *out);
+/* out f32 [B][count], every image the same init[count]. */
+vq_status vq_broadcast_f32_run(vq_device *dev, const vq_buf *init, size_t count, const vq_buf *out, int batch);
+/* x[r][k] *= factor[k] (weights of a reparameterized linear), x [rows][cols]. */
+vq_status vq_scale_columns_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *factor, size_t rows, int cols);
+
+/* Uniform fake-quantization; scale and zero are device f32 [groups]; x == y allowed. */
+vq_status vq_fakequant_uniform_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const vq_buf *scale,
+                                   const vq_buf *zero, int levels, const vq_buf *y);
+/* The codes instead of the values: u8 [count]; zero must be integral. */
+vq_status vq_quantize_uniform_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const vq_buf *scale,
+                                  const vq_buf *zero, int levels, const vq_buf *codes_u8);
+/* Codebook fake-quantization; thresholds f32 [groups][levels-1] ascending, values f32 [groups][levels]; levels <= 257. */
+vq_status vq_fakequant_codebook_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const vq_buf *thresholds,
+                                    const vq_buf *values, int levels, const vq_buf *y);
+
+/* Exact order statistics of every group: out[group * num_ranks + r] = element of rank ranks[r] (ascending; NaN fails with
+ * VQ_ERR_INVALID_ARG and a line). Radix selection on the device; the host only picks bins. Blocks. num_ranks <=
+ * VQ_MAX_RANKS. */
+vq_status vq_quantile_f32_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const size_t *ranks, int num_ranks,
+                              float *out);
+/* Squared error of num candidates per group: scale and zero host arrays [groups][num]; error[groups][num] in double =
+ * sum over the group of (x - x^)^2 / elements of the group. One pass over x. Blocks. */
+vq_status vq_quant_error_uniform_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const float *scale,
+                                     const float *zero, int num, int levels, double *error);
+/* The same for num codebooks, host arrays thresholds [groups][num][levels-1], values [groups][num][levels]. */
+vq_status vq_quant_error_codebook_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const float *thresholds,
+                                      const float *values, int num, int levels, double *error);
+
+#endif

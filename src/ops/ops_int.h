@@ -1,0 +1,42 @@
+/* Device side of the integer ops. base/int_ops.h says what each computes; ref/ref_int.h is the plain-C witness. An op
+ * object holds constants on the device, packed for the variant chosen when it was created; it may run from one thread at
+ * a time. Runs are enqueued, not waited for. */
+#ifndef VQ_SRC_OPS_INT_H
+#define VQ_SRC_OPS_INT_H
+
+#include "base/int_ops.h"
+
+#include "cl/cl.h"
+
+/* Constants on the device, packed for the variant that was chosen at creation. */
+typedef struct vq_gemm_s8 vq_gemm_s8;
+vq_status vq_gemm_s8_create(vq_gemm_s8 **out, vq_device *dev, const vq_gemm_s8_weights *weights);
+void vq_gemm_s8_destroy(vq_gemm_s8 **op);
+/* a u8 [M][lda], lda a multiple of VQ_CODE_PITCH and >= k (columns k.. may hold anything); c as the epilogue says with
+ * row stride ldc (for u8 a multiple of VQ_CODE_PITCH; columns n.. are not written).
+ * scratch: at least vq_gemm_s8_scratch_bytes, may be NULL when that is 0. */
+typedef struct vq_gemm_s8_io {
+    const vq_buf *a, *c, *scratch;
+    int m, lda, ldc, rows_in, rows_out, row_first;
+} vq_gemm_s8_io;
+size_t vq_gemm_s8_scratch_bytes(const vq_gemm_s8 *op, int m);
+vq_status vq_gemm_s8_run(vq_device *dev, const vq_gemm_s8 *op, const vq_gemm_s8_io *io);
+
+typedef struct vq_layernorm_s32 vq_layernorm_s32;
+vq_status vq_layernorm_s32_create(vq_layernorm_s32 **out, vq_device *dev, const vq_layernorm_s32_weights *weights);
+void vq_layernorm_s32_destroy(vq_layernorm_s32 **op);
+vq_status vq_layernorm_s32_run(vq_device *dev, const vq_layernorm_s32 *op, const vq_buf *x, int ldx, const vq_buf *codes,
+                               int ld_codes, int m);
+
+typedef struct vq_attention_u8 vq_attention_u8;
+vq_status vq_attention_u8_create(vq_attention_u8 **out, vq_device *dev, const vq_attention_u8_weights *weights);
+void vq_attention_u8_destroy(vq_attention_u8 **op);
+size_t vq_attention_u8_scratch_bytes(const vq_attention_u8 *op, int batch, int tokens);
+vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const vq_buf *qkv, int ld_qkv, const vq_buf *out,
+                              int ld_out, const vq_buf *scratch, int batch, int tokens);
+
+vq_status vq_patchify_u8_run(vq_device *dev, const vq_patchify_shape *shape, const vq_buf *image, const vq_buf *out,
+                             int ld_out);
+vq_status vq_tokens_s32_run(vq_device *dev, const vq_buf *init, int count, const vq_buf *out, int batch);
+
+#endif

@@ -1,0 +1,26 @@
+/* Plain-C witnesses of the float ops (sums in double), written to be read. Semantics in ops/ops_f32.h and
+ * base/float_ops.h; names and parameters follow the device functions. Thread-safe. */
+#ifndef VQ_SRC_REF_F32_H
+#define VQ_SRC_REF_F32_H
+
+#include "base/float_ops.h"
+
+void vq_ref_gemm_f32(const vq_gemm_f32_shape *shape, const float *a, const float *b, const float *bias, float *c);
+void vq_ref_layernorm_f32(const float *x, int ldx, const float *gamma, const float *beta, float eps, float *y, int m,
+                          int c);
+void vq_ref_softmax_f32(const float *x, float *y, size_t rows, int t);
+void vq_ref_gelu_f32(const float *x, float *y, size_t count);
+void vq_ref_fakequant_uniform(const vq_groups *g, const float *x, const float *scale, const float *zero, int levels,
+                              float *y);
+void vq_ref_quantize_uniform(const vq_groups *g, const float *x, const float *scale, const float *zero, int levels,
+                             uint8_t *codes);
+void vq_ref_fakequant_codebook(const vq_groups *g, const float *x, const float *thresholds, const float *values,
+                               int levels, float *y);
+/* Sorts; fails only for memory. */
+vq_status vq_ref_quantile_f32(const vq_groups *g, const float *x, const size_t *ranks, int num_ranks, float *out);
+void vq_ref_quant_error_uniform(const vq_groups *g, const float *x, const float *scale, const float *zero, int num,
+                                int levels, double *error);
+void vq_ref_quant_error_codebook(const vq_groups *g, const float *x, const float *thresholds, const float *values,
+                                 int num, int levels, double *error);
+
+#endif
