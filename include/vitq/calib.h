@@ -1,0 +1,37 @@
+/* vitq tier 3: calibration, from an FP32 model and some photos to a quantized model. */
+#ifndef VITQ_CALIB_H
+#define VITQ_CALIB_H
+
+#include "vitq/device.h"
+#include "vitq/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct vq_calib_params {
+    const char *recipe;  /* NULL: "repq"; see vq_recipe_name */
+    int w_bits, a_bits;  /* 2..8; 0: 4. Weights, activations. The image itself always has 8 bits */
+    int samples;         /* images used; 0: 32 (or all, where there are fewer) */
+    bool shuffle;        /* draw them at random with seed; false: the first ones in the order of the data set */
+    uint64_t seed;
+    bool skip_bad;       /* leave unreadable images out, with a warning, instead of failing */
+    bool official_levels;/* repq only: one level more than 2^bits after softmax and fractional zero points, as the official
+                            code has; such a model runs as fake-quant only. To compare with published numbers */
+    vq_progress_fn progress; /* may be NULL */
+    void *progress_user;
+} vq_calib_params;
+
+/* Calibrates on the device. The result shares nothing with fp32. Device work has a fixed order: the same images on the
+ * same device give the same model. */
+vq_status vq_calibrate(vq_model **out, vq_device *dev, const vq_model *fp32, const vq_dataset *images,
+                       const vq_calib_params *params);
+
+/* Names of the recipes and one line on each; NULL past the last. */
+const char *vq_recipe_name(int i);
+const char *vq_recipe_about(int i);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

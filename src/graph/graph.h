@@ -1,0 +1,93 @@
+/* A vision transformer as data: values, nodes, weights. An architecture (src/graph/vit.c) emits them from its config;
+ * everything behind it (recipes, lowering, runtime) knows nodes, not models. No device. */
+#ifndef VQ_SRC_GRAPH_H
+#define VQ_SRC_GRAPH_H
+
+#include "base/safetensors.h"
+#include "vitq/image.h"
+
+typedef enum vq_node_op {
+    VQ_NODE_PATCH_EMBED, /* pixels u8 (as floats 0..255) -> [P][C]: weight [C][chans*patch*patch], bias [C]; mean and std
+                            of the preprocessing are folded into both when the graph is made */
+    VQ_NODE_TOKENS,      /* [P][C] -> [T][C]: row 0.. the prefix tokens, then the patches; weight is init [T][C] (class
+                            token + position embedding), added */
+    VQ_NODE_LAYERNORM,   /* over cols; weight gamma [C], bias beta [C], eps */
+    VQ_NODE_LINEAR,      /* weight [N][K], bias [N] or -1 */
+    VQ_NODE_SCORES,      /* Q K^T * scale per head; in[0] = in[1] = the qkv value [T][3C], columns q | k | v, each
+                            [heads][head_dim]; out [heads*T][T] */
+    VQ_NODE_SOFTMAX,     /* along cols */
+    VQ_NODE_CONTEXT,     /* P V per head; in[0] = P [heads*T][T], in[1] = the qkv value; out [T][C] */
+    VQ_NODE_GELU,        /* exact erf */
+    VQ_NODE_ADD,         /* in[0] + in[1] */
+    VQ_NODE_POOL,        /* row `row` of in[0]: [T][C] -> [1][C] */
+    VQ_NODE_OP_COUNT
+} vq_node_op;
+
+const char *vq_node_op_name(vq_node_op op);
+
+/* A value of one image: [rows][cols] f32 (value 0, the pixels, is u8 [height*width][chans]). */
+typedef struct vq_value {
+    int rows, cols;
+} vq_value;
+
+typedef struct vq_node {
+    vq_node_op op;
+    char *name;      /* module path of timm: "blocks.0.attn.qkv"; attention's own nodes "blocks.0.attn.scores" ... */
+    int in[2];       /* values, -1 unused */
+    int out;
+    int weight, bias; /* indices of tensors, -1 unused */
+    int heads, head_dim;
+    float scale;     /* SCORES: head_dim^-0.5 */
+    float eps;       /* LAYERNORM */
+    int row;         /* POOL */
+    int prefix;      /* TOKENS: rows in front of the patches */
+    int patch;       /* PATCH_EMBED */
+} vq_node;
+
+/* A parameter. data is owned by the graph, f32, row-major. */
+typedef struct vq_param {
+    char *name;      /* timm's tensor name; for folded ones the main part's ("patch_embed.proj.weight", "pos_embed") */
+    vq_shape shape;
+    float *data;
+} vq_param;
+
+typedef struct vq_graph {
+    char *architecture; /* "vit_tiny_patch16_224" */
+    vq_preprocess pre;
+    int num_classes;
+    char **labels;      /* [num_classes], or NULL */
+    int embed_dim, depth, heads, patch, tokens;
+    int num_values, num_nodes, num_params;
+    vq_value *values;   /* value 0 is the image; every other value is the out of exactly one node, in node order */
+    vq_node *nodes;     /* in execution order; the last one's out is the logits [1][num_classes] */
+    vq_param *params;
+    char source_hash[33]; /* XXH3 of the weights file */
+} vq_graph;
+
+/* Reads a model folder, or the .safetensors file inside it (config.json beside it). */
+vq_status vq_graph_load(vq_graph **out, const char *path);
+void vq_graph_destroy(vq_graph **graph);
+/* Deep copy. */
+vq_status vq_graph_clone(vq_graph **out, const vq_graph *graph);
+
+/* What config.json says, checked: architecture defaults overridden by model_args. Every bad field is named.
+ * json need not be NUL-terminated; path is used in messages. */
+typedef struct vq_vit_config {
+    char architecture[64];
+    int img_height, img_width, patch, chans, embed_dim, depth, heads, mlp_dim, num_classes;
+    float ln_eps;
+    vq_preprocess pre;
+    char **labels; /* [num_classes] or NULL, owned */
+} vq_vit_config;
+vq_status vq_vit_config_parse(vq_vit_config *out, const char *path, const char *json, size_t bytes);
+void vq_vit_config_clear(vq_vit_config *config);
+
+/* Values and nodes of a ViT with parameters of the right shapes and no data (params[i].data NULL). */
+vq_status vq_vit_build(vq_graph **out, const vq_vit_config *config);
+
+/* Last node that reads value v (its own producer where none does). */
+int vq_graph_last_use(const vq_graph *graph, int value);
+/* The node whose out is value v, -1 for the image. */
+int vq_graph_producer(const vq_graph *graph, int value);
+
+#endif
