@@ -25,6 +25,9 @@ vq_status vq_patchify_f32_run(vq_device *dev, int batch, int height, int width, 
                               const vq_buf *image_u8, const vq_buf *out);
 /* out f32 [B][count], every image the same init[count]. */
 vq_status vq_broadcast_f32_run(vq_device *dev, const vq_buf *init, size_t count, const vq_buf *out, int batch);
+/* y[b][first + i] += x[b][i] for i < x_count; x [B][x_count], y [B][y_count], first + x_count <= y_count. */
+vq_status vq_add_rows_f32_run(vq_device *dev, const vq_buf *x, size_t x_count, const vq_buf *y, size_t y_count,
+                              size_t first, int batch);
 /* x[r][k] *= factor[k] (weights of a reparameterized linear), x [rows][cols]. */
 vq_status vq_scale_columns_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *factor, size_t rows, int cols);
 

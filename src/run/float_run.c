@@ -1,0 +1,353 @@
+/* The float executor. Values live in one arena by a static plan; a quantized input of a linear goes through one scratch
+ * buffer, Q, K, V and P are quantized in place, for nothing else reads them. */
+#include "run/float_run.h"
+
+#include <stdlib.h>
+
+#include "graph/plan.h"
+#include "ops/ops_f32.h"
+
+static size_t value_count(const vq_graph *g, int v)
+{
+    return (size_t)g->values[v].rows * (size_t)g->values[v].cols;
+}
+
+static void dev_quantizer_clear(vq_dev_quantizer *d)
+{
+    vq_buf_destroy(&d->scale);
+    vq_buf_destroy(&d->zero);
+    vq_buf_destroy(&d->thresholds);
+    vq_buf_destroy(&d->values);
+    *d = (vq_dev_quantizer){0};
+}
+
+void vq_float_run_destroy(vq_float_run **run_ptr)
+{
+    vq_float_run *const run = *run_ptr;
+    if (!run) return;
+    if (run->in)
+        for (int i = 0; i < run->graph->num_nodes; i++) dev_quantizer_clear(&run->in[i]);
+    if (run->values)
+        for (int i = 0; i < run->graph->num_values; i++) vq_buf_destroy(&run->values[i]);
+    if (run->params)
+        for (int i = 0; i < run->graph->num_params; i++) vq_buf_destroy(&run->params[i]);
+    vq_buf_destroy(&run->arena);
+    vq_buf_destroy(&run->scratch);
+    vq_buf_destroy(&run->pixels);
+    free(run->in);
+    free(run->values);
+    free(run->params);
+    free(run);
+    *run_ptr = NULL;
+}
+
+/* The patch rows in front of PATCH_EMBED's product also go through scratch. */
+static size_t scratch_count(const vq_graph *g)
+{
+    size_t most = 0;
+    for (int i = 0; i < g->num_nodes; i++) {
+        const vq_node *const n = &g->nodes[i];
+        if (n->op == VQ_NODE_LINEAR) most = VQ_MAX(most, value_count(g, n->in[0]));
+        if (n->op == VQ_NODE_PATCH_EMBED)
+            most = VQ_MAX(most, (size_t)g->values[n->out].rows * (size_t)(g->pre.chans * n->patch * n->patch));
+    }
+    return most;
+}
+
+static vq_status plan_values(vq_float_run *run)
+{
+    const vq_graph *const g = run->graph;
+    vq_plan_item *items = NULL;
+    size_t total = 0;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
+    for (int v = 1; v < g->num_values; v++) {
+        const int producer = vq_graph_producer(g, v);
+        items[v].first = producer;
+        items[v].last = VQ_MAX(producer, vq_graph_last_use(g, v));
+        items[v].bytes = value_count(g, v) * sizeof(float) * (size_t)run->max_batch;
+    }
+    VQ_GO(vq_plan_memory(items, g->num_values, VQ_BUF_ALIGN, &total));
+    VQ_GO(vq_buf_create(&run->arena, run->dev, total));
+    run->device_bytes += total;
+    for (int v = 1; v < g->num_values; v++)
+        VQ_GO(vq_buf_view(&run->values[v], run->dev, run->arena, items[v].offset, items[v].bytes));
+done:
+    free(items);
+    return status;
+}
+
+vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch)
+{
+    vq_float_run *run = NULL;
+    vq_status status = VQ_OK;
+    *out = NULL;
+    VQ_TRY(vq_alloc(&run, 1, sizeof *run, "float run"));
+    run->dev = dev;
+    run->graph = graph;
+    run->max_batch = max_batch;
+    VQ_GO(vq_alloc(&run->values, (size_t)graph->num_values, sizeof(vq_buf *), "float run"));
+    VQ_GO(vq_alloc(&run->params, (size_t)graph->num_params, sizeof(vq_buf *), "float run"));
+    VQ_GO(vq_alloc(&run->in, (size_t)graph->num_nodes, sizeof *run->in, "float run"));
+    for (int p = 0; p < graph->num_params; p++)
+        if (graph->params[p].data)
+            VQ_GO(vq_float_run_set_param(run, p, graph->params[p].data, vq_shape_count(&graph->params[p].shape)));
+    const size_t pixel_bytes = value_count(graph, 0) * (size_t)max_batch;
+    const size_t scratch_bytes = scratch_count(graph) * sizeof(float) * (size_t)max_batch;
+    VQ_GO(vq_buf_create(&run->pixels, dev, pixel_bytes));
+    VQ_GO(vq_buf_create(&run->scratch, dev, scratch_bytes));
+    run->device_bytes += pixel_bytes + scratch_bytes;
+    VQ_GO(plan_values(run));
+    *out = run;
+    run = NULL;
+done:
+    vq_float_run_destroy(&run);
+    return status;
+}
+
+vq_status vq_float_run_set_param(vq_float_run *run, int p, const float *data, size_t count)
+{
+    if (run->params[p]) return vq_buf_write(run->dev, run->params[p], 0, data, count * sizeof(float));
+    run->device_bytes += count * sizeof(float);
+    return vq_buf_create_from(&run->params[p], run->dev, data, count * sizeof(float));
+}
+
+/* ---- quantizers ---------------------------------------------------------------------------------------------------- */
+
+/* How many consecutive elements of the node's in[0], batch after batch, share a group. */
+static size_t inner_of(const vq_float_run *run, int node, vq_granularity granularity)
+{
+    const vq_graph *const g = run->graph;
+    const vq_node *const n = &g->nodes[node];
+    const vq_value *const v = &g->values[n->in[0]];
+    switch (granularity) {
+    case VQ_PER_HEAD:
+        if (n->op == VQ_NODE_CONTEXT) return (size_t)(v->rows / n->heads) * (size_t)v->cols;
+        return (size_t)n->head_dim;
+    case VQ_PER_TENSOR: return (size_t)v->rows * (size_t)v->cols;
+    case VQ_PER_ROW: return (size_t)v->cols;
+    case VQ_PER_CHANNEL: break;
+    }
+    return 1;
+}
+
+static vq_status upload(vq_buf **out, vq_device *dev, const float *data, int count)
+{
+    return vq_buf_create_from(out, dev, data, (size_t)count * sizeof(float));
+}
+
+static vq_status upload_codebook(vq_dev_quantizer *d, vq_device *dev, const vq_quantizer *q)
+{
+    const int count = q->groups * q->levels;
+    float *values = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&values, (size_t)count, sizeof *values, "codebook"));
+    for (int i = 0; i < count; i++) values[i] = (float)q->values[i] * q->scale[i / q->levels];
+    VQ_GO(upload(&d->values, dev, values, count));
+    VQ_GO(upload(&d->thresholds, dev, q->thresholds, q->groups * (q->levels - 1)));
+done:
+    free(values);
+    return status;
+}
+
+vq_status vq_float_run_set_quantizer(vq_float_run *run, int node, const vq_quantizer *q)
+{
+    vq_dev_quantizer *const d = &run->in[node];
+    dev_quantizer_clear(d);
+    if (!q || q->kind == VQ_QUANTIZER_NONE) return VQ_OK;
+    d->levels = q->levels;
+    d->groups = q->groups;
+    d->inner = inner_of(run, node, q->granularity);
+    if (q->kind == VQ_QUANTIZER_UNIFORM) {
+        VQ_TRY(upload(&d->scale, run->dev, q->scale, q->groups));
+        VQ_TRY(upload(&d->zero, run->dev, q->zero, q->groups));
+    } else {
+        VQ_TRY(upload_codebook(d, run->dev, q));
+    }
+    d->kind = q->kind;
+    return VQ_OK;
+}
+
+vq_status vq_float_run_set_qkv(vq_float_run *run, int scores_node, const vq_quantizer *q, const vq_quantizer *k,
+                               const vq_quantizer *v)
+{
+    const vq_quantizer *const part[3] = {q, k, v};
+    const vq_node *const n = &run->graph->nodes[scores_node];
+    const int width = n->heads * n->head_dim, groups = 3 * width;
+    vq_dev_quantizer *const d = &run->in[scores_node];
+    float *scale = NULL, *zero = NULL;
+    vq_status status = VQ_OK;
+    dev_quantizer_clear(d);
+    VQ_GO(vq_alloc(&scale, (size_t)groups, sizeof *scale, "quantizer"));
+    VQ_GO(vq_alloc(&zero, (size_t)groups, sizeof *zero, "quantizer"));
+    for (int p = 0; p < 3; p++)
+        for (int c = 0; c < width; c++) {
+            const int group = c * part[p]->groups / width; /* one, heads, or channels */
+            scale[p * width + c] = part[p]->scale[group];
+            zero[p * width + c] = part[p]->zero[group];
+        }
+    VQ_GO(upload(&d->scale, run->dev, scale, groups));
+    VQ_GO(upload(&d->zero, run->dev, zero, groups));
+    d->levels = q->levels;
+    d->groups = groups;
+    d->inner = 1;
+    d->kind = VQ_QUANTIZER_UNIFORM;
+done:
+    free(scale);
+    free(zero);
+    return status;
+}
+
+vq_status vq_float_run_quantized(vq_float_run *run, const vq_qmodel *m)
+{
+    const vq_graph *const g = m->graph;
+    for (int i = 0; i < g->num_nodes; i++) {
+        const vq_node *const n = &g->nodes[i];
+        const vq_qnode *const qn = &m->nodes[i];
+        if (qn->weight.kind != VQ_QUANTIZER_NONE) {
+            const size_t count = vq_shape_count(&g->params[n->weight].shape);
+            float *weight = NULL;
+            VQ_TRY(vq_alloc(&weight, count, sizeof *weight, n->name));
+            vq_qmodel_weight_f32(weight, m, i);
+            const vq_status status = vq_float_run_set_param(run, n->weight, weight, count);
+            free(weight);
+            VQ_TRY(status);
+        }
+        if (n->op == VQ_NODE_LINEAR || n->op == VQ_NODE_CONTEXT) VQ_TRY(vq_float_run_set_quantizer(run, i, &qn->in[0]));
+        if (n->op == VQ_NODE_SCORES)
+            for (int j = i + 1; j < g->num_nodes; j++)
+                if (g->nodes[j].op == VQ_NODE_CONTEXT && g->nodes[j].in[1] == n->in[0])
+                    VQ_TRY(vq_float_run_set_qkv(run, i, &qn->in[0], &qn->in[1], &m->nodes[j].in[1]));
+    }
+    return VQ_OK;
+}
+
+static vq_status fakequant(vq_float_run *run, const vq_dev_quantizer *d, const vq_buf *x, size_t count, const vq_buf *y)
+{
+    /* one group: the tail of a partial batch needs no group structure */
+    const vq_groups g = {count, d->groups == 1 ? count : d->inner, d->groups};
+    if (d->kind == VQ_QUANTIZER_UNIFORM)
+        return vq_fakequant_uniform_run(run->dev, &g, x, d->scale, d->zero, d->levels, y);
+    return vq_fakequant_codebook_run(run->dev, &g, x, d->thresholds, d->values, d->levels, y);
+}
+
+/* ---- nodes --------------------------------------------------------------------------------------------------------- */
+
+static vq_status run_linear(vq_float_run *run, int i, int batch)
+{
+    const vq_graph *const g = run->graph;
+    const vq_node *const n = &g->nodes[i];
+    const vq_value *const in = &g->values[n->in[0]], *const out = &g->values[n->out];
+    const vq_buf *x = run->values[n->in[0]];
+    if (run->in[i].kind != VQ_QUANTIZER_NONE) {
+        VQ_TRY(fakequant(run, &run->in[i], x, value_count(g, n->in[0]) * (size_t)batch, run->scratch));
+        x = run->scratch;
+    }
+    const vq_gemm_f32_shape shape = {.m = batch * in->rows, .n = out->cols, .k = in->cols,
+                                     .lda = in->cols, .ldb = in->cols, .ldc = out->cols, .trans_b = true};
+    return vq_gemm_f32_run(run->dev, &shape, x, run->params[n->weight], n->bias < 0 ? NULL : run->params[n->bias],
+                           run->values[n->out]);
+}
+
+static vq_status run_patch_embed(vq_float_run *run, const vq_node *n, int batch)
+{
+    const vq_graph *const g = run->graph;
+    const vq_preprocess *const pre = &g->pre;
+    const vq_value *const out = &g->values[n->out];
+    const int k = pre->chans * n->patch * n->patch;
+    VQ_TRY(vq_patchify_f32_run(run->dev, batch, pre->height, pre->width, pre->chans, n->patch, run->pixels, run->scratch));
+    const vq_gemm_f32_shape shape = {.m = batch * out->rows, .n = out->cols, .k = k,
+                                     .lda = k, .ldb = k, .ldc = out->cols, .trans_b = true};
+    return vq_gemm_f32_run(run->dev, &shape, run->scratch, run->params[n->weight], run->params[n->bias],
+                           run->values[n->out]);
+}
+
+/* The prefix rows come from init alone; the patches are added to their rows of it, image by image. */
+static vq_status run_tokens(vq_float_run *run, const vq_node *n, int batch)
+{
+    const vq_graph *const g = run->graph;
+    const size_t in_count = value_count(g, n->in[0]), out_count = value_count(g, n->out);
+    const size_t prefix = (size_t)n->prefix * (size_t)g->values[n->out].cols;
+    VQ_TRY(vq_broadcast_f32_run(run->dev, run->params[n->weight], out_count, run->values[n->out], batch));
+    return vq_add_rows_f32_run(run->dev, run->values[n->in[0]], in_count, run->values[n->out], out_count, prefix, batch);
+}
+
+static vq_status run_scores(vq_float_run *run, int i, int batch)
+{
+    const vq_graph *const g = run->graph;
+    const vq_node *const n = &g->nodes[i];
+    const vq_value *const qkv = &g->values[n->in[0]];
+    const vq_buf *const x = run->values[n->in[0]];
+    const int t = qkv->rows, d = n->head_dim, width = n->heads * d;
+    if (run->in[i].kind != VQ_QUANTIZER_NONE)
+        VQ_TRY(fakequant(run, &run->in[i], x, value_count(g, n->in[0]) * (size_t)batch, x));
+    const size_t per_image = (size_t)t * (size_t)qkv->cols, square = (size_t)t * (size_t)t;
+    const vq_gemm_f32_shape shape = {.m = t, .n = t, .k = d, .lda = qkv->cols, .ldb = qkv->cols, .ldc = t,
+                                     .trans_b = true, .alpha = n->scale, .outer = batch, .inner = n->heads,
+                                     .b_offset = (size_t)width, .a_outer = per_image, .a_inner = (size_t)d,
+                                     .b_outer = per_image, .b_inner = (size_t)d,
+                                     .c_outer = square * (size_t)n->heads, .c_inner = square};
+    return vq_gemm_f32_run(run->dev, &shape, x, x, NULL, run->values[n->out]);
+}
+
+static vq_status run_context(vq_float_run *run, int i, int batch)
+{
+    const vq_graph *const g = run->graph;
+    const vq_node *const n = &g->nodes[i];
+    const vq_value *const qkv = &g->values[n->in[1]];
+    const vq_buf *const p = run->values[n->in[0]];
+    const int t = qkv->rows, d = n->head_dim, width = n->heads * d;
+    if (run->in[i].kind != VQ_QUANTIZER_NONE)
+        VQ_TRY(fakequant(run, &run->in[i], p, value_count(g, n->in[0]) * (size_t)batch, p));
+    const size_t square = (size_t)t * (size_t)t;
+    const vq_gemm_f32_shape shape = {.m = t, .n = d, .k = t, .lda = t, .ldb = qkv->cols, .ldc = width, .outer = batch,
+                                     .inner = n->heads, .b_offset = 2 * (size_t)width,
+                                     .a_outer = square * (size_t)n->heads, .a_inner = square,
+                                     .b_outer = (size_t)t * (size_t)qkv->cols, .b_inner = (size_t)d,
+                                     .c_outer = (size_t)t * (size_t)width, .c_inner = (size_t)d};
+    return vq_gemm_f32_run(run->dev, &shape, p, run->values[n->in[1]], NULL, run->values[n->out]);
+}
+
+vq_status vq_float_run_node(vq_float_run *run, int i, int batch)
+{
+    const vq_graph *const g = run->graph;
+    const vq_node *const n = &g->nodes[i];
+    const vq_buf *const x = n->in[0] > 0 ? run->values[n->in[0]] : NULL, *const y = run->values[n->out];
+    const vq_value *const in = &g->values[n->in[0]];
+    const size_t count = value_count(g, n->in[0]) * (size_t)batch;
+    switch (n->op) {
+    case VQ_NODE_PATCH_EMBED: return run_patch_embed(run, n, batch);
+    case VQ_NODE_TOKENS: return run_tokens(run, n, batch);
+    case VQ_NODE_LAYERNORM:
+        return vq_layernorm_f32_run(run->dev, x, in->cols, run->params[n->weight], run->params[n->bias], n->eps, y,
+                                    batch * in->rows, in->cols);
+    case VQ_NODE_LINEAR: return run_linear(run, i, batch);
+    case VQ_NODE_SCORES: return run_scores(run, i, batch);
+    case VQ_NODE_SOFTMAX: return vq_softmax_f32_run(run->dev, x, y, (size_t)batch * (size_t)in->rows, in->cols);
+    case VQ_NODE_CONTEXT: return run_context(run, i, batch);
+    case VQ_NODE_GELU: return vq_gelu_f32_run(run->dev, x, y, count);
+    case VQ_NODE_ADD: return vq_add_f32_run(run->dev, x, run->values[n->in[1]], y, count);
+    case VQ_NODE_POOL:
+        for (int b = 0; b < batch; b++) {
+            const size_t row = (size_t)in->cols * sizeof(float);
+            VQ_TRY(vq_buf_copy(run->dev, y, (size_t)b * row, x, ((size_t)b * (size_t)in->rows + (size_t)n->row) * row, row));
+        }
+        return VQ_OK;
+    case VQ_NODE_OP_COUNT: break;
+    }
+    return vq_fail(VQ_ERR_UNSUPPORTED, "%s: operation %d cannot run in float", n->name, (int)n->op);
+}
+
+vq_status vq_float_run_input(vq_float_run *run, const uint8_t *pixels, int batch)
+{
+    return vq_buf_write(run->dev, run->pixels, 0, pixels, value_count(run->graph, 0) * (size_t)batch);
+}
+
+vq_status vq_float_run_logits(vq_float_run *run, const uint8_t *pixels, int batch, float *logits)
+{
+    const vq_graph *const g = run->graph;
+    VQ_TRY(vq_float_run_input(run, pixels, batch));
+    for (int i = 0; i < g->num_nodes; i++) VQ_TRY(vq_float_run_node(run, i, batch));
+    const int last = g->nodes[g->num_nodes - 1].out;
+    return vq_buf_read(run->dev, run->values[last], 0, logits, value_count(g, last) * (size_t)batch * sizeof(float));
+}

@@ -1,0 +1,52 @@
+/* Executes a graph in float on a device, node by node: FP32, or fake-quant where quantizers are set. Sessions run all
+ * nodes; calibration looks at the values between them. One thread at a time. */
+#ifndef VQ_SRC_FLOAT_RUN_H
+#define VQ_SRC_FLOAT_RUN_H
+
+#include "cl/cl.h"
+#include "quant/quant.h"
+
+/* A quantizer's parameters on the device. */
+typedef struct vq_dev_quantizer {
+    vq_quantizer_kind kind; /* NONE: nothing is quantized */
+    int levels, groups;
+    size_t inner;           /* as in vq_groups */
+    vq_buf *scale, *zero;   /* uniform */
+    vq_buf *thresholds, *values;
+} vq_dev_quantizer;
+
+typedef struct vq_float_run {
+    vq_device *dev;
+    const vq_graph *graph;  /* borrowed */
+    int max_batch;
+    vq_buf *pixels;         /* u8 [batch][height][width][chans] */
+    vq_buf *arena, *scratch;
+    vq_buf **values;        /* [num_values] views into the arena; [0] is NULL. A view is valid from its producer to its
+                               last use: the plan lets later values take its place */
+    vq_buf **params;        /* [num_params] NULL where the graph has no data for them (yet) */
+    vq_dev_quantizer *in;   /* [num_nodes]: LINEAR: of in[0]; SCORES: of its whole qkv value; CONTEXT: of P */
+    size_t device_bytes;
+} vq_float_run;
+
+/* Uploads the parameters that have data and plans memory for max_batch images. */
+vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch);
+void vq_float_run_destroy(vq_float_run **run);
+
+/* Uploads the whole of a quantized model's float form: dequantized weights and every activation quantizer. */
+vq_status vq_float_run_quantized(vq_float_run *run, const vq_qmodel *model);
+
+/* Replaces parameter p on the device by count floats from the host. */
+vq_status vq_float_run_set_param(vq_float_run *run, int p, const float *data, size_t count);
+/* Sets the quantizer of a LINEAR's or CONTEXT's in[0]; NULL takes it away. cols and rows follow from the graph. */
+vq_status vq_float_run_set_quantizer(vq_float_run *run, int node, const vq_quantizer *q);
+/* Sets those of Q, K (SCORES node) and V (the CONTEXT node that reads the same value); applied at the SCORES node. */
+vq_status vq_float_run_set_qkv(vq_float_run *run, int scores_node, const vq_quantizer *q, const vq_quantizer *k,
+                               const vq_quantizer *v);
+
+vq_status vq_float_run_input(vq_float_run *run, const uint8_t *pixels, int batch);
+/* Enqueues node i for the first batch images, its inputs quantized as set. */
+vq_status vq_float_run_node(vq_float_run *run, int i, int batch);
+/* All nodes, then the logits [batch][num_classes]. */
+vq_status vq_float_run_logits(vq_float_run *run, const uint8_t *pixels, int batch, float *logits);
+
+#endif
