@@ -1,0 +1,200 @@
+/* The integer executor: a list of launches. Everything that can be decided before the first image is decided at creation. */
+#include "run/int_run.h"
+
+#include <stdlib.h>
+
+#include "graph/plan.h"
+#include "ops/ops_int.h"
+
+/* Kernels may read whole vectors past the last row; what lies there is never used. */
+enum { SPARE_BYTES = 256 };
+
+typedef struct node_state {
+    vq_gemm_s8 *gemm;
+    vq_layernorm_s32 *layernorm;
+    vq_attention_u8 *attention;
+    vq_buf *init;
+} node_state;
+
+struct vq_int_run {
+    vq_device *dev;
+    const vq_int_graph *graph;
+    int max_batch;
+    node_state *nodes;
+    vq_buf *pixels, *arena, *scratch;
+    vq_buf **values;
+    size_t device_bytes;
+};
+
+size_t vq_int_value_bytes(const vq_int_value *value)
+{
+    return (size_t)value->rows * (size_t)value->pitch * (value->s32 ? sizeof(int32_t) : 1);
+}
+
+void vq_int_lifetimes(const vq_int_graph *graph, int *first, int *last)
+{
+    for (int v = 0; v < graph->num_values; v++) {
+        first[v] = v == 0 ? 0 : graph->num_nodes;
+        last[v] = 0;
+    }
+    for (int i = 0; i < graph->num_nodes; i++) {
+        const vq_int_node *const n = &graph->nodes[i];
+        first[n->out] = VQ_MIN(first[n->out], i);
+        last[n->out] = i;
+        if (n->in >= 0) last[n->in] = VQ_MAX(last[n->in], i);
+    }
+}
+
+void vq_int_run_destroy(vq_int_run **run_ptr)
+{
+    vq_int_run *const run = *run_ptr;
+    if (!run) return;
+    for (int i = 0; run->nodes && i < run->graph->num_nodes; i++) {
+        vq_gemm_s8_destroy(&run->nodes[i].gemm);
+        vq_layernorm_s32_destroy(&run->nodes[i].layernorm);
+        vq_attention_u8_destroy(&run->nodes[i].attention);
+        vq_buf_destroy(&run->nodes[i].init);
+    }
+    for (int v = 0; run->values && v < run->graph->num_values; v++) vq_buf_destroy(&run->values[v]);
+    vq_buf_destroy(&run->arena);
+    vq_buf_destroy(&run->scratch);
+    vq_buf_destroy(&run->pixels);
+    free(run->values);
+    free(run->nodes);
+    free(run);
+    *run_ptr = NULL;
+}
+
+static size_t gemm_const_bytes(const vq_gemm_s8_weights *w)
+{
+    return (size_t)w->n * ((size_t)w->k + 4 * sizeof(int32_t) + 1) + (size_t)w->table_len;
+}
+
+/* Creates the ops and finds the scratch they need. */
+static vq_status prepare_nodes(vq_int_run *run, size_t *scratch_bytes)
+{
+    const vq_int_graph *const g = run->graph;
+    for (int i = 0; i < g->num_nodes; i++) {
+        const vq_int_node *const n = &g->nodes[i];
+        node_state *const s = &run->nodes[i];
+        size_t need = 0;
+        switch (n->op) {
+        case VQ_INT_PATCHIFY: break;
+        case VQ_INT_TOKENS: {
+            const size_t bytes = (size_t)n->u.tokens.count * sizeof(int32_t);
+            VQ_TRY(vq_buf_create_from(&s->init, run->dev, n->u.tokens.init, bytes));
+            run->device_bytes += bytes;
+            break;
+        }
+        case VQ_INT_GEMM:
+            VQ_TRY(vq_gemm_s8_create(&s->gemm, run->dev, &n->u.gemm.w));
+            need = vq_gemm_s8_scratch_bytes(s->gemm, run->max_batch * n->u.gemm.rows);
+            run->device_bytes += gemm_const_bytes(&n->u.gemm.w);
+            break;
+        case VQ_INT_LAYERNORM: VQ_TRY(vq_layernorm_s32_create(&s->layernorm, run->dev, &n->u.layernorm.w)); break;
+        case VQ_INT_ATTENTION:
+            VQ_TRY(vq_attention_u8_create(&s->attention, run->dev, &n->u.attention.w));
+            need = vq_attention_u8_scratch_bytes(s->attention, run->max_batch, n->u.attention.tokens);
+            break;
+        }
+        *scratch_bytes = VQ_MAX(*scratch_bytes, need);
+    }
+    return VQ_OK;
+}
+
+static vq_status plan_values(vq_int_run *run)
+{
+    const vq_int_graph *const g = run->graph;
+    vq_plan_item *items = NULL;
+    int *first = NULL, *last = NULL;
+    size_t total = 0;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
+    VQ_GO(vq_alloc(&first, (size_t)g->num_values, sizeof *first, "memory plan"));
+    VQ_GO(vq_alloc(&last, (size_t)g->num_values, sizeof *last, "memory plan"));
+    vq_int_lifetimes(g, first, last);
+    for (int v = 1; v < g->num_values; v++) {
+        const size_t bytes = vq_int_value_bytes(&g->values[v]) * (size_t)run->max_batch + SPARE_BYTES;
+        items[v] = (vq_plan_item){.bytes = bytes, .first = first[v], .last = last[v]};
+    }
+    VQ_GO(vq_plan_memory(items, g->num_values, VQ_BUF_ALIGN, &total));
+    VQ_GO(vq_buf_create(&run->arena, run->dev, total));
+    run->device_bytes += total;
+    for (int v = 1; v < g->num_values; v++)
+        VQ_GO(vq_buf_view(&run->values[v], run->dev, run->arena, items[v].offset, items[v].bytes));
+done:
+    free(items);
+    free(first);
+    free(last);
+    return status;
+}
+
+vq_status vq_int_run_create(vq_int_run **out, vq_device *dev, const vq_int_graph *graph, int max_batch)
+{
+    vq_int_run *run = NULL;
+    size_t scratch_bytes = 0;
+    vq_status status = VQ_OK;
+    *out = NULL;
+    VQ_TRY(vq_alloc(&run, 1, sizeof *run, "integer run"));
+    run->dev = dev;
+    run->graph = graph;
+    run->max_batch = max_batch;
+    VQ_GO(vq_alloc(&run->nodes, (size_t)graph->num_nodes, sizeof *run->nodes, "integer run"));
+    VQ_GO(vq_alloc(&run->values, (size_t)graph->num_values, sizeof(vq_buf *), "integer run"));
+    VQ_GO(prepare_nodes(run, &scratch_bytes));
+    if (scratch_bytes) VQ_GO(vq_buf_create(&run->scratch, dev, scratch_bytes));
+    const size_t pixel_bytes = vq_int_value_bytes(&graph->values[0]) * (size_t)max_batch;
+    VQ_GO(vq_buf_create(&run->pixels, dev, pixel_bytes));
+    run->device_bytes += pixel_bytes + scratch_bytes;
+    VQ_GO(plan_values(run));
+    *out = run;
+    run = NULL;
+done:
+    vq_int_run_destroy(&run);
+    return status;
+}
+
+static vq_status run_node(vq_int_run *run, int i, int batch)
+{
+    const vq_int_graph *const g = run->graph;
+    const vq_int_node *const n = &g->nodes[i];
+    const node_state *const s = &run->nodes[i];
+    const vq_buf *const in = n->in < 0 ? NULL : n->in == 0 ? run->pixels : run->values[n->in];
+    const vq_buf *const out = run->values[n->out];
+    const int ld_in = n->in < 0 ? 0 : g->values[n->in].pitch, ld_out = g->values[n->out].pitch;
+    switch (n->op) {
+    case VQ_INT_PATCHIFY: {
+        vq_patchify_shape shape = n->u.patchify;
+        shape.batch = batch;
+        return vq_patchify_u8_run(run->dev, &shape, in, out, ld_out);
+    }
+    case VQ_INT_TOKENS: return vq_tokens_s32_run(run->dev, s->init, n->u.tokens.count, out, batch);
+    case VQ_INT_GEMM: {
+        const vq_gemm_s8_io io = {.a = in, .c = out, .scratch = run->scratch, .m = batch * n->u.gemm.rows, .lda = ld_in,
+                                  .ldc = ld_out, .rows_in = n->u.gemm.rows_in, .rows_out = n->u.gemm.rows_out,
+                                  .row_first = n->u.gemm.row_first};
+        return vq_gemm_s8_run(run->dev, s->gemm, &io);
+    }
+    case VQ_INT_LAYERNORM:
+        return vq_layernorm_s32_run(run->dev, s->layernorm, in, ld_in * n->u.layernorm.row_step, out, ld_out,
+                                    batch * n->u.layernorm.rows);
+    case VQ_INT_ATTENTION:
+        return vq_attention_u8_run(run->dev, s->attention, in, ld_in, out, ld_out, run->scratch, batch,
+                                   n->u.attention.tokens);
+    }
+    return vq_fail(VQ_ERR_UNSUPPORTED, "%s: unknown integer operation %d", n->name, (int)n->op);
+}
+
+vq_status vq_int_run_logits(vq_int_run *run, const uint8_t *pixels, int batch, int32_t *logits)
+{
+    const vq_int_graph *const g = run->graph;
+    const int last = g->nodes[g->num_nodes - 1].out;
+    VQ_TRY(vq_buf_write(run->dev, run->pixels, 0, pixels, vq_int_value_bytes(&g->values[0]) * (size_t)batch));
+    for (int i = 0; i < g->num_nodes; i++) VQ_TRY(run_node(run, i, batch));
+    return vq_buf_read(run->dev, run->values[last], 0, logits, vq_int_value_bytes(&g->values[last]) * (size_t)batch);
+}
+
+size_t vq_int_run_device_bytes(const vq_int_run *run)
+{
+    return run->device_bytes;
+}

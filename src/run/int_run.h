@@ -1,0 +1,25 @@
+/* Executes an integer graph: on a device, or in plain C as the witness of it. Both give the same bits. */
+#ifndef VQ_SRC_INT_RUN_H
+#define VQ_SRC_INT_RUN_H
+
+#include "cl/cl.h"
+#include "quant/quant.h"
+
+/* Device state: op objects with packed constants, values in one arena by a static plan. One thread at a time. */
+typedef struct vq_int_run vq_int_run;
+vq_status vq_int_run_create(vq_int_run **out, vq_device *dev, const vq_int_graph *graph, int max_batch);
+void vq_int_run_destroy(vq_int_run **run);
+/* pixels u8 [batch][height*width*chans] to logits s32 [batch][num_classes]; one chain of launches, one wait. */
+vq_status vq_int_run_logits(vq_int_run *run, const uint8_t *pixels, int batch, int32_t *logits);
+size_t vq_int_run_device_bytes(const vq_int_run *run);
+
+/* The same by src/ref alone; slow. Thread-safe. Fails only for memory. */
+vq_status vq_int_witness_logits(const vq_int_graph *graph, const uint8_t *pixels, int batch, int32_t *logits);
+
+/* Lifetimes of the values over the node list, for the plan: value v is alive from node first[v] to last[v]. The pixels
+ * (value 0) are alive from node 0. Arrays of graph->num_values. */
+void vq_int_lifetimes(const vq_int_graph *graph, int *first, int *last);
+/* Bytes of one image's value v. */
+size_t vq_int_value_bytes(const vq_int_value *value);
+
+#endif

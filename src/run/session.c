@@ -1,0 +1,144 @@
+/* Sessions: one model prepared on one device, or the integer witness without any. */
+#include "vitq/session.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "run/float_run.h"
+#include "run/int_run.h"
+#include "run/model.h"
+
+enum { DEFAULT_BATCH = 8, MAX_BATCH = 4096 };
+
+struct vq_session {
+    vq_mode mode;
+    int max_batch;
+    const vq_model *model;
+    bool witness;
+    vq_float_run *floats;
+    vq_int_run *ints;
+};
+
+const char *vq_mode_name(vq_mode mode)
+{
+    switch (mode) {
+    case VQ_MODE_DEFAULT: return "default";
+    case VQ_MODE_FP32: return "fp32";
+    case VQ_MODE_FAKE: return "fake";
+    case VQ_MODE_INT: return "int";
+    }
+    return "unknown";
+}
+
+void vq_session_destroy(vq_session **session)
+{
+    if (!session || !*session) return;
+    vq_float_run_destroy(&(*session)->floats);
+    vq_int_run_destroy(&(*session)->ints);
+    free(*session);
+    *session = NULL;
+}
+
+static vq_status check_mode(const vq_model *model, vq_mode mode)
+{
+    if (mode == VQ_MODE_FP32 && model->qmodel)
+        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: a quantized file does not keep the float weights; use mode fake or int, "
+                       "or give the original model", model->path);
+    if (mode != VQ_MODE_FP32 && !model->qmodel)
+        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: mode %s needs a quantized model; run 'vitq calibrate' first", model->path,
+                       vq_mode_name(mode));
+    if (mode == VQ_MODE_INT && !model->qmodel->ints)
+        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: calibrated with the official level counts, which have no integer form; "
+                       "use mode fake", model->path);
+    return VQ_OK;
+}
+
+vq_status vq_session_create(vq_session **out, vq_device *dev, const vq_model *model, const vq_session_params *params)
+{
+    static const vq_session_params defaults = {0};
+    const vq_session_params *const p = params ? params : &defaults;
+    vq_session *s = NULL;
+    vq_status status = VQ_OK;
+    if (out) *out = NULL;
+    if (!out || !model) return vq_fail(VQ_ERR_INVALID_ARG, "vq_session_create: NULL argument");
+    if (p->max_batch < 0 || p->max_batch > MAX_BATCH)
+        return vq_fail(VQ_ERR_INVALID_ARG, "batch is %d, must be 1 to %d", p->max_batch, MAX_BATCH);
+    const vq_mode mode = p->mode != VQ_MODE_DEFAULT ? p->mode : model->qmodel ? VQ_MODE_INT : VQ_MODE_FP32;
+    VQ_TRY(check_mode(model, mode));
+    if (p->witness && mode != VQ_MODE_INT)
+        return vq_fail(VQ_ERR_INVALID_ARG, "the witness runs in mode int only, not %s", vq_mode_name(mode));
+    if (!dev && !p->witness) return vq_fail(VQ_ERR_INVALID_ARG, "vq_session_create: a device is needed");
+
+    VQ_TRY(vq_alloc(&s, 1, sizeof *s, "session"));
+    s->mode = mode;
+    s->max_batch = p->max_batch ? p->max_batch : DEFAULT_BATCH;
+    s->model = model;
+    s->witness = p->witness;
+    if (mode == VQ_MODE_INT && !p->witness)
+        VQ_GO(vq_int_run_create(&s->ints, dev, model->qmodel->ints, s->max_batch));
+    if (mode != VQ_MODE_INT) VQ_GO(vq_float_run_create(&s->floats, dev, vq_model_graph(model), s->max_batch));
+    if (mode == VQ_MODE_FAKE) VQ_GO(vq_float_run_quantized(s->floats, model->qmodel));
+    *out = s;
+    s = NULL;
+done:
+    vq_session_destroy(&s);
+    return status;
+}
+
+vq_mode vq_session_mode(const vq_session *session)
+{
+    return session->mode;
+}
+
+size_t vq_session_device_bytes(const vq_session *session)
+{
+    return session->ints ? vq_int_run_device_bytes(session->ints) : session->floats ? session->floats->device_bytes : 0;
+}
+
+vq_status vq_session_run(vq_session *s, const uint8_t *pixels, int batch, void *logits)
+{
+    if (!s || !pixels || !logits) return vq_fail(VQ_ERR_INVALID_ARG, "vq_session_run: NULL argument");
+    if (batch < 1 || batch > s->max_batch)
+        return vq_fail(VQ_ERR_INVALID_ARG, "batch is %d, must be 1 to %d", batch, s->max_batch);
+    if (s->witness) return vq_int_witness_logits(s->model->qmodel->ints, pixels, batch, logits);
+    if (s->ints) return vq_int_run_logits(s->ints, pixels, batch, logits);
+    return vq_float_run_logits(s->floats, pixels, batch, logits);
+}
+
+static double logit(const void *logits, int i, vq_mode mode)
+{
+    if (mode == VQ_MODE_INT) return ((const int32_t *)logits)[i] * (1.0 / (1 << VQ_RESIDUAL_BITS));
+    return ((const float *)logits)[i];
+}
+
+void vq_topk(int *classes, float *probs, int k, const void *logits, int n, vq_mode mode)
+{
+    for (int r = 0; r < k; r++) {
+        int best = -1;
+        for (int i = 0; i < n; i++) {
+            bool taken = false;
+            for (int j = 0; j < r && !taken; j++) taken = classes[j] == i;
+            if (!taken && (best < 0 || logit(logits, i, mode) > logit(logits, best, mode))) best = i;
+        }
+        classes[r] = best;
+    }
+    if (!probs) return;
+    const double top = logit(logits, classes[0], mode);
+    double sum = 0;
+    for (int i = 0; i < n; i++) sum += exp(logit(logits, i, mode) - top);
+    for (int r = 0; r < k; r++) probs[r] = (float)(exp(logit(logits, classes[r], mode) - top) / sum);
+}
+
+vq_status vq_logits_save(const char *path, const void *logits, size_t rows, int num_classes, vq_mode mode)
+{
+    vq_st_writer *writer = NULL;
+    vq_status status = VQ_OK;
+    if (!path || !logits) return vq_fail(VQ_ERR_INVALID_ARG, "vq_logits_save: NULL argument");
+    VQ_GO(vq_st_writer_create(&writer));
+    VQ_GO(vq_st_writer_add(writer, "logits", mode == VQ_MODE_INT ? VQ_DTYPE_S32 : VQ_DTYPE_F32,
+                           vq_shape2((int64_t)rows, num_classes), logits));
+    VQ_GO(vq_st_writer_finish(writer, path));
+done:
+    vq_st_writer_destroy(&writer);
+    return status;
+}
