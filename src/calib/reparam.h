@@ -1,0 +1,17 @@
+/* LayerNorm scale reparameterization, RepQ-ViT (arXiv 2212.08254) section 3.2. */
+#ifndef VQ_SRC_REPARAM_H
+#define VQ_SRC_REPARAM_H
+
+#include "cl/cl.h"
+#include "quant/quant.h"
+
+/* Turns the channel-wise quantizer (s_c, z_c) of a LayerNorm's output into one per-tensor quantizer (s~, z~) without
+ * changing the float model:
+ *     s~ = mean s_c, z~ = mean z_c (rounded to an integer unless fractional), r1 = s / s~, r2 = z - z~
+ *     gamma~ = gamma / r1,  beta~ = (beta + s r2) / r1,  W~[o][c] = W[o][c] r1[c],  b~[o] = b[o] - sum_c W[o][c] s_c r2_c
+ * channelwise: groups == width, replaced by the per-tensor quantizer. gamma, beta [width] and bias [n] are changed in
+ * place on the host, weight f32 [n][width] in place on the device. */
+vq_status vq_reparam_layernorm(vq_device *dev, vq_quantizer *channelwise, bool fractional, float *gamma, float *beta,
+                               const vq_buf *weight, float *bias, int n, int width);
+
+#endif
