@@ -1,0 +1,184 @@
+/* The repq recipe against the official RepQ-ViT code on the same 32 photos: its scales and zero points, and accuracy on
+ * the labelled photos. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/safetensors.h"
+#include "golden.h"
+#include "run/model.h"
+
+static golden g;
+
+static vq_model *calibrate(const char *recipe, int bits, bool official)
+{
+    const vq_calib_params params = {
+        .recipe = recipe, .w_bits = bits, .a_bits = bits, .samples = 32, .official_levels = official};
+    vq_model *fp32 = NULL, *model = NULL;
+    vq_dataset *photos = NULL;
+    assert_int_equal(vq_model_load(&fp32, g.model), VQ_OK);
+    assert_int_equal(vq_dataset_open(&photos, g.calib, g.calib_labels, 1000), VQ_OK);
+    assert_int_equal(vq_calibrate(&model, g.dev, fp32, photos, &params), VQ_OK);
+    vq_dataset_destroy(&photos);
+    vq_model_destroy(&fp32);
+    return model;
+}
+
+/* ---- parameters ---------------------------------------------------------------------------------------------------- */
+
+typedef struct tally {
+    int scales, scales_same, zeros, zeros_same;
+} tally;
+
+/* Our quantizer against tensors PREFIX.delta and PREFIX.zero_point; factor turns our scale into theirs. */
+static void compare(tally *t, const vq_safetensors *st, const char *prefix, const vq_quantizer *q, double factor)
+{
+    char name[200];
+    float theirs[4096];
+    snprintf(name, sizeof name, "%s.delta", prefix);
+    const vq_st_tensor *const delta = vq_safetensors_find(st, name);
+    assert_non_null(delta);
+    assert_int_equal(vq_shape_count(&delta->shape), q->groups);
+    assert_int_equal(vq_st_to_f32(theirs, (size_t)q->groups, st, delta), VQ_OK);
+    for (int i = 0; i < q->groups; i++) {
+        double ours = q->scale[i] * factor;
+        if (q->kind == VQ_QUANTIZER_CODEBOOK) ours *= q->values[q->levels - 1]; /* their delta is the largest value */
+        t->scales++;
+        t->scales_same += fabs(ours - theirs[i]) <= 1e-3 * fabs(theirs[i]);
+    }
+    if (q->kind == VQ_QUANTIZER_CODEBOOK) return;
+    snprintf(name, sizeof name, "%s.zero_point", prefix);
+    const vq_st_tensor *const zero = vq_safetensors_find(st, name);
+    assert_non_null(zero);
+    assert_int_equal(vq_st_to_f32(theirs, (size_t)q->groups, st, zero), VQ_OK);
+    for (int i = 0; i < q->groups; i++) {
+        t->zeros++;
+        t->zeros_same += fabs(q->zero[i] - theirs[i]) <= 1e-3;
+    }
+}
+
+/* "blocks.3.attn.scores" -> "blocks.3.attn" + suffix. */
+static void sibling(char *out, size_t size, const char *name, const char *suffix)
+{
+    snprintf(out, size, "%.*s%s", (int)(strrchr(name, '.') - name), name, suffix);
+}
+
+static void compare_node(tally *t, const vq_safetensors *st, const vq_qmodel *m, int node)
+{
+    const vq_node *const n = &m->graph->nodes[node];
+    const vq_qnode *const qn = &m->nodes[node];
+    char prefix[160];
+    if (n->op == VQ_NODE_PATCH_EMBED) {
+        /* our patch weights have 1 / (255 std) folded in, and the image is not quantized further */
+        snprintf(prefix, sizeof prefix, "%s.weight_quantizer", n->name);
+        compare(t, st, prefix, &qn->weight, 255.0 * m->graph->pre.std[0]);
+    } else if (n->op == VQ_NODE_LINEAR) {
+        snprintf(prefix, sizeof prefix, "%s.weight_quantizer", n->name);
+        compare(t, st, prefix, &qn->weight, 1.0);
+        snprintf(prefix, sizeof prefix, "%s.input_quantizer", n->name);
+        compare(t, st, prefix, &qn->in[0], 1.0);
+    } else if (n->op == VQ_NODE_SCORES || n->op == VQ_NODE_CONTEXT) {
+        const char *const a = n->op == VQ_NODE_SCORES ? ".matmul1.quantizer_A" : ".matmul2.quantizer_A";
+        const char *const b = n->op == VQ_NODE_SCORES ? ".matmul1.quantizer_B" : ".matmul2.quantizer_B";
+        sibling(prefix, sizeof prefix, n->name, a);
+        compare(t, st, prefix, &qn->in[0], 1.0);
+        sibling(prefix, sizeof prefix, n->name, b);
+        compare(t, st, prefix, &qn->in[1], 1.0);
+    }
+}
+
+static tally compare_with_official(bool official_levels)
+{
+    tally t = {0};
+    char path[700];
+    vq_safetensors *st = NULL;
+    vq_model *model = calibrate("repq", 4, official_levels);
+    snprintf(path, sizeof path, "%s/repq_w4a4/params.safetensors", g.goldens);
+    assert_int_equal(vq_safetensors_open(&st, path), VQ_OK);
+    for (int i = 0; i < model->qmodel->graph->num_nodes; i++) compare_node(&t, st, model->qmodel, i);
+    printf("repq w4a4, %s levels: %d of %d scales and %d of %d zero points agree to 1e-3\n",
+           official_levels ? "official" : "strict", t.scales_same, t.scales, t.zeros_same, t.zeros);
+    vq_safetensors_destroy(&st);
+    vq_model_destroy(&model);
+    return t;
+}
+
+static void test_repq__official_parameters(void **state)
+{
+    (void)state;
+    const tally t = compare_with_official(true);
+    assert_true(t.scales > 20000);
+    assert_true(t.scales_same >= 0.99 * t.scales);
+    assert_true(t.zeros_same >= 0.99 * t.zeros);
+}
+
+static void test_repq__strict_parameters(void **state)
+{
+    (void)state;
+    const tally t = compare_with_official(false);
+    assert_true(t.scales_same >= 0.9 * t.scales);
+}
+
+/* ---- accuracy ------------------------------------------------------------------------------------------------------ */
+
+/* Fake-quant and integer accuracy of a freshly calibrated model, kept within bounds. */
+static void check_accuracy(const char *recipe, int bits, int at_least)
+{
+    vq_model *model = calibrate(recipe, bits, false);
+    vq_dataset *val = NULL;
+    assert_int_equal(vq_dataset_open(&val, g.val, g.val_labels, 1000), VQ_OK);
+    void *const fake = golden_logits(&g, model, val, VQ_MODE_FAKE, 16), *const ints = golden_logits(&g, model, val, VQ_MODE_INT, 16);
+    const int fake_right = golden_top1(val, fake, 1000, VQ_MODE_FAKE), int_right = golden_top1(val, ints, 1000, VQ_MODE_INT);
+    printf("%s w%da%d: fake-quant %d, integer %d of %zu right\n", recipe, bits, bits, fake_right, int_right,
+           vq_dataset_count(val));
+    assert_true(fake_right >= at_least);
+    assert_true(int_right * 100 >= fake_right * 100 - (int)vq_dataset_count(val)); /* one point */
+    free(fake);
+    free(ints);
+    vq_dataset_destroy(&val);
+    vq_model_destroy(&model);
+}
+
+/* Official: 281, 283 and 85. */
+static void test_repq__accuracy_w8a8(void **state)
+{
+    (void)state;
+    check_accuracy("repq", 8, 275);
+}
+
+static void test_repq__accuracy_w6a6(void **state)
+{
+    (void)state;
+    check_accuracy("repq", 6, 277);
+}
+
+static void test_repq__accuracy_w4a4(void **state)
+{
+    (void)state;
+    check_accuracy("repq", 4, 79);
+}
+
+static void test_minmax__accuracy_w8a8(void **state)
+{
+    (void)state;
+    check_accuracy("minmax", 8, 150);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_repq__official_parameters), cmocka_unit_test(test_repq__strict_parameters),
+        cmocka_unit_test(test_repq__accuracy_w8a8),       cmocka_unit_test(test_repq__accuracy_w6a6),
+        cmocka_unit_test(test_repq__accuracy_w4a4),       cmocka_unit_test(test_minmax__accuracy_w8a8),
+    };
+    const int cannot = golden_open(&g);
+    if (cannot) return cannot;
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    golden_close(&g);
+    return failed;
+}
