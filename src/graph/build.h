@@ -1,0 +1,41 @@
+/* What architectures need to emit a graph, and to say where its parameters are in a weights file. */
+#ifndef VQ_SRC_GRAPH_BUILD_H
+#define VQ_SRC_GRAPH_BUILD_H
+
+#include "graph/graph.h"
+
+/* Grows a graph. The first failure sticks: later calls do nothing, vq_build_finish reports it. */
+typedef struct vq_build {
+    vq_graph *graph;
+    vq_status status;
+    int cap_values, cap_nodes, cap_params;
+    vq_node scratch_node; /* what vq_build_node returns after a failure */
+} vq_build;
+
+vq_status vq_build_begin(vq_build *b);
+/* A parameter without data; its index. The name is copied. */
+int vq_build_param(vq_build *b, const char *name, vq_shape shape);
+/* A value that no node makes: the image. */
+int vq_build_value(vq_build *b, int rows, int cols);
+/* A node with a new out value [rows][cols]; in[1] may be -1. weight and bias start as -1. The pointer is valid until
+ * the next call. */
+vq_node *vq_build_node(vq_build *b, vq_node_op op, const char *name, int in0, int in1, int rows, int cols);
+/* "prefix" + "suffix" in a buffer of the builder's caller, cut to its size. */
+#define VQ_NAME_MAX 96
+const char *vq_join_name(char out[VQ_NAME_MAX], const char *prefix, const char *suffix);
+/* Gives the graph to *out, or frees it and returns what went wrong. */
+vq_status vq_build_finish(vq_graph **out, vq_build *b);
+
+/* A tensor of a weights file and the part of a parameter that it makes: elements offset .. offset + count. Where
+ * several tensors cover the same element, they are added. */
+typedef struct vq_source {
+    char name[VQ_NAME_MAX];
+    vq_shape shape; /* expected in the file */
+    int param;
+    size_t offset;
+} vq_source;
+
+/* Every tensor of a ViT's file in timm's names; free() releases the list. */
+vq_status vq_vit_sources(vq_source **out, int *count, const vq_graph *graph);
+
+#endif
