@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
 """Train the bundled demo model: a small ViT on Fashion-MNIST, saved with timm's tensor names.
 
-usage: train_demo.py [--data DIR] [--out models/fashion_vit] [--epochs 18] [--threads 2]
+usage: train_demo.py [--data DIR] [--out models/fashion_vit] [--epochs 18] [--init model.safetensors] ...
+
+The bundled weights were made in two stages (both are in models/fashion_vit/train.log):
+    tools/train_demo.py
+    tools/train_demo.py --init models/fashion_vit/model.safetensors --epochs 16 --batch 128 --lr 1e-3 --drop 0 --shift 1
 
 Needs PyTorch and safetensors; nothing else in the project does. Reads the IDX files of Debian's package
 `dataset-fashion-mnist`, trains on the 60,000 training images only (random shift and mirror, label smoothing, cosine
@@ -92,12 +96,12 @@ def idx(path):
     return torch.frombuffer(bytearray(raw[4 + 4 * raw[3]:]), dtype=torch.uint8).reshape(dims)
 
 
-def augment(x):
-    """Mirror half of the images and shift each by up to two pixels."""
+def augment(x, shift):
+    """Mirror half of the images and shift each by up to `shift` pixels."""
     n = x.shape[0]
     x = torch.where(torch.rand(n, 1, 1) < 0.5, x, x.flip(2))
-    p = F.pad(x, (2, 2, 2, 2))
-    dy, dx = torch.randint(0, 5, (n, 1, 1)), torch.randint(0, 5, (n, 1, 1))
+    p = F.pad(x, (shift, shift, shift, shift))
+    dy, dx = torch.randint(0, 2 * shift + 1, (n, 1, 1)), torch.randint(0, 2 * shift + 1, (n, 1, 1))
     return p[torch.arange(n)[:, None, None], torch.arange(28)[None, :, None] + dy, torch.arange(28)[None, None, :] + dx]
 
 
@@ -118,12 +122,14 @@ ap.add_argument("--epochs", type=int, default=18)
 ap.add_argument("--batch", type=int, default=256)
 ap.add_argument("--lr", type=float, default=2e-3)
 ap.add_argument("--drop", type=float, default=0.1)
+ap.add_argument("--shift", type=int, default=2)
+ap.add_argument("--init", help="weights to go on from; the log is then continued")
 ap.add_argument("--threads", type=int, default=2)
 ap.add_argument("--seed", type=int, default=0)
 a = ap.parse_args()
 data, out = pathlib.Path(a.data), pathlib.Path(a.out)
 out.mkdir(parents=True, exist_ok=True)
-log = open(out / "train.log", "w")
+log = open(out / "train.log", "a" if a.init else "w")
 
 
 def say(*words):
@@ -136,6 +142,8 @@ torch.set_num_threads(a.threads)
 xt, yt = idx(data / "train-images-idx3-ubyte.gz"), idx(data / "train-labels-idx1-ubyte.gz").long()
 xv, yv = idx(data / "t10k-images-idx3-ubyte.gz"), idx(data / "t10k-labels-idx1-ubyte.gz").long()
 model = ViT(**ARGS)
+if a.init:
+    model.load_state_dict({k: v.float() for k, v in load_file(a.init).items()})
 average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998))
 decay = [p for p in model.parameters() if p.ndim > 1]
 plain = [p for p in model.parameters() if p.ndim <= 1]
@@ -152,7 +160,7 @@ for epoch in range(a.epochs):
         if len(part) < a.batch:
             continue
         with torch.autocast("cpu", torch.bfloat16):
-            loss = F.cross_entropy(model(pixels(augment(xt[part])), a.drop).float(), yt[part], label_smoothing=0.1)
+            loss = F.cross_entropy(model(pixels(augment(xt[part], a.shift)), a.drop).float(), yt[part], label_smoothing=0.1)
         opt.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
