@@ -1,0 +1,50 @@
+/* Probes of CPU instructions: one work-item multiplies 64 (or 32) pairs of bytes and stores the sums. src/cl/probe.c
+ * compiles one function at a time and compares with the known answer; kernels may use an instruction only after that.
+ * The instruction's operands are in AT&T order, as everywhere in our inline assembly. */
+
+#ifdef VQ_PROBE_AVX2
+/* out s32 [8]: sums of 4 products u8 x s8, by pairs saturated to s16, as vpmaddubsw does. */
+__kernel void probe(__global const uchar *a, __global const char *b, __global int *out)
+{
+    const uint8 x = vload8(0, (__global const uint *)a), y = vload8(0, (__global const uint *)b);
+    const uint8 ones = (uint8)(0x00010001);
+    uint8 pairs;
+    int8 sums;
+    __asm__ volatile("vpmaddubsw %2, %1, %0" : "=x"(pairs) : "x"(x), "x"(y));
+    __asm__ volatile("vpmaddwd %2, %1, %0" : "=x"(sums) : "x"(pairs), "x"(ones));
+    vstore8(sums, 0, out);
+}
+#endif
+
+#ifdef VQ_PROBE_AVX512BW
+/* out s32 [16]: sums of 2 products s16 x s16. */
+__kernel void probe(__global const uchar *a, __global const char *b, __global int *out)
+{
+    const uint16 x = vload16(0, (__global const uint *)a), y = vload16(0, (__global const uint *)b);
+    int16 sums;
+    __asm__ volatile("vpmaddwd %2, %1, %0" : "=v"(sums) : "v"(x), "v"(y));
+    vstore16(sums, 0, out);
+}
+#endif
+
+#ifdef VQ_PROBE_AVX512VNNI
+/* out s32 [16]: sums of 4 products u8 x s8 added to out. */
+__kernel void probe(__global const uchar *a, __global const char *b, __global int *out)
+{
+    const uint16 x = vload16(0, (__global const uint *)a), y = vload16(0, (__global const uint *)b);
+    int16 sums = vload16(0, out);
+    __asm__ volatile("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(x), "v"(y));
+    vstore16(sums, 0, out);
+}
+#endif
+
+#ifdef VQ_PROBE_AVXVNNI
+/* out s32 [8]: sums of 4 products u8 x s8 added to out. */
+__kernel void probe(__global const uchar *a, __global const char *b, __global int *out)
+{
+    const uint8 x = vload8(0, (__global const uint *)a), y = vload8(0, (__global const uint *)b);
+    int8 sums = vload8(0, out);
+    __asm__ volatile("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sums) : "x"(x), "x"(y));
+    vstore8(sums, 0, out);
+}
+#endif

@@ -1,0 +1,97 @@
+/* What the files of src/cl share; no other folder includes this. */
+#ifndef VQ_SRC_CL_INTERNAL_H
+#define VQ_SRC_CL_INTERNAL_H
+
+#include <pthread.h>
+
+#include <CL/cl.h>
+
+#include "cl/cl.h"
+
+/* A built program: one per kernel file and options. Failed builds are remembered, so that they are tried once. */
+typedef struct vq_program {
+    struct vq_program *next;
+    char *file, *options;
+    cl_program program; /* NULL: the build failed */
+} vq_program;
+
+struct vq_kernel {
+    struct vq_kernel *next;
+    const vq_variant *variant;
+    char *function, *options;
+    cl_kernel kernel;
+};
+
+/* Device time by kernel function, for devices opened with profile. */
+typedef struct vq_profile_sum {
+    struct vq_profile_sum *next;
+    char *function;
+    size_t launches;
+    double seconds;
+} vq_profile_sum;
+
+typedef struct vq_profile_event {
+    cl_event event;
+    vq_profile_sum *sum;
+} vq_profile_event;
+
+#define VQ_MAX_EVENTS 1024
+
+/* Everything below `lock` is guarded by it, except mem objects and the queue, which OpenCL guards itself. */
+struct vq_device {
+    cl_platform_id platform;
+    cl_device_id id;
+    cl_context context;
+    cl_command_queue queue; /* in order */
+    vq_device_info info;
+    char *cache_dir; /* NULL: no disk cache */
+    bool profile;
+
+    bool has_lock;
+    pthread_mutex_t lock;
+    vq_program *programs;
+    vq_kernel *kernels;
+    const vq_variant *allowed[VQ_OP_COUNT]; /* by VITQ_KERNELS, NULL: free choice up to class_needs */
+    unsigned class_needs;                   /* capabilities that a free choice may use */
+    const char *class_name;                 /* preferred class, "" for none; part of a registry row */
+    const vq_variant *forced[VQ_OP_COUNT];
+    const vq_variant *chosen[VQ_OP_COUNT];
+    char *chosen_text;
+    vq_profile_sum *sums;
+    vq_profile_event *events; /* [VQ_MAX_EVENTS] */
+    int num_events;
+};
+
+/* error.c: "CL_OUT_OF_RESOURCES"; and vq_fail with the device's name in front and the error's behind, choosing the status
+ * by the error. */
+const char *vq_cl_error_name(cl_int error);
+vq_status vq_cl_fail(const vq_device *dev, cl_int error, const char *fmt, ...) VQ_PRINTF(3, 4);
+
+/* cache.c: entries of the disk cache by the hash of a key. All failures are quiet (debug level), except that a corrupt
+ * entry is reported as a warning and treated as missing. dir NULL: no cache. */
+void vq_cache_open(char **dir, const char *wanted);
+char *vq_cache_path(const char *dir, const char *hash, const char *suffix); /* NULL where there is no memory */
+bool vq_cache_load(const char *dir, const char *hash, unsigned char **data, size_t *bytes); /* free() releases data */
+void vq_cache_store(const char *dir, const char *hash, const void *data, size_t bytes);
+/* Hash of a kind of entry, the device's identity and two texts: everything that can change a compiled program. */
+vq_status vq_cache_key(char hash[33], const vq_device *dev, const char *kind, const char *options, const char *source);
+
+/* program.c; call with the lock held. Builds, or takes from memory or disk, the program of a file. A failed build is an
+ * error, or a warning where skipped names the variant that is then passed over. */
+vq_status vq_program_get(cl_program *out, vq_device *dev, const char *file, const char *options, const char *skipped);
+/* Options of a variant with the caller's; free() releases. */
+vq_status vq_program_options(char **out, const vq_variant *variant, const char *options);
+void vq_program_destroy_all(vq_device *dev);
+
+/* probe.c: the VQ_CAP_* bits of an opened device. */
+unsigned vq_probe_caps(vq_device *dev);
+
+/* registry.c: applies a VITQ_KERNELS choice to a device whose capabilities are known. */
+vq_status vq_registry_apply(vq_device *dev, const char *choice);
+
+/* launch.c */
+void vq_launch_destroy_all(vq_device *dev);
+/* Takes over an event of work enqueued under the name of a function; call with the lock held. */
+vq_status vq_profile_add(vq_device *dev, cl_event event, const char *function);
+
+#endif

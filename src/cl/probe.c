@@ -1,0 +1,180 @@
+/* Capabilities of a device. A CPU instruction counts only after a tiny kernel that uses it was compiled, run, and gave
+ * the known answer: the OpenCL driver's compiler decides whether inline assembly passes, and cpuid alone cannot tell.
+ * cpuid is asked first all the same, because running an instruction the processor lacks would end the process. */
+#include "cl/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#define HAVE_X86 1
+#else
+#define HAVE_X86 0
+#endif
+
+#include "cl/source.h"
+
+#define PROBE_BYTES 64
+
+/* Plain-C answer of one 32-bit lane. */
+typedef int32_t (*lane_fn)(const uint8_t *a, const int8_t *b);
+
+static int32_t saturate_s16(int32_t x)
+{
+    return VQ_MIN(VQ_MAX(x, INT16_MIN), INT16_MAX);
+}
+
+static int32_t lane_maddubs(const uint8_t *a, const int8_t *b)
+{
+    return saturate_s16(a[0] * b[0] + a[1] * b[1]) + saturate_s16(a[2] * b[2] + a[3] * b[3]);
+}
+
+static int32_t lane_dot(const uint8_t *a, const int8_t *b)
+{
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2] + a[3] * b[3];
+}
+
+static int32_t lane_maddwd(const uint8_t *a, const int8_t *b)
+{
+    int16_t x[2], y[2];
+    memcpy(x, a, sizeof x);
+    memcpy(y, b, sizeof y);
+    /* In 64 bits: only the sum of two products of -32768 leaves s32, and the inputs below hold none. */
+    return (int32_t)((int64_t)x[0] * y[0] + (int64_t)x[1] * y[1]);
+}
+
+typedef struct probe {
+    unsigned cap;
+    const char *name, *options;
+    int lanes;
+    bool adds; /* to what out holds */
+    lane_fn lane;
+} probe;
+
+static const probe probes[] = {
+    {VQ_CAP_AVX2, "AVX2", "-cl-std=CL1.2 -DVQ_PROBE_AVX2", 8, false, lane_maddubs},
+    {VQ_CAP_AVX512BW, "AVX-512BW", "-cl-std=CL1.2 -DVQ_PROBE_AVX512BW", 16, false, lane_maddwd},
+    {VQ_CAP_AVX512VNNI, "AVX-512 VNNI", "-cl-std=CL1.2 -DVQ_PROBE_AVX512VNNI", 16, true, lane_dot},
+    {VQ_CAP_AVXVNNI, "AVX-VNNI", "-cl-std=CL1.2 -DVQ_PROBE_AVXVNNI", 8, true, lane_dot},
+};
+
+/* What cpuid and the operating system allow. */
+static unsigned host_caps(void)
+{
+    unsigned caps = 0;
+#if HAVE_X86
+    __builtin_cpu_init();
+    const bool avx2 = __builtin_cpu_supports("avx2") != 0;
+    if (avx2) caps |= VQ_CAP_AVX2;
+    if (__builtin_cpu_supports("avx512bw")) caps |= VQ_CAP_AVX512BW;
+    if (__builtin_cpu_supports("avx512vnni")) caps |= VQ_CAP_AVX512VNNI;
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (avx2 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4))) caps |= VQ_CAP_AVXVNNI;
+#endif
+    return caps;
+}
+
+/* The processor's marketing name, so that a cache that moves to another machine is not believed there. */
+static void host_name(char name[49])
+{
+    memset(name, 0, 49);
+#if HAVE_X86
+    for (unsigned i = 0; i < 3; i++) {
+        unsigned r[4] = {0};
+        if (__get_cpuid(0x80000002u + i, &r[0], &r[1], &r[2], &r[3])) memcpy(name + 16 * i, r, 16);
+    }
+#endif
+}
+
+/* Runs the built probe; true where every lane is right. */
+static bool run(vq_device *dev, cl_program program, const probe *p)
+{
+    uint8_t a[PROBE_BYTES];
+    int8_t b[PROBE_BYTES];
+    int32_t out[16], want[16];
+    cl_int error;
+    bool right = false;
+    for (int i = 0; i < PROBE_BYTES; i++) {
+        a[i] = (uint8_t)(i == 0 ? 255 : 37 * i + 11);
+        b[i] = (int8_t)(i == 0 ? -128 : (53 * i + 5) % 255 - 127);
+    }
+    for (int i = 0; i < 16; i++) {
+        out[i] = 1000 * i - 7000;
+        want[i] = (p->adds || i >= p->lanes ? out[i] : 0) + (i < p->lanes ? p->lane(a + 4 * i, b + 4 * i) : 0);
+    }
+    const cl_mem_flags in = CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR;
+    cl_mem mem[3] = {clCreateBuffer(dev->context, in, sizeof a, a, &error),
+                     clCreateBuffer(dev->context, in, sizeof b, b, &error),
+                     clCreateBuffer(dev->context, CL_MEM_COPY_HOST_PTR, sizeof out, out, &error)};
+    cl_kernel kernel = clCreateKernel(program, "probe", &error);
+    bool ready = kernel != NULL;
+    for (cl_uint i = 0; i < 3 && ready; i++) {
+        ready = mem[i] && clSetKernelArg(kernel, i, sizeof mem[i], &mem[i]) == CL_SUCCESS;
+    }
+    const size_t one = 1;
+    if (ready && clEnqueueNDRangeKernel(dev->queue, kernel, 1, NULL, &one, &one, 0, NULL, NULL) == CL_SUCCESS &&
+        clEnqueueReadBuffer(dev->queue, mem[2], CL_TRUE, 0, sizeof out, out, 0, NULL, NULL) == CL_SUCCESS) {
+        right = !memcmp(out, want, sizeof out);
+    }
+    if (kernel) clReleaseKernel(kernel);
+    for (int i = 0; i < 3; i++) {
+        if (mem[i]) clReleaseMemObject(mem[i]);
+    }
+    return right;
+}
+
+static unsigned run_probes(vq_device *dev, const char *source, unsigned candidates)
+{
+    unsigned caps = 0;
+    for (size_t i = 0; i < VQ_ARRAY_LEN(probes); i++) {
+        const probe *p = &probes[i];
+        cl_int error;
+        if (!(candidates & p->cap)) continue;
+        cl_program program = clCreateProgramWithSource(dev->context, 1, &source, NULL, &error);
+        if (error != CL_SUCCESS) continue;
+        const bool built = clBuildProgram(program, 1, &dev->id, p->options, NULL, NULL) == CL_SUCCESS;
+        const bool right = built && run(dev, program, p);
+        if (right) caps |= p->cap;
+        vq_log(VQ_LOG_DEBUG, "device %s: %s %s", dev->info.name, p->name,
+               right   ? "works"
+               : built ? "gives a wrong answer"
+                       : "does not compile");
+        clReleaseProgram(program);
+    }
+    return caps;
+}
+
+/* The probes' result, from the disk cache where the same driver on the same processor was asked before. */
+static unsigned probe_instructions(vq_device *dev, unsigned candidates)
+{
+    char *source = NULL, *identity = NULL, hash[33], name[49];
+    unsigned char *data = NULL;
+    size_t bytes;
+    unsigned caps = 0;
+    host_name(name);
+    if (vq_source_get(&source, "probe.cl") != VQ_OK || vq_format(&identity, "%s %x", name, candidates) != VQ_OK ||
+        vq_cache_key(hash, dev, "probe", identity, source) != VQ_OK) {
+        goto done;
+    }
+    if (vq_cache_load(dev->cache_dir, hash, &data, &bytes) && bytes == sizeof caps) {
+        memcpy(&caps, data, sizeof caps);
+        caps &= candidates;
+    } else {
+        caps = run_probes(dev, source, candidates);
+        vq_cache_store(dev->cache_dir, hash, &caps, sizeof caps);
+    }
+done:
+    free(data);
+    free(identity);
+    free(source);
+    return caps;
+}
+
+unsigned vq_probe_caps(vq_device *dev)
+{
+    unsigned caps = VQ_CAP_CLBLAST;
+    if (dev->info.is_cpu) caps |= VQ_CAP_CPU;
+    const unsigned candidates = dev->info.is_cpu ? host_caps() : 0;
+    return candidates ? caps | probe_instructions(dev, candidates) : caps;
+}

@@ -1,0 +1,182 @@
+/* Programs: from source or from the disk cache, one per file and options, built when first asked for. */
+#include "cl/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "cl/source.h"
+
+static vq_program *find(vq_device *dev, const char *file, const char *options)
+{
+    for (vq_program *p = dev->programs; p; p = p->next) {
+        if (!strcmp(p->file, file) && !strcmp(p->options, options)) return p;
+    }
+    return NULL;
+}
+
+static cl_program build_from_binary(vq_device *dev, const char *hash, const char *options)
+{
+    unsigned char *data;
+    size_t bytes;
+    cl_int error, binary_status = CL_SUCCESS;
+    if (!vq_cache_load(dev->cache_dir, hash, &data, &bytes)) return NULL;
+    const unsigned char *binary = data;
+    cl_program program = clCreateProgramWithBinary(dev->context, 1, &dev->id, &bytes, &binary, &binary_status, &error);
+    free(data);
+    if (error == CL_SUCCESS) error = binary_status;
+    if (error == CL_SUCCESS) error = clBuildProgram(program, 1, &dev->id, options, NULL, NULL);
+    if (error == CL_SUCCESS) return program;
+    vq_log(VQ_LOG_DEBUG, "device %s: cached program %s refused: %s", dev->info.name, hash, vq_cl_error_name(error));
+    if (program) clReleaseProgram(program);
+    return NULL;
+}
+
+static void store_binary(vq_device *dev, cl_program program, const char *hash)
+{
+    size_t bytes = 0;
+    unsigned char *data = NULL;
+    if (!dev->cache_dir) return;
+    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS || !bytes) return;
+    data = malloc(bytes);
+    if (data && clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof data, &data, NULL) == CL_SUCCESS) {
+        vq_cache_store(dev->cache_dir, hash, data, bytes);
+    }
+    free(data);
+}
+
+/* The build log as a fresh string, NULL where there is none. */
+static char *build_log(const vq_device *dev, cl_program program)
+{
+    size_t bytes = 0;
+    if (clGetProgramBuildInfo(program, dev->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes) != CL_SUCCESS) return NULL;
+    char *log = calloc(bytes + 1, 1);
+    if (log && clGetProgramBuildInfo(program, dev->id, CL_PROGRAM_BUILD_LOG, bytes, log, NULL) == CL_SUCCESS)
+        return log;
+    free(log);
+    return NULL;
+}
+
+/* The first line that tells what is wrong, cut out of log in place. */
+static const char *first_error(char *log)
+{
+    char *line = strstr(log, "error");
+    if (!line) line = log;
+    while (line > log && line[-1] != '\n') line--;
+    line[strcspn(line, "\n")] = '\0';
+    return line;
+}
+
+/* Writes the log beside the cache; a fresh path, or NULL where it could not be written. */
+static char *save_log(const vq_device *dev, const char *hash, const char *log)
+{
+    vq_file_writer *w = NULL;
+    if (!dev->cache_dir) return NULL;
+    char *path = vq_cache_path(dev->cache_dir, hash, ".log");
+    if (path && vq_file_begin(&w, path) == VQ_OK && vq_file_append(w, log, strlen(log)) == VQ_OK &&
+        vq_file_commit(&w) == VQ_OK) {
+        return path;
+    }
+    vq_file_abort(&w);
+    free(path);
+    return NULL;
+}
+
+static vq_status report_failure(const vq_device *dev, cl_program program, cl_int error, const char *file,
+                                const char *hash, const char *skipped)
+{
+    char *log = build_log(dev, program);
+    char *path = log ? save_log(dev, hash, log) : NULL;
+    if (log) vq_log(VQ_LOG_DEBUG, "device %s: build log of %s:\n%s", dev->info.name, file, log);
+    const char *why = log && *log ? first_error(log) : vq_cl_error_name(error);
+    const char *where = path ? path : "not kept, the cache is off";
+    if (skipped) {
+        vq_log(VQ_LOG_WARN, "device %s: %s does not compile and is passed over: %s (build log: %s)", dev->info.name,
+               skipped, why, where);
+    } else {
+        vq_fail(VQ_ERR_BUILD, "device %s: %s does not compile: %s (build log: %s)", dev->info.name, file, why, where);
+    }
+    free(path);
+    free(log);
+    return VQ_ERR_BUILD;
+}
+
+static vq_status build_from_source(cl_program *out, vq_device *dev, const char *file, const char *options,
+                                   const char *source, const char *hash, const char *skipped)
+{
+    cl_int error;
+    const double start = vq_now();
+    cl_program program = clCreateProgramWithSource(dev->context, 1, &source, NULL, &error);
+    if (error != CL_SUCCESS) return vq_cl_fail(dev, error, "clCreateProgramWithSource of %s", file);
+    error = clBuildProgram(program, 1, &dev->id, options, NULL, NULL);
+    if (error != CL_SUCCESS) {
+        const vq_status status = report_failure(dev, program, error, file, hash, skipped);
+        clReleaseProgram(program);
+        return status;
+    }
+    vq_log(VQ_LOG_DEBUG, "device %s: built %s %s in %.1f ms", dev->info.name, file, options, 1e3 * (vq_now() - start));
+    store_binary(dev, program, hash);
+    *out = program;
+    return VQ_OK;
+}
+
+static vq_status build(cl_program *out, vq_device *dev, const char *file, const char *options, const char *skipped)
+{
+    char *source;
+    char hash[33];
+    *out = NULL;
+    VQ_TRY(vq_source_get(&source, file));
+    vq_status status = vq_cache_key(hash, dev, "program", options, source);
+    if (status == VQ_OK) *out = build_from_binary(dev, hash, options);
+    if (status == VQ_OK && !*out) status = build_from_source(out, dev, file, options, source, hash, skipped);
+    free(source);
+    return status;
+}
+
+static void destroy(vq_program *p)
+{
+    if (p->program) clReleaseProgram(p->program);
+    free(p->file);
+    free(p->options);
+    free(p);
+}
+
+vq_status vq_program_get(cl_program *out, vq_device *dev, const char *file, const char *options, const char *skipped)
+{
+    vq_status status = VQ_OK;
+    vq_program *p = find(dev, file, options);
+    *out = NULL;
+    if (p && !p->program) return vq_fail(VQ_ERR_BUILD, "device %s: %s did not compile", dev->info.name, file);
+    if (p) {
+        *out = p->program;
+        return VQ_OK;
+    }
+    VQ_TRY(vq_alloc(&p, 1, sizeof *p, "a program"));
+    VQ_GO(vq_strdup(&p->file, file));
+    VQ_GO(vq_strdup(&p->options, options));
+    status = build(&p->program, dev, file, options, skipped);
+    if (status != VQ_OK && status != VQ_ERR_BUILD) goto done;
+    *out = p->program;
+    p->next = dev->programs;
+    dev->programs = p;
+    return status;
+done:
+    destroy(p);
+    return status;
+}
+
+vq_status vq_program_options(char **out, const vq_variant *v, const char *options)
+{
+    return vq_format(out, "-cl-std=CL1.2 -DVQ_P0=%d -DVQ_P1=%d -DVQ_P2=%d -DVQ_P3=%d%s%s%s%s", v->p[0], v->p[1],
+                     v->p[2], v->p[3], v->options && *v->options ? " " : "", v->options ? v->options : "",
+                     options && *options ? " " : "", options ? options : "");
+}
+
+void vq_program_destroy_all(vq_device *dev)
+{
+    while (dev->programs) {
+        vq_program *p = dev->programs;
+        dev->programs = p->next;
+        destroy(p);
+    }
+}
