@@ -1,0 +1,26 @@
+/* Prints every program the product builds, "name|file|options" a line: the rows of the registry and the probes. */
+#include <stdio.h>
+
+#include "vitq/device.h"
+
+static const struct {
+    const char *name, *file, *options;
+    unsigned needs;
+    int p[4];
+} rows[] = {
+#define VQ_KERNEL(id, variant, file, needs, options, p0, p1, p2, p3) {variant, file, options, needs, {p0, p1, p2, p3}},
+#include "registry.def"
+    {"probe AVX2", "probe.cl", "-DVQ_PROBE_AVX2", 0, {0, 0, 0, 0}},
+    {"probe AVX512BW", "probe.cl", "-DVQ_PROBE_AVX512BW", 0, {0, 0, 0, 0}},
+    {"probe AVX512VNNI", "probe.cl", "-DVQ_PROBE_AVX512VNNI", 0, {0, 0, 0, 0}},
+    {"probe AVXVNNI", "probe.cl", "-DVQ_PROBE_AVXVNNI", 0, {0, 0, 0, 0}},
+};
+
+int main(void)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        printf("%s|%s|-DVQ_P0=%d -DVQ_P1=%d -DVQ_P2=%d -DVQ_P3=%d %s\n", rows[i].name, rows[i].file, rows[i].p[0],
+               rows[i].p[1], rows[i].p[2], rows[i].p[3], rows[i].options);
+    }
+    return 0;
+}
