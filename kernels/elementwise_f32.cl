@@ -1,0 +1,41 @@
+/* The small memory-bound ops, for any device: one element per work-item. Grid: (count / VQ_P0), further dimensions as
+ * said. */
+#define OP __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void
+
+OP add_f32(__global const float *a, __global const float *b, __global float *y, int count)
+{
+    const size_t i = get_global_id(0);
+    if (i < (size_t)count) y[i] = a[i] + b[i];
+}
+
+/* Grid: (columns of the output / VQ_P0, patches, images). Output columns are [c][y][x] of the patch. */
+OP patchify_f32(__global const uchar *image, __global float *out, int height, int width, int chans, int patch)
+{
+    const int col = (int)get_global_id(0), cols = chans * patch * patch, across = width / patch;
+    if (col >= cols) return;
+    const int c = col / (patch * patch), y = col / patch % patch, x = col % patch;
+    const size_t at = get_group_id(1), row = get_group_id(2) * get_num_groups(1) + at;
+    const size_t line = get_group_id(2) * height + at / across * patch + y, pixel = at % across * patch + x;
+    out[row * cols + col] = image[(line * width + pixel) * chans + c];
+}
+
+/* Grid: (count / VQ_P0, images). */
+OP broadcast_f32(__global const float *init, __global float *out, int count)
+{
+    const size_t i = get_global_id(0);
+    if (i < (size_t)count) out[get_group_id(1) * count + i] = init[i];
+}
+
+/* Grid: (x_count / VQ_P0, images). */
+OP add_rows_f32(__global const float *x, int x_count, __global float *y, int y_count, int first)
+{
+    const size_t i = get_global_id(0);
+    if (i < (size_t)x_count) y[get_group_id(1) * y_count + first + i] += x[get_group_id(1) * x_count + i];
+}
+
+/* Grid: (cols / VQ_P0, rows). */
+OP scale_columns_f32(__global float *x, __global const float *factor, int cols)
+{
+    const size_t i = get_global_id(0);
+    if (i < (size_t)cols) x[get_group_id(1) * cols + i] *= factor[i];
+}

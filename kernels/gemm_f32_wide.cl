@@ -1,0 +1,129 @@
+/* gemm_f32 for CPUs: one work-item computes `rows_per_item` rows x one panel of columns of C. It packs its panel of B,
+ * K_BLOCK rows at a time, as [k][PANEL] into local memory (which on a CPU is ordinary, cached memory) and runs register tiles
+ * of ROWS x PANEL over it: per step of k, ROWS broadcast loads and ROWS * VECTORS fused multiply-adds.
+ * Grid: (panels, row chunks, batch), work-groups of one.
+ *
+ * VQ_P0 rows of the tile: 6 or 12; VQ_P1 vectors of 16 columns: 1 or 2. 12 x 2 fills 32 512-bit registers,
+ * 6 x 1 fills 16 256-bit registers. */
+#define ROWS    VQ_P0
+#define VECTORS VQ_P1
+#define PANEL   (16 * VECTORS)
+#define K_BLOCK 512
+
+#if ROWS == 12
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#else
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#endif
+
+typedef struct tile_args {
+    int m, n, lda, ldc, accumulate, rows_in, rows_out, row_first;
+    float alpha;
+} tile_args;
+
+/* Packs B[k0 .. k0+k_len)[n0 .. n0+PANEL) as [k][PANEL]; columns beyond n become zeros. */
+static void pack_panel(__local float *panel, __global const float *b, int ldb, int trans_b, int n0, int n, int k0,
+                       int k_len)
+{
+    const int cols = min(PANEL, n - n0);
+    if (!trans_b) {
+        for (int k = 0; k < k_len; k++) {
+            __global const float *const row = b + (size_t)(k0 + k) * ldb + n0;
+            if (cols == PANEL)
+                for (int j = 0; j < PANEL; j += 16) vstore16(vload16(0, row + j), 0, panel + k * PANEL + j);
+            else
+                for (int j = 0; j < PANEL; j++) panel[k * PANEL + j] = j < cols ? row[j] : 0.0f;
+        }
+        return;
+    }
+    /* rows of B in fours: transposed through registers */
+    for (int j = 0; j < PANEL; j += 4) {
+        __global const float *const r0 = b + (size_t)(n0 + min(j, cols - 1)) * ldb + k0;
+        __global const float *const r1 = b + (size_t)(n0 + min(j + 1, cols - 1)) * ldb + k0;
+        __global const float *const r2 = b + (size_t)(n0 + min(j + 2, cols - 1)) * ldb + k0;
+        __global const float *const r3 = b + (size_t)(n0 + min(j + 3, cols - 1)) * ldb + k0;
+        int k = 0;
+        for (; k + 4 <= k_len; k += 4) {
+            const float4 v0 = vload4(0, r0 + k), v1 = vload4(0, r1 + k), v2 = vload4(0, r2 + k), v3 = vload4(0, r3 + k);
+            const float4 a = (float4)(v0.s0, v1.s0, v0.s1, v1.s1), c = (float4)(v0.s2, v1.s2, v0.s3, v1.s3);
+            const float4 d = (float4)(v2.s0, v3.s0, v2.s1, v3.s1), e = (float4)(v2.s2, v3.s2, v2.s3, v3.s3);
+            vstore4((float4)(a.s01, d.s01), 0, panel + k * PANEL + j);
+            vstore4((float4)(a.s23, d.s23), 0, panel + (k + 1) * PANEL + j);
+            vstore4((float4)(c.s01, e.s01), 0, panel + (k + 2) * PANEL + j);
+            vstore4((float4)(c.s23, e.s23), 0, panel + (k + 3) * PANEL + j);
+        }
+        for (; k < k_len; k++) vstore4((float4)(r0[k], r1[k], r2[k], r3[k]), 0, panel + k * PANEL + j);
+    }
+}
+
+/* One row of 16 columns at c, of which `cols` exist. */
+static void store_row(__global float *c, float16 sum, float alpha, int cols, __global const float *bias, int add_c)
+{
+    float16 value = alpha * sum;
+    if (cols >= 16) {
+        if (bias) value += vload16(0, bias);
+        if (add_c) value += vload16(0, c);
+        vstore16(value, 0, c);
+        return;
+    }
+    float spill[16];
+    vstore16(value, 0, spill);
+    for (int j = 0; j < cols; j++) c[j] = spill[j] + (bias ? bias[j] : 0.0f) + (add_c ? c[j] : 0.0f);
+}
+
+static int c_row(const tile_args *t, int m)
+{
+    return t->rows_in ? m / t->rows_in * t->rows_out + m % t->rows_in + t->row_first : m;
+}
+
+/* ROWS x PANEL of C from row m0: rows beyond m repeat the last one and are not stored. */
+static void tile(const tile_args *t, __global const float *a, __local const float *panel, __global const float *bias,
+                 __global float *c, int m0, int n0, int k_len)
+{
+#define ROW_START(r) __global const float *const a##r = a + (size_t)min(m0 + r, t->m - 1) * t->lda;
+    EACH_ROW(ROW_START)
+#define ZERO(r) float16 p##r = 0.0f, q##r = 0.0f;
+    EACH_ROW(ZERO)
+    for (int k = 0; k < k_len; k++) {
+        const float16 b0 = vload16(0, panel + k * PANEL);
+#if VECTORS == 2
+        const float16 b1 = vload16(0, panel + k * PANEL + 16);
+#define STEP(r) { const float16 v = a##r[k]; p##r = fma(v, b0, p##r); q##r = fma(v, b1, q##r); }
+#else
+#define STEP(r) { const float16 v = a##r[k]; p##r = fma(v, b0, p##r); }
+#endif
+        EACH_ROW(STEP)
+    }
+    const int cols = t->n - n0;
+#define STORE(r)                                                                                                       \
+    if (m0 + r < t->m) {                                                                                               \
+        __global float *const out = c + (size_t)c_row(t, m0 + r) * t->ldc + n0;                                        \
+        store_row(out, p##r, t->alpha, cols, bias ? bias + n0 : bias, t->accumulate);                                  \
+        if (VECTORS == 2 && cols > 16)                                                                                 \
+            store_row(out + 16, q##r, t->alpha, cols - 16, bias ? bias + n0 + 16 : bias, t->accumulate);               \
+    }
+    EACH_ROW(STORE)
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+gemm_f32(__global const float *a, __global const float *b, __global const float *bias, __global float *c, int has_bias,
+         int m, int n, int k, int lda, int ldb, int ldc, int trans_b, int accumulate, float alpha, int inner,
+         long a_offset, long b_offset, long c_offset, long a_outer, long a_inner, long b_outer, long b_inner,
+         long c_outer, long c_inner, int rows_in, int rows_out, int row_first, int rows_per_item)
+{
+    __local float panel[K_BLOCK * PANEL];
+    const int n0 = (int)get_group_id(0) * PANEL, first = (int)get_group_id(1) * rows_per_item;
+    const int z_outer = (int)get_group_id(2) / inner, z_inner = (int)get_group_id(2) % inner;
+    const int end = min(first + rows_per_item, m);
+    tile_args t = {m, n, lda, ldc, accumulate, rows_in, rows_out, row_first, alpha};
+    a += a_offset + z_outer * a_outer + z_inner * a_inner;
+    b += b_offset + z_outer * b_outer + z_inner * b_inner;
+    c += c_offset + z_outer * c_outer + z_inner * c_inner;
+    for (int k0 = 0; k0 < k; k0 += K_BLOCK) {
+        const int k_len = min(K_BLOCK, k - k0);
+        pack_panel(panel, b, ldb, trans_b, n0, n, k0, k_len);
+        for (int m0 = first; m0 < end; m0 += ROWS)
+            tile(&t, a + k0, panel, has_bias && k0 == 0 ? bias : 0, c, m0, n0, k_len);
+        t.accumulate = 1;
+    }
+}

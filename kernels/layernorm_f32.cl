@@ -1,0 +1,31 @@
+/* layernorm_f32 for any device: one work-group of VQ_P0 (a power of two) items per row, two passes (mean, then squared
+ * differences, which do not cancel), sums by a tree of fixed shape. Grid: (rows). */
+static float sum_of_group(__local float *part, float value)
+{
+    const int item = (int)get_local_id(0);
+    part[item] = value;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int half_size = VQ_P0 / 2; half_size; half_size /= 2) {
+        if (item < half_size) part[item] += part[item + half_size];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    const float sum = part[0];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return sum;
+}
+
+__kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void
+layernorm_f32(__global const float *x, int ldx, __global const float *gamma, __global const float *beta, float eps,
+              __global float *y, int m, int c)
+{
+    __local float part[VQ_P0];
+    __global const float *const in = x + get_group_id(0) * (size_t)ldx;
+    __global float *const out = y + get_group_id(0) * (size_t)c;
+    const int item = (int)get_local_id(0);
+    float sum = 0.0f, squares = 0.0f;
+    for (int i = item; i < c; i += VQ_P0) sum += in[i];
+    const float mean = sum_of_group(part, sum) / c;
+    for (int i = item; i < c; i += VQ_P0) squares = fma(in[i] - mean, in[i] - mean, squares);
+    const float scale = 1.0f / sqrt(sum_of_group(part, squares) / c + eps);
+    for (int i = item; i < c; i += VQ_P0) out[i] = fma((in[i] - mean) * scale, gamma[i], beta[i]);
+}

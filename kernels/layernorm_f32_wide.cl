@@ -1,0 +1,37 @@
+/* layernorm_f32 for CPUs: one work-item per VQ_P0 rows, 16 columns at a time. Grid: (rows / VQ_P0), work-groups of one. */
+static float lanes(float16 v)
+{
+    const float8 a = v.lo + v.hi;
+    const float4 b = a.lo + a.hi;
+    const float2 d = b.lo + b.hi;
+    return d.x + d.y;
+}
+
+static void row(__global const float *in, __global const float *gamma, __global const float *beta, float eps,
+                __global float *out, int c)
+{
+    const int whole = c & ~15;
+    float16 sum = 0.0f, squares = 0.0f;
+    float rest = 0.0f;
+    for (int i = 0; i < whole; i += 16) sum += vload16(0, in + i);
+    for (int i = whole; i < c; i++) rest += in[i];
+    const float mean = (lanes(sum) + rest) / c;
+    rest = 0.0f;
+    for (int i = 0; i < whole; i += 16) {
+        const float16 d = vload16(0, in + i) - mean;
+        squares = fma(d, d, squares);
+    }
+    for (int i = whole; i < c; i++) rest = fma(in[i] - mean, in[i] - mean, rest);
+    const float scale = 1.0f / sqrt((lanes(squares) + rest) / c + eps);
+    for (int i = 0; i < whole; i += 16)
+        vstore16(fma((vload16(0, in + i) - mean) * scale, vload16(0, gamma + i), vload16(0, beta + i)), 0, out + i);
+    for (int i = whole; i < c; i++) out[i] = fma((in[i] - mean) * scale, gamma[i], beta[i]);
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+layernorm_f32(__global const float *x, int ldx, __global const float *gamma, __global const float *beta, float eps,
+              __global float *y, int m, int c)
+{
+    const int first = (int)get_group_id(0) * VQ_P0, end = min(first + VQ_P0, m);
+    for (int r = first; r < end; r++) row(x + (size_t)r * ldx, gamma, beta, eps, y + (size_t)r * c, c);
+}

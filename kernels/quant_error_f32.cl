@@ -1,0 +1,78 @@
+/* quant_error_f32 for any device: squared errors of `num` candidate quantizers, summed over chunks; the host adds up the
+ * chunks. Parameters of candidate j and group g: scale[j][g], thresholds[g][j][..]. partial [chunk][group][num]. */
+#include "quantizer_f32.h"
+
+#define OP __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void
+
+static float sum_of_group(__local float *part, float value)
+{
+    const int item = (int)get_local_id(0);
+    part[item] = value;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int half_size = VQ_P0 / 2; half_size; half_size /= 2) {
+        if (item < half_size) part[item] += part[item + half_size];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    const float sum = part[0];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return sum;
+}
+
+/* Element e of group g. */
+static size_t place(uint e, uint g, uint inner, uint groups)
+{
+    return ((size_t)(e / inner) * groups + g) * inner + e % inner;
+}
+
+/* Groups of runs. Grid: (groups, chunks of chunk_len of the group's n elements). */
+OP error_uniform(__global const float *x, __global const float *scale, __global const float *zero,
+                 __global float *partial, int inner, int groups, int n, int chunk_len, int num, int levels)
+{
+    __local float part[VQ_P0];
+    const uint g = (uint)get_group_id(0), first = (uint)get_group_id(1) * chunk_len, end = min(first + chunk_len, (uint)n);
+    for (int j = 0; j < num; j++) {
+        const float s = scale[j * groups + g], z = zero[j * groups + g];
+        float sum = 0.0f;
+        for (uint e = first + (uint)get_local_id(0); e < end; e += VQ_P0) {
+            const float v = x[place(e, g, inner, groups)], d = v - uniform_value(v, s, z, (float)(levels - 1));
+            sum = fma(d, d, sum);
+        }
+        sum = sum_of_group(part, sum);
+        if (get_local_id(0) == 0) partial[(get_group_id(1) * groups + g) * num + j] = sum;
+    }
+}
+
+/* Channels: one per work-item. Grid: (groups / VQ_P0, chunks of chunk_len rows). */
+OP error_uniform_channels(__global const float *x, __global const float *scale, __global const float *zero,
+                          __global float *partial, int groups, int rows, int chunk_len, int num, int levels)
+{
+    const int c = (int)get_global_id(0), first = (int)get_group_id(1) * chunk_len, end = min(first + chunk_len, rows);
+    if (c >= groups) return;
+    for (int j = 0; j < num; j++) {
+        const float s = scale[j * groups + c], z = zero[j * groups + c];
+        float sum = 0.0f;
+        for (int r = first; r < end; r++) {
+            const float v = x[(size_t)r * groups + c], d = v - uniform_value(v, s, z, (float)(levels - 1));
+            sum = fma(d, d, sum);
+        }
+        partial[(get_group_id(1) * groups + c) * num + j] = sum;
+    }
+}
+
+OP error_codebook(__global const float *x, __global const float *thresholds, __global const float *values,
+                  __global float *partial, int inner, int groups, int n, int chunk_len, int num, int levels)
+{
+    __local float part[VQ_P0];
+    const uint g = (uint)get_group_id(0), first = (uint)get_group_id(1) * chunk_len, end = min(first + chunk_len, (uint)n);
+    for (int j = 0; j < num; j++) {
+        __global const float *const t = thresholds + (g * (size_t)num + j) * (levels - 1);
+        __global const float *const u = values + (g * (size_t)num + j) * levels;
+        float sum = 0.0f;
+        for (uint e = first + (uint)get_local_id(0); e < end; e += VQ_P0) {
+            const float v = x[place(e, g, inner, groups)], d = v - u[codebook_code(v, t, levels - 1)];
+            sum = fma(d, d, sum);
+        }
+        sum = sum_of_group(part, sum);
+        if (get_local_id(0) == 0) partial[(get_group_id(1) * groups + g) * num + j] = sum;
+    }
+}

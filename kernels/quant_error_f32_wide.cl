@@ -1,0 +1,99 @@
+/* quant_error_f32 for CPUs: as quant_error_f32.cl, 16 elements at a time. A chunk stays in the first-level cache while the
+ * candidates go over it one after the other. Work-groups of one. */
+#include "quantizer_f32.h"
+
+#define OP __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+
+static float lanes(float16 v)
+{
+    const float8 a = v.lo + v.hi;
+    const float4 b = a.lo + a.hi;
+    const float2 d = b.lo + b.hi;
+    return d.x + d.y;
+}
+
+/* Grid: (groups, chunks). */
+OP error_uniform(__global const float *x, __global const float *scale, __global const float *zero,
+                 __global float *partial, int inner, int groups, int n, int chunk_len, int num, int levels)
+{
+    const uint g = (uint)get_group_id(0), first = (uint)get_group_id(1) * chunk_len, end = min(first + chunk_len, (uint)n);
+    const float top = (float)(levels - 1);
+    for (int j = 0; j < num; j++) {
+        const float s = scale[j * groups + g], z = zero[j * groups + g];
+        float16 sum = 0.0f;
+        float rest = 0.0f;
+        for (uint e = first, run; e < end; e += run) {
+            __global const float *const in = x + ((size_t)(e / inner) * groups + g) * inner + e % inner;
+            uint i = 0;
+            run = min(inner - e % inner, end - e);
+            for (; i + 16 <= run; i += 16) {
+                const float16 v = vload16(0, in + i), d = v - uniform_value16(v, s, z, top);
+                sum = fma(d, d, sum);
+            }
+            for (; i < run; i++) {
+                const float d = in[i] - uniform_value(in[i], s, z, top);
+                rest = fma(d, d, rest);
+            }
+        }
+        partial[(get_group_id(1) * groups + g) * num + j] = lanes(sum) + rest;
+    }
+}
+
+/* Grid: (groups / 16, chunks of rows). */
+OP error_uniform_channels(__global const float *x, __global const float *scale, __global const float *zero,
+                          __global float *partial, int groups, int rows, int chunk_len, int num, int levels)
+{
+    const int c0 = (int)get_group_id(0) * 16, first = (int)get_group_id(1) * chunk_len;
+    const int end = min(first + chunk_len, rows), cols = min(16, groups - c0);
+    const float top = (float)(levels - 1);
+    __global float *const out = partial + (get_group_id(1) * groups + c0) * num;
+    for (int j = 0; j < num; j++) {
+        __global const float *const s = scale + (size_t)j * groups + c0, *const z = zero + (size_t)j * groups + c0;
+        if (cols == 16) {
+            const float16 s16 = vload16(0, s), z16 = vload16(0, z);
+            float16 sum = 0.0f;
+            float lane[16];
+            for (int r = first; r < end; r++) {
+                const float16 v = vload16(0, x + (size_t)r * groups + c0), d = v - uniform_value16(v, s16, z16, top);
+                sum = fma(d, d, sum);
+            }
+            vstore16(sum, 0, lane);
+            for (int c = 0; c < 16; c++) out[c * num + j] = lane[c];
+            continue;
+        }
+        for (int c = 0; c < cols; c++) {
+            float sum = 0.0f;
+            for (int r = first; r < end; r++) {
+                const float v = x[(size_t)r * groups + c0 + c], d = v - uniform_value(v, s[c], z[c], top);
+                sum = fma(d, d, sum);
+            }
+            out[c * num + j] = sum;
+        }
+    }
+}
+
+OP error_codebook(__global const float *x, __global const float *thresholds, __global const float *values,
+                  __global float *partial, int inner, int groups, int n, int chunk_len, int num, int levels)
+{
+    const uint g = (uint)get_group_id(0), first = (uint)get_group_id(1) * chunk_len, end = min(first + chunk_len, (uint)n);
+    for (int j = 0; j < num; j++) {
+        __global const float *const t = thresholds + (g * (size_t)num + j) * (levels - 1);
+        __global const float *const u = values + (g * (size_t)num + j) * levels;
+        float16 sum = 0.0f;
+        float rest = 0.0f;
+        for (uint e = first, run; e < end; e += run) {
+            __global const float *const in = x + ((size_t)(e / inner) * groups + g) * inner + e % inner;
+            uint i = 0;
+            run = min(inner - e % inner, end - e);
+            for (; i + 16 <= run; i += 16) {
+                const float16 v = vload16(0, in + i), d = v - codebook_value16(v, t, u, levels);
+                sum = fma(d, d, sum);
+            }
+            for (; i < run; i++) {
+                const float d = in[i] - u[codebook_code(in[i], t, levels - 1)];
+                rest = fma(d, d, rest);
+            }
+        }
+        partial[(get_group_id(1) * groups + g) * num + j] = lanes(sum) + rest;
+    }
+}

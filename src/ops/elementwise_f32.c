@@ -1,0 +1,83 @@
+/* The small memory-bound float ops on a device. */
+#include "ops/args_f32.h"
+#include "ops/ops_f32.h"
+
+/* The kernel, and a grid of its work-groups over count elements in each of rows x planes. */
+static vq_status prepare(vq_kernel **kernel, vq_grid *grid, vq_device *dev, const char *function, size_t count,
+                         size_t rows, size_t planes)
+{
+    const vq_variant *const variant = vq_variant_choose(dev, VQ_OP_ELEMENTWISE_F32);
+    const size_t width = (size_t)variant->p[0];
+    *grid = (vq_grid){{VQ_CEIL_DIV(count, width), rows, planes}, {width, 1, 1}};
+    return vq_kernel_get(kernel, dev, variant, function, NULL);
+}
+
+vq_status vq_add_f32_run(vq_device *dev, const vq_buf *a, const vq_buf *b, const vq_buf *y, size_t count)
+{
+    vq_kernel *kernel = NULL;
+    vq_grid grid;
+    if (!count) return VQ_OK;
+    VQ_TRY(vq_need("add_f32", "a", a, count, sizeof(float)));
+    VQ_TRY(vq_need("add_f32", "b", b, count, sizeof(float)));
+    VQ_TRY(vq_need("add_f32", "y", y, count, sizeof(float)));
+    VQ_TRY(prepare(&kernel, &grid, dev, "add_f32", count, 1, 1));
+    return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(a), VQ_A_BUF(b), VQ_A_BUF(y), VQ_A_I32((int)count));
+}
+
+vq_status vq_patchify_f32_run(vq_device *dev, int batch, int height, int width, int chans, int patch,
+                              const vq_buf *image_u8, const vq_buf *out)
+{
+    static const char op[] = "patchify_f32";
+    vq_kernel *kernel = NULL;
+    vq_grid grid;
+    if (batch < 1 || chans < 1 || patch < 1 || height < patch || width < patch || height % patch || width % patch)
+        return vq_fail(VQ_ERR_SHAPE, "%s: %d images of %d x %d x %d do not divide into patches of %d", op, batch,
+                       height, width, chans, patch);
+    const size_t count = (size_t)batch * (size_t)height * (size_t)width * (size_t)chans;
+    VQ_TRY(vq_need(op, "image", image_u8, count, 1));
+    VQ_TRY(vq_need(op, "out", out, count, sizeof(float)));
+    VQ_TRY(prepare(&kernel, &grid, dev, op, (size_t)chans * (size_t)patch * (size_t)patch,
+                   (size_t)(height / patch) * (size_t)(width / patch), (size_t)batch));
+    return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(image_u8), VQ_A_BUF(out), VQ_A_I32(height), VQ_A_I32(width),
+                     VQ_A_I32(chans), VQ_A_I32(patch));
+}
+
+vq_status vq_broadcast_f32_run(vq_device *dev, const vq_buf *init, size_t count, const vq_buf *out, int batch)
+{
+    static const char op[] = "broadcast_f32";
+    vq_kernel *kernel = NULL;
+    vq_grid grid;
+    if (!count || batch < 1) return vq_fail(VQ_ERR_SHAPE, "%s: %d images of %zu must be positive", op, batch, count);
+    VQ_TRY(vq_need(op, "init", init, count, sizeof(float)));
+    VQ_TRY(vq_need(op, "out", out, count * (size_t)batch, sizeof(float)));
+    VQ_TRY(prepare(&kernel, &grid, dev, op, count, (size_t)batch, 1));
+    return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(init), VQ_A_BUF(out), VQ_A_I32((int)count));
+}
+
+vq_status vq_add_rows_f32_run(vq_device *dev, const vq_buf *x, size_t x_count, const vq_buf *y, size_t y_count,
+                              size_t first, int batch)
+{
+    static const char op[] = "add_rows_f32";
+    vq_kernel *kernel = NULL;
+    vq_grid grid;
+    if (!x_count || batch < 1 || first > y_count || x_count > y_count - first)
+        return vq_fail(VQ_ERR_SHAPE, "%s: %zu elements from %zu do not fit into %zu, batch %d", op, x_count, first,
+                       y_count, batch);
+    VQ_TRY(vq_need(op, "x", x, x_count * (size_t)batch, sizeof(float)));
+    VQ_TRY(vq_need(op, "y", y, y_count * (size_t)batch, sizeof(float)));
+    VQ_TRY(prepare(&kernel, &grid, dev, op, x_count, (size_t)batch, 1));
+    return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(x), VQ_A_I32((int)x_count), VQ_A_BUF(y), VQ_A_I32((int)y_count),
+                     VQ_A_I32((int)first));
+}
+
+vq_status vq_scale_columns_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *factor, size_t rows, int cols)
+{
+    static const char op[] = "scale_columns_f32";
+    vq_kernel *kernel = NULL;
+    vq_grid grid;
+    if (!rows || cols < 1) return vq_fail(VQ_ERR_SHAPE, "%s: %zu rows of %d must be positive", op, rows, cols);
+    VQ_TRY(vq_need(op, "x", x, rows * (size_t)cols, sizeof(float)));
+    VQ_TRY(vq_need(op, "factor", factor, (size_t)cols, sizeof(float)));
+    VQ_TRY(prepare(&kernel, &grid, dev, op, (size_t)cols, rows, 1));
+    return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(x), VQ_A_BUF(factor), VQ_A_I32(cols));
+}

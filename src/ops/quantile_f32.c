@@ -1,0 +1,226 @@
+/* quantile_f32 on a device. Small groups are done whole by one launch. A large group takes three passes of histograms
+ * over 11, 11 and 10 bits of its keys: after each, the host looks up the digit that holds every rank, and only elements
+ * that agree with one of these beginnings ("slots") are counted in the next pass. */
+#include "ops/args_f32.h"
+#include "ops/ops_f32.h"
+#include "ops/variant_f32.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    BINS = 2048,
+    NO_SLOT = 255,
+    PASSES = 3,
+    TILE = 16,             /* groups per work-item of the wide kernel */
+    SMALL_ALONE = 1 << 14, /* a group of so few elements is done whole, whatever the number of groups */
+    SMALL = 1 << 18,       /* so is one of these where groups are enough to keep the device busy */
+    MANY_GROUPS = 16,
+    SCRATCH_BYTES = 64 << 20 /* of one launch over small groups, unless one tile needs more */
+};
+
+static const char op_name[] = "quantile_f32";
+
+/* One call. */
+typedef struct selection {
+    vq_device *dev;
+    const vq_variant *variant;
+    const vq_groups *g;
+    const size_t *ranks;
+    int num_ranks;
+    size_t n, inner;
+} selection;
+
+static vq_status fail_nan(size_t group)
+{
+    return vq_fail(VQ_ERR_INVALID_ARG, "%s: group %zu has a NaN", op_name, group);
+}
+
+/* ---- small groups ------------------------------------------------------------------------------------------------ */
+
+static vq_status launch_groups(const selection *s, const vq_buf *x, const vq_buf *scratch, const vq_buf *ranks,
+                               const vq_buf *out, size_t first, size_t count)
+{
+    const bool wide = vq_is_wide(s->variant);
+    const vq_grid grid = {{wide ? VQ_CEIL_DIV(count, TILE) : count}, {wide ? 1 : (size_t)s->variant->p[0]}};
+    vq_kernel *kernel = NULL;
+    VQ_TRY(vq_kernel_get(&kernel, s->dev, s->variant, "quantile_groups", NULL));
+    return VQ_LAUNCH(s->dev, kernel, grid, VQ_A_BUF(x), VQ_A_BUF(scratch), VQ_A_BUF(ranks), VQ_A_BUF(out),
+                     VQ_A_I32((int)s->inner), VQ_A_I32(s->g->groups), VQ_A_I32((int)s->n), VQ_A_I32(s->num_ranks),
+                     VQ_A_I32((int)first));
+}
+
+static vq_status select_small(const selection *s, const vq_buf *x, float *out)
+{
+    const size_t groups = (size_t)s->g->groups, out_count = groups * (size_t)s->num_ranks;
+    const size_t tile_bytes = (TILE + 1) * s->n * sizeof(uint32_t);
+    const size_t step = VQ_MIN(VQ_MAX(SCRATCH_BYTES / tile_bytes, 1) * TILE, VQ_ROUND_UP(groups, TILE));
+    const bool wide = vq_is_wide(s->variant);
+    int32_t ranks[VQ_MAX_RANKS] = {0};
+    vq_buf *scratch = NULL, *ranks_buf = NULL, *out_buf = NULL;
+    vq_status status = VQ_OK;
+    for (int i = 0; i < s->num_ranks; i++) ranks[i] = (int32_t)s->ranks[i];
+    VQ_GO(vq_buf_create_from(&ranks_buf, s->dev, ranks, sizeof ranks));
+    VQ_GO(vq_buf_create(&out_buf, s->dev, out_count * sizeof *out));
+    VQ_GO(vq_buf_create(&scratch, s->dev, wide ? step / TILE * tile_bytes : sizeof(uint32_t)));
+    for (size_t first = 0; first < groups; first += step)
+        VQ_GO(launch_groups(s, x, scratch, ranks_buf, out_buf, first, VQ_MIN(step, groups - first)));
+    VQ_GO(vq_buf_read(s->dev, out_buf, 0, out, out_count * sizeof *out));
+    for (size_t i = 0; i < out_count; i++)
+        if (isnan(out[i])) VQ_GO(fail_nan(i / (size_t)s->num_ranks));
+done:
+    vq_buf_destroy(&scratch);
+    vq_buf_destroy(&out_buf);
+    vq_buf_destroy(&ranks_buf);
+    return status;
+}
+
+/* ---- a large group ----------------------------------------------------------------------------------------------- */
+
+/* Buffers and state of the passes over one group after another. */
+typedef struct passes {
+    vq_buf *partial, *nans, *map0, *map1, *dense;
+    uint32_t *bins;   /* [VQ_MAX_RANKS][BINS] */
+    int32_t *any_nan; /* [chunks] */
+    uint8_t *map;     /* [VQ_MAX_RANKS][BINS] */
+    size_t chunks, chunk_len;
+    int slots;
+    int slot[VQ_MAX_RANKS];     /* where each rank's elements are counted */
+    size_t left[VQ_MAX_RANKS];  /* rank among these elements */
+    uint32_t key[VQ_MAX_RANKS]; /* the digits found so far */
+} passes;
+
+static vq_status passes_begin(passes *p, const selection *s)
+{
+    const size_t hist = (size_t)VQ_MAX_RANKS * BINS, max_chunks = (size_t)s->variant->p[1];
+    memset(p, 0, sizeof *p);
+    p->chunk_len = VQ_CEIL_DIV(s->n, max_chunks);
+    p->chunks = VQ_CEIL_DIV(s->n, p->chunk_len);
+    VQ_TRY(vq_alloc(&p->bins, hist, sizeof *p->bins, "histograms"));
+    VQ_TRY(vq_alloc(&p->map, hist, sizeof *p->map, "slots of digits"));
+    VQ_TRY(vq_alloc(&p->any_nan, p->chunks, sizeof *p->any_nan, "NaN marks"));
+    VQ_TRY(vq_buf_create(&p->partial, s->dev, p->chunks * hist * sizeof *p->bins));
+    VQ_TRY(vq_buf_create(&p->nans, s->dev, p->chunks * sizeof *p->any_nan));
+    VQ_TRY(vq_buf_create(&p->map0, s->dev, BINS));
+    VQ_TRY(vq_buf_create(&p->map1, s->dev, hist));
+    return s->n == s->inner ? VQ_OK : vq_buf_create(&p->dense, s->dev, s->n * sizeof(float));
+}
+
+static void passes_end(passes *p)
+{
+    vq_buf_destroy(&p->partial);
+    vq_buf_destroy(&p->nans);
+    vq_buf_destroy(&p->map0);
+    vq_buf_destroy(&p->map1);
+    vq_buf_destroy(&p->dense);
+    free(p->bins);
+    free(p->map);
+    free(p->any_nan);
+}
+
+static vq_status launch_gather(const selection *s, const passes *p, const vq_buf *x, size_t group)
+{
+    vq_kernel *kernel = NULL;
+    VQ_TRY(vq_kernel_get(&kernel, s->dev, s->variant, "quantile_gather", NULL));
+    return VQ_LAUNCH(s->dev, kernel, vq_grid_elements(s->variant, s->n), VQ_A_BUF(x), VQ_A_BUF(p->dense),
+                     VQ_A_I32((int)s->inner), VQ_A_I32(s->g->groups), VQ_A_I32((int)s->n), VQ_A_I32((int)group));
+}
+
+/* The histograms of a pass, added up, in p->bins. */
+static vq_status count(const selection *s, passes *p, const vq_buf *x, int pass)
+{
+    const bool wide = vq_is_wide(s->variant);
+    const size_t size = (size_t)p->slots * BINS;
+    const vq_grid grid = {{p->chunks, wide ? 1 : (size_t)p->slots, 1}, {wide ? 1 : (size_t)s->variant->p[0], 1, 1}};
+    vq_kernel *histogram = NULL, *sum = NULL;
+    VQ_TRY(vq_kernel_get(&histogram, s->dev, s->variant, "quantile_histogram", NULL));
+    VQ_TRY(vq_kernel_get(&sum, s->dev, s->variant, "quantile_sum", NULL));
+    VQ_TRY(VQ_LAUNCH(s->dev, histogram, grid, VQ_A_BUF(x), VQ_A_I32((int)s->n), VQ_A_I32((int)p->chunk_len),
+                     VQ_A_I32(pass), VQ_A_I32(p->slots), VQ_A_BUF(p->map0), VQ_A_BUF(p->map1), VQ_A_BUF(p->partial),
+                     VQ_A_BUF(p->nans)));
+    VQ_TRY(VQ_LAUNCH(s->dev, sum, vq_grid_elements(s->variant, size), VQ_A_BUF(p->partial), VQ_A_I32((int)p->chunks),
+                     VQ_A_I32((int)size)));
+    return vq_buf_read(s->dev, p->partial, 0, p->bins, size * sizeof *p->bins);
+}
+
+/* Finds the digit of every rank and gives every (slot, digit) in use a slot of the next pass, in p->map. */
+static void narrow(const selection *s, passes *p, int pass)
+{
+    const int bits = pass == PASSES - 1 ? 10 : 11;
+    int next = 0;
+    memset(p->map, NO_SLOT, (size_t)p->slots * BINS);
+    for (int r = 0; r < s->num_ranks; r++) {
+        const uint32_t *const bins = p->bins + (size_t)p->slot[r] * BINS;
+        uint32_t digit = 0;
+        while (digit < BINS - 1 && p->left[r] >= bins[digit]) p->left[r] -= bins[digit++];
+        uint8_t *const to = &p->map[(size_t)p->slot[r] * BINS + digit];
+        if (*to == NO_SLOT) *to = (uint8_t)next++;
+        p->slot[r] = *to;
+        p->key[r] = p->key[r] << bits | digit;
+    }
+    p->slots = next;
+}
+
+static vq_status find_nan(const selection *s, const passes *p, size_t group)
+{
+    VQ_TRY(vq_buf_read(s->dev, p->nans, 0, p->any_nan, p->chunks * sizeof *p->any_nan));
+    for (size_t i = 0; i < p->chunks; i++)
+        if (p->any_nan[i]) return fail_nan(group);
+    return VQ_OK;
+}
+
+static float value_of(uint32_t key)
+{
+    const uint32_t bits = key & 0x80000000u ? key & 0x7fffffffu : ~key;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static vq_status select_large(const selection *s, passes *p, const vq_buf *x, size_t group, float *out)
+{
+    const vq_buf *const dense = p->dense ? p->dense : x;
+    if (p->dense) VQ_TRY(launch_gather(s, p, x, group));
+    p->slots = 1;
+    for (int r = 0; r < s->num_ranks; r++) {
+        p->slot[r] = 0;
+        p->left[r] = s->ranks[r];
+        p->key[r] = 0;
+    }
+    for (int pass = 0; pass < PASSES; pass++) {
+        const int slots = p->slots;
+        VQ_TRY(count(s, p, dense, pass));
+        if (pass == 0) VQ_TRY(find_nan(s, p, group));
+        narrow(s, p, pass);
+        if (pass < PASSES - 1)
+            VQ_TRY(vq_buf_write(s->dev, pass == 0 ? p->map0 : p->map1, 0, p->map, (size_t)slots * BINS));
+    }
+    for (int r = 0; r < s->num_ranks; r++) out[r] = value_of(p->key[r]);
+    return VQ_OK;
+}
+
+vq_status vq_quantile_f32_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const size_t *ranks, int num_ranks,
+                              float *out)
+{
+    VQ_TRY(vq_need_groups(op_name, g));
+    VQ_TRY(vq_need(op_name, "x", x, g->count, sizeof(float)));
+    const size_t groups = (size_t)g->groups, n = g->count / groups;
+    if (num_ranks < 1 || num_ranks > VQ_MAX_RANKS)
+        return vq_fail(VQ_ERR_INVALID_ARG, "%s: %d ranks, from 1 to %d are possible", op_name, num_ranks, VQ_MAX_RANKS);
+    for (int i = 0; i < num_ranks; i++)
+        if (ranks[i] >= n)
+            return vq_fail(VQ_ERR_INVALID_ARG, "%s: rank %zu in groups of %zu elements", op_name, ranks[i], n);
+    const selection s = {dev, vq_variant_choose(dev, VQ_OP_QUANTILE_F32), g, ranks, num_ranks,
+                         n,   groups == 1 ? g->count : g->inner};
+    if (n <= SMALL_ALONE || (n <= SMALL && groups >= MANY_GROUPS)) return select_small(&s, x, out);
+
+    passes p;
+    vq_status status = VQ_OK;
+    VQ_GO(passes_begin(&p, &s));
+    for (size_t group = 0; group < groups; group++)
+        VQ_GO(select_large(&s, &p, x, group, out + group * (size_t)num_ranks));
+done:
+    passes_end(&p);
+    return status;
+}
