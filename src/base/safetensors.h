@@ -31,7 +31,8 @@ const char *vq_safetensors_path(const vq_safetensors *st);
 vq_status vq_st_to_f32(float *out, size_t count, const vq_safetensors *st, const vq_st_tensor *t);
 
 /* Writing: list tensors (data is borrowed until finish), add metadata strings, finish. The file is written atomically
- * (base/file.h) with tensors aligned to 64 bytes; the same content gives the same bytes. */
+ * (base/file.h), tensors of wider elements first so that each is aligned to its element; the same content gives the same
+ * bytes. */
 typedef struct vq_st_writer vq_st_writer;
 vq_status vq_st_writer_create(vq_st_writer **out);
 vq_status vq_st_writer_add(vq_st_writer *w, const char *name, vq_dtype dtype, vq_shape shape, const void *data);
