@@ -68,7 +68,8 @@ vq_status vq_file_read(char **out, size_t *bytes, const char *path, size_t max_b
     *out = NULL;
     *bytes = 0;
     VQ_TRY(open_regular(&fd, bytes, path));
-    if (*bytes > max_bytes) VQ_GO(vq_fail(VQ_ERR_FORMAT, "%s: %zu bytes, at most %zu expected", path, *bytes, max_bytes));
+    if (*bytes > max_bytes)
+        VQ_GO(vq_fail(VQ_ERR_FORMAT, "%s: %zu bytes, at most %zu expected", path, *bytes, max_bytes));
     VQ_GO(vq_alloc(out, *bytes + 1, 1, path));
     while (done < *bytes) {
         const ssize_t n = read(fd, *out + done, *bytes - done);

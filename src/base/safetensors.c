@@ -70,10 +70,11 @@ static vq_status read_shape(vq_shape *out, size_t *bytes, vq_dtype dtype, const 
     return VQ_OK;
 }
 
-static vq_status read_tensor(vq_st_tensor *t, const cJSON *item, const char *path, const uint8_t *data, size_t data_bytes)
+static vq_status read_tensor(vq_st_tensor *t, const cJSON *item, const char *path, const uint8_t *data,
+                             size_t data_bytes)
 {
     const cJSON *const range = cJSON_GetObjectItemCaseSensitive(item, "data_offsets");
-    size_t begin, end, bytes;
+    size_t begin = 0, end = 0, bytes = 0;
     t->name = item->string;
     VQ_TRY(read_dtype(&t->dtype, cJSON_GetObjectItemCaseSensitive(item, "dtype"), path, t->name));
     VQ_TRY(read_shape(&t->shape, &bytes, t->dtype, cJSON_GetObjectItemCaseSensitive(item, "shape"), path, t->name));
@@ -81,8 +82,8 @@ static vq_status read_tensor(vq_st_tensor *t, const cJSON *item, const char *pat
         !to_size(&end, cJSON_GetArrayItem(range, 1)) || begin > end)
         return vq_fail(VQ_ERR_FORMAT, "%s: tensor %.80s has malformed data_offsets", path, t->name);
     if (end > data_bytes)
-        return vq_fail(VQ_ERR_FORMAT, "%s: tensor %.80s ends at byte %zu of %zu; the file is truncated or hostile", path,
-                       t->name, end, data_bytes);
+        return vq_fail(VQ_ERR_FORMAT, "%s: tensor %.80s ends at byte %zu of %zu; the file is truncated or hostile",
+                       path, t->name, end, data_bytes);
     if (end - begin != bytes)
         return vq_fail(VQ_ERR_FORMAT, "%s: tensor %.80s has %zu bytes, its shape and dtype need %zu", path, t->name,
                        end - begin, bytes);
@@ -155,7 +156,8 @@ static vq_status parse_header(vq_safetensors *st, const uint8_t *file, size_t by
             st->meta = item;
             continue;
         }
-        VQ_TRY(read_tensor(&st->tensors[n++], item, st->path, file + 8 + header_bytes, bytes - 8 - (size_t)header_bytes));
+        VQ_TRY(
+            read_tensor(&st->tensors[n++], item, st->path, file + 8 + header_bytes, bytes - 8 - (size_t)header_bytes));
     }
     st->count = n;
     return check_tensors(st);

@@ -71,8 +71,8 @@ static cJSON *number_list(size_t n, const double *values)
     return list;
 }
 
-/* The header's JSON. The format leaves no holes between tensors, so alignment comes from their order and sizes: each one's
- * offset is where the one before ends, and tensors are written with the wider elements first. */
+/* The header's JSON. The format leaves no holes between tensors, so alignment comes from their order and sizes: each
+ * one's offset is where the one before ends, and tensors are written with the wider elements first. */
 static char *header_text(const vq_st_writer *w, const entry *const *order)
 {
     cJSON *const root = cJSON_CreateObject();

@@ -7,9 +7,10 @@ static const struct {
     const char *name;
     size_t size;
 } dtypes[VQ_DTYPE_COUNT] = {
-    [VQ_DTYPE_F32] = {"F32", 4}, [VQ_DTYPE_F16] = {"F16", 2}, [VQ_DTYPE_BF16] = {"BF16", 2}, [VQ_DTYPE_F64] = {"F64", 8},
-    [VQ_DTYPE_U8] = {"U8", 1},   [VQ_DTYPE_S8] = {"I8", 1},   [VQ_DTYPE_U16] = {"U16", 2},   [VQ_DTYPE_S16] = {"I16", 2},
-    [VQ_DTYPE_S32] = {"I32", 4}, [VQ_DTYPE_U32] = {"U32", 4}, [VQ_DTYPE_S64] = {"I64", 8},   [VQ_DTYPE_BOOL] = {"BOOL", 1},
+    [VQ_DTYPE_F32] = {"F32", 4}, [VQ_DTYPE_F16] = {"F16", 2}, [VQ_DTYPE_BF16] = {"BF16", 2},
+    [VQ_DTYPE_F64] = {"F64", 8}, [VQ_DTYPE_U8] = {"U8", 1},   [VQ_DTYPE_S8] = {"I8", 1},
+    [VQ_DTYPE_U16] = {"U16", 2}, [VQ_DTYPE_S16] = {"I16", 2}, [VQ_DTYPE_S32] = {"I32", 4},
+    [VQ_DTYPE_U32] = {"U32", 4}, [VQ_DTYPE_S64] = {"I64", 8}, [VQ_DTYPE_BOOL] = {"BOOL", 1},
 };
 
 size_t vq_dtype_size(vq_dtype dtype)
@@ -41,7 +42,8 @@ void vq_shape_text(char *text, size_t size, const vq_shape *shape)
     text[0] = 0;
     for (int i = 0; i <= shape->num_dims && used < size; i++) {
         const char *const open = i == 0 ? "[" : "";
-        const int n = i < shape->num_dims ? snprintf(text + used, size - used, "%s%s%lld", open, i ? ", " : "", (long long)shape->dims[i])
+        const int n = i < shape->num_dims ? snprintf(text + used, size - used, "%s%s%lld", open, i ? ", " : "",
+                                                     (long long)shape->dims[i])
                                           : snprintf(text + used, size - used, "%s]", open);
         used += (size_t)n;
     }

@@ -1,5 +1,5 @@
-/* Calibration as RepQ-ViT does it: one pass over the nodes in order, every quantizer taking its parameters from data that
- * is already quantized upstream. Values, statistics and products stay on the device. */
+/* Calibration as RepQ-ViT does it: one pass over the nodes in order, every quantizer taking its parameters from data
+ * that is already quantized upstream. Values, statistics and products stay on the device. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,11 +18,12 @@ typedef struct calibration {
     vq_device *dev;
     const vq_graph *source; /* FP32 */
     vq_float_run *run;
-    vq_qmodel *model;       /* being made */
+    vq_qmodel *model; /* being made */
     int samples;
 } calibration;
 
-/* ---- photos -------------------------------------------------------------------------------------------------------- */
+/* ---- photos --------------------------------------------------------------------------------------------------------
+ */
 
 /* The order in which images are tried: as they come, or shuffled (Fisher-Yates). */
 static vq_status sample_order(size_t **out, size_t count, const vq_calib_params *p)
@@ -72,7 +73,8 @@ done:
     return status;
 }
 
-/* ---- weights ------------------------------------------------------------------------------------------------------- */
+/* ---- weights -------------------------------------------------------------------------------------------------------
+ */
 
 static size_t value_count(const vq_graph *g, int v)
 {
@@ -133,7 +135,8 @@ done:
     return status;
 }
 
-/* ---- nodes --------------------------------------------------------------------------------------------------------- */
+/* ---- nodes ---------------------------------------------------------------------------------------------------------
+ */
 
 static vq_status calibrate_patch_embed(calibration *c, int node)
 {
@@ -182,9 +185,9 @@ static vq_status reparam(calibration *c, int node, const vq_node *norm, const vq
                                 (int)shape->dims[0], (int)shape->dims[1]);
 }
 
-/* The node runs with channel-wise inputs and the original weights quantized, which is what later layers see; only then is
- * its LayerNorm reparameterized and the new weights quantized. That is the official order: its second pass re-calibrates
- * these weights and nothing else. */
+/* The node runs with channel-wise inputs and the original weights quantized, which is what later layers see; only then
+ * is its LayerNorm reparameterized and the new weights quantized. That is the official order: its second pass
+ * re-calibrates these weights and nothing else. */
 static vq_status calibrate_linear(calibration *c, int node)
 {
     const vq_node *const n = &c->source->nodes[node];
@@ -280,7 +283,8 @@ static vq_status calibrate_nodes(calibration *c, const uint8_t *pixels)
     return VQ_OK;
 }
 
-/* ---- the model ----------------------------------------------------------------------------------------------------- */
+/* ---- the model -----------------------------------------------------------------------------------------------------
+ */
 
 static vq_status begin_model(calibration *c)
 {

@@ -133,8 +133,7 @@ static vq_status search_log_sqrt2(vq_device *dev, const vq_groups *g, const vq_b
     VQ_GO(vq_alloc(&values, (size_t)(NUM_PERCENTILES * levels), sizeof *values, "candidates"));
     for (int i = 0; i < NUM_PERCENTILES; i++) {
         memcpy(&thresholds[i * (levels - 1)], candidate[i].thresholds, sizeof *thresholds * (size_t)(levels - 1));
-        for (int l = 0; l < levels; l++)
-            values[i * levels + l] = (float)candidate[i].values[l] * candidate[i].scale[0];
+        for (int l = 0; l < levels; l++) values[i * levels + l] = (float)candidate[i].values[l] * candidate[i].scale[0];
     }
     VQ_GO(vq_quant_error_codebook_run(dev, g, x, thresholds, values, NUM_PERCENTILES, levels, error));
     VQ_GO(vq_quantizer_clone(out, &candidate[best_of(error, NUM_PERCENTILES)]));

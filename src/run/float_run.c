@@ -112,7 +112,8 @@ vq_status vq_float_run_set_param(vq_float_run *run, int p, const float *data, si
     return vq_buf_create_from(&run->params[p], run->dev, data, count * sizeof(float));
 }
 
-/* ---- quantizers ---------------------------------------------------------------------------------------------------- */
+/* ---- quantizers ----------------------------------------------------------------------------------------------------
+ */
 
 /* How many consecutive elements of the node's in[0], batch after batch, share a group. */
 static size_t inner_of(const vq_float_run *run, int node, vq_granularity granularity)
@@ -231,7 +232,8 @@ static vq_status fakequant(vq_float_run *run, const vq_dev_quantizer *d, const v
     return vq_fakequant_codebook_run(run->dev, &g, x, d->thresholds, d->values, d->levels, y);
 }
 
-/* ---- nodes --------------------------------------------------------------------------------------------------------- */
+/* ---- nodes ---------------------------------------------------------------------------------------------------------
+ */
 
 static vq_status run_linear(vq_float_run *run, int i, int batch)
 {
@@ -243,8 +245,13 @@ static vq_status run_linear(vq_float_run *run, int i, int batch)
         VQ_TRY(fakequant(run, &run->in[i], x, value_count(g, n->in[0]) * (size_t)batch, run->scratch));
         x = run->scratch;
     }
-    const vq_gemm_f32_shape shape = {.m = batch * in->rows, .n = out->cols, .k = in->cols,
-                                     .lda = in->cols, .ldb = in->cols, .ldc = out->cols, .trans_b = true};
+    const vq_gemm_f32_shape shape = {.m = batch * in->rows,
+                                     .n = out->cols,
+                                     .k = in->cols,
+                                     .lda = in->cols,
+                                     .ldb = in->cols,
+                                     .ldc = out->cols,
+                                     .trans_b = true};
     return vq_gemm_f32_run(run->dev, &shape, x, run->params[n->weight], n->bias < 0 ? NULL : run->params[n->bias],
                            run->values[n->out]);
 }
@@ -255,9 +262,10 @@ static vq_status run_patch_embed(vq_float_run *run, const vq_node *n, int batch)
     const vq_preprocess *const pre = &g->pre;
     const vq_value *const out = &g->values[n->out];
     const int k = pre->chans * n->patch * n->patch;
-    VQ_TRY(vq_patchify_f32_run(run->dev, batch, pre->height, pre->width, pre->chans, n->patch, run->pixels, run->scratch));
-    const vq_gemm_f32_shape shape = {.m = batch * out->rows, .n = out->cols, .k = k,
-                                     .lda = k, .ldb = k, .ldc = out->cols, .trans_b = true};
+    VQ_TRY(
+        vq_patchify_f32_run(run->dev, batch, pre->height, pre->width, pre->chans, n->patch, run->pixels, run->scratch));
+    const vq_gemm_f32_shape shape = {
+        .m = batch * out->rows, .n = out->cols, .k = k, .lda = k, .ldb = k, .ldc = out->cols, .trans_b = true};
     return vq_gemm_f32_run(run->dev, &shape, run->scratch, run->params[n->weight], run->params[n->bias],
                            run->values[n->out]);
 }
@@ -269,7 +277,8 @@ static vq_status run_tokens(vq_float_run *run, const vq_node *n, int batch)
     const size_t in_count = value_count(g, n->in[0]), out_count = value_count(g, n->out);
     const size_t prefix = (size_t)n->prefix * (size_t)g->values[n->out].cols;
     VQ_TRY(vq_broadcast_f32_run(run->dev, run->params[n->weight], out_count, run->values[n->out], batch));
-    return vq_add_rows_f32_run(run->dev, run->values[n->in[0]], in_count, run->values[n->out], out_count, prefix, batch);
+    return vq_add_rows_f32_run(run->dev, run->values[n->in[0]], in_count, run->values[n->out], out_count, prefix,
+                               batch);
 }
 
 static vq_status run_scores(vq_float_run *run, int i, int batch)
@@ -282,11 +291,23 @@ static vq_status run_scores(vq_float_run *run, int i, int batch)
     if (run->in[i].kind != VQ_QUANTIZER_NONE)
         VQ_TRY(fakequant(run, &run->in[i], x, value_count(g, n->in[0]) * (size_t)batch, x));
     const size_t per_image = (size_t)t * (size_t)qkv->cols, square = (size_t)t * (size_t)t;
-    const vq_gemm_f32_shape shape = {.m = t, .n = t, .k = d, .lda = qkv->cols, .ldb = qkv->cols, .ldc = t,
-                                     .trans_b = true, .alpha = n->scale, .outer = batch, .inner = n->heads,
-                                     .b_offset = (size_t)width, .a_outer = per_image, .a_inner = (size_t)d,
-                                     .b_outer = per_image, .b_inner = (size_t)d,
-                                     .c_outer = square * (size_t)n->heads, .c_inner = square};
+    const vq_gemm_f32_shape shape = {.m = t,
+                                     .n = t,
+                                     .k = d,
+                                     .lda = qkv->cols,
+                                     .ldb = qkv->cols,
+                                     .ldc = t,
+                                     .trans_b = true,
+                                     .alpha = n->scale,
+                                     .outer = batch,
+                                     .inner = n->heads,
+                                     .b_offset = (size_t)width,
+                                     .a_outer = per_image,
+                                     .a_inner = (size_t)d,
+                                     .b_outer = per_image,
+                                     .b_inner = (size_t)d,
+                                     .c_outer = square * (size_t)n->heads,
+                                     .c_inner = square};
     return vq_gemm_f32_run(run->dev, &shape, x, x, NULL, run->values[n->out]);
 }
 
@@ -300,11 +321,21 @@ static vq_status run_context(vq_float_run *run, int i, int batch)
     if (run->in[i].kind != VQ_QUANTIZER_NONE)
         VQ_TRY(fakequant(run, &run->in[i], p, value_count(g, n->in[0]) * (size_t)batch, p));
     const size_t square = (size_t)t * (size_t)t;
-    const vq_gemm_f32_shape shape = {.m = t, .n = d, .k = t, .lda = t, .ldb = qkv->cols, .ldc = width, .outer = batch,
-                                     .inner = n->heads, .b_offset = 2 * (size_t)width,
-                                     .a_outer = square * (size_t)n->heads, .a_inner = square,
-                                     .b_outer = (size_t)t * (size_t)qkv->cols, .b_inner = (size_t)d,
-                                     .c_outer = (size_t)t * (size_t)width, .c_inner = (size_t)d};
+    const vq_gemm_f32_shape shape = {.m = t,
+                                     .n = d,
+                                     .k = t,
+                                     .lda = t,
+                                     .ldb = qkv->cols,
+                                     .ldc = width,
+                                     .outer = batch,
+                                     .inner = n->heads,
+                                     .b_offset = 2 * (size_t)width,
+                                     .a_outer = square * (size_t)n->heads,
+                                     .a_inner = square,
+                                     .b_outer = (size_t)t * (size_t)qkv->cols,
+                                     .b_inner = (size_t)d,
+                                     .c_outer = (size_t)t * (size_t)width,
+                                     .c_inner = (size_t)d};
     return vq_gemm_f32_run(run->dev, &shape, p, run->values[n->in[1]], NULL, run->values[n->out]);
 }
 
@@ -330,7 +361,8 @@ vq_status vq_float_run_node(vq_float_run *run, int i, int batch)
     case VQ_NODE_POOL:
         for (int b = 0; b < batch; b++) {
             const size_t row = (size_t)in->cols * sizeof(float);
-            VQ_TRY(vq_buf_copy(run->dev, y, (size_t)b * row, x, ((size_t)b * (size_t)in->rows + (size_t)n->row) * row, row));
+            VQ_TRY(vq_buf_copy(run->dev, y, (size_t)b * row, x, ((size_t)b * (size_t)in->rows + (size_t)n->row) * row,
+                               row));
         }
         return VQ_OK;
     case VQ_NODE_OP_COUNT: break;

@@ -1,4 +1,5 @@
-/* The integer executor: a list of launches. Everything that can be decided before the first image is decided at creation. */
+/* The integer executor: a list of launches. Everything that can be decided before the first image is decided at
+ * creation. */
 #include "run/int_run.h"
 
 #include <stdlib.h>
@@ -170,8 +171,14 @@ static vq_status run_node(vq_int_run *run, int i, int batch)
     }
     case VQ_INT_TOKENS: return vq_tokens_s32_run(run->dev, s->init, n->u.tokens.count, out, batch);
     case VQ_INT_GEMM: {
-        const vq_gemm_s8_io io = {.a = in, .c = out, .scratch = run->scratch, .m = batch * n->u.gemm.rows, .lda = ld_in,
-                                  .ldc = ld_out, .rows_in = n->u.gemm.rows_in, .rows_out = n->u.gemm.rows_out,
+        const vq_gemm_s8_io io = {.a = in,
+                                  .c = out,
+                                  .scratch = run->scratch,
+                                  .m = batch * n->u.gemm.rows,
+                                  .lda = ld_in,
+                                  .ldc = ld_out,
+                                  .rows_in = n->u.gemm.rows_in,
+                                  .rows_out = n->u.gemm.rows_out,
                                   .row_first = n->u.gemm.row_first};
         return vq_gemm_s8_run(run->dev, s->gemm, &io);
     }

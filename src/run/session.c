@@ -42,14 +42,18 @@ void vq_session_destroy(vq_session **session)
 static vq_status check_mode(const vq_model *model, vq_mode mode)
 {
     if (mode == VQ_MODE_FP32 && model->qmodel)
-        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: a quantized file does not keep the float weights; use mode fake or int, "
-                       "or give the original model", model->path);
+        return vq_fail(VQ_ERR_UNSUPPORTED,
+                       "%s: a quantized file does not keep the float weights; use mode fake or int, "
+                       "or give the original model",
+                       model->path);
     if (mode != VQ_MODE_FP32 && !model->qmodel)
-        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: mode %s needs a quantized model; run 'vitq calibrate' first", model->path,
-                       vq_mode_name(mode));
+        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: mode %s needs a quantized model; run 'vitq calibrate' first",
+                       model->path, vq_mode_name(mode));
     if (mode == VQ_MODE_INT && !model->qmodel->ints)
-        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: calibrated with the official level counts, which have no integer form; "
-                       "use mode fake", model->path);
+        return vq_fail(VQ_ERR_UNSUPPORTED,
+                       "%s: calibrated with the official level counts, which have no integer form; "
+                       "use mode fake",
+                       model->path);
     return VQ_OK;
 }
 
@@ -74,8 +78,7 @@ vq_status vq_session_create(vq_session **out, vq_device *dev, const vq_model *mo
     s->max_batch = p->max_batch ? p->max_batch : DEFAULT_BATCH;
     s->model = model;
     s->witness = p->witness;
-    if (mode == VQ_MODE_INT && !p->witness)
-        VQ_GO(vq_int_run_create(&s->ints, dev, model->qmodel->ints, s->max_batch));
+    if (mode == VQ_MODE_INT && !p->witness) VQ_GO(vq_int_run_create(&s->ints, dev, model->qmodel->ints, s->max_batch));
     if (mode != VQ_MODE_INT) VQ_GO(vq_float_run_create(&s->floats, dev, vq_model_graph(model), s->max_batch));
     if (mode == VQ_MODE_FAKE) VQ_GO(vq_float_run_quantized(s->floats, model->qmodel));
     *out = s;

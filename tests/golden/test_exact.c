@@ -1,5 +1,5 @@
-/* The promise of integer inference: the same bits from the plain-C witness, from the device at every batch size, with every
- * variant class, and after a round trip through a file. On real photos. */
+/* The promise of integer inference: the same bits from the plain-C witness, from the device at every batch size, with
+ * every variant class, and after a round trip through a file. On real photos. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -66,8 +66,9 @@ static void test_fp32__val_logits(void **state)
 
 /* Golden tensor name, and the node of ours whose output it is. */
 static const char *const taps[][2] = {
-    {"patch_embed", "patch_embed.proj"},   {"blocks.0.norm1", "blocks.0.norm1"}, {"blocks.0.attn.qkv", "blocks.0.attn.qkv"},
-    {"blocks.0.attn", "blocks.0.attn.proj"}, {"blocks.0.mlp.act", "blocks.0.mlp.act"},
+    {"patch_embed", "patch_embed.proj"},        {"blocks.0.norm1", "blocks.0.norm1"},
+    {"blocks.0.attn.qkv", "blocks.0.attn.qkv"}, {"blocks.0.attn", "blocks.0.attn.proj"},
+    {"blocks.0.mlp.act", "blocks.0.mlp.act"},
 };
 
 static void check_value(const vq_float_run *run, int node, const char *name)

@@ -29,7 +29,8 @@ static vq_model *calibrate(const char *recipe, int bits, bool official)
     return model;
 }
 
-/* ---- parameters ---------------------------------------------------------------------------------------------------- */
+/* ---- parameters ----------------------------------------------------------------------------------------------------
+ */
 
 typedef struct tally {
     int scales, scales_same, zeros, zeros_same;
@@ -124,7 +125,8 @@ static void test_repq__strict_parameters(void **state)
     assert_true(t.scales_same >= 0.9 * t.scales);
 }
 
-/* ---- accuracy ------------------------------------------------------------------------------------------------------ */
+/* ---- accuracy ------------------------------------------------------------------------------------------------------
+ */
 
 /* Fake-quant and integer accuracy of a freshly calibrated model, kept within bounds. */
 static void check_accuracy(const char *recipe, int bits, int at_least)
@@ -132,8 +134,10 @@ static void check_accuracy(const char *recipe, int bits, int at_least)
     vq_model *model = calibrate(recipe, bits, false);
     vq_dataset *val = NULL;
     assert_int_equal(vq_dataset_open(&val, g.val, g.val_labels, 1000), VQ_OK);
-    void *const fake = golden_logits(&g, model, val, VQ_MODE_FAKE, 16), *const ints = golden_logits(&g, model, val, VQ_MODE_INT, 16);
-    const int fake_right = golden_top1(val, fake, 1000, VQ_MODE_FAKE), int_right = golden_top1(val, ints, 1000, VQ_MODE_INT);
+    void *const fake = golden_logits(&g, model, val, VQ_MODE_FAKE, 16), *const ints = golden_logits(&g, model, val,
+                                                                                                    VQ_MODE_INT, 16);
+    const int fake_right = golden_top1(val, fake, 1000, VQ_MODE_FAKE),
+              int_right = golden_top1(val, ints, 1000, VQ_MODE_INT);
     printf("%s w%da%d: fake-quant %d, integer %d of %zu right\n", recipe, bits, bits, fake_right, int_right,
            vq_dataset_count(val));
     assert_true(fake_right >= at_least);
