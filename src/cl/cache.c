@@ -3,6 +3,7 @@
 #include "cl/internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -47,20 +48,30 @@ static vq_status default_dir(char **out)
     return vq_strdup(out, "");
 }
 
-void vq_cache_open(char **dir, const char *wanted)
+static void turn_off(vq_device *dev, const char *why)
 {
-    *dir = NULL;
-    if ((wanted ? vq_strdup(dir, wanted) : default_dir(dir)) != VQ_OK) return;
-    if (**dir && make_dirs(*dir)) return;
-    if (**dir) vq_log(VQ_LOG_DEBUG, "cache %s cannot be used and is off: %s", *dir, strerror(errno));
-    free(*dir);
-    *dir = NULL;
+    vq_log(VQ_LOG_DEBUG, "cache %s cannot be used and is off: %s", dev->cache_dir, why);
+    free(dev->cache_dir);
+    dev->cache_dir = NULL;
 }
 
-char *vq_cache_path(const char *dir, const char *hash, const char *suffix)
+void vq_cache_open(vq_device *dev, const char *wanted)
+{
+    dev->cache_dir = NULL;
+    if ((wanted ? vq_strdup(&dev->cache_dir, wanted) : default_dir(&dev->cache_dir)) != VQ_OK) return;
+    if (!*dev->cache_dir) {
+        free(dev->cache_dir);
+        dev->cache_dir = NULL;
+    } else if (!make_dirs(dev->cache_dir)) {
+        turn_off(dev, strerror(errno));
+    }
+}
+
+static char *entry_path(const vq_device *dev, const char *hash, const char *suffix)
 {
     char *path = NULL;
-    return dir && vq_format(&path, "%s/%s%s", dir, hash, suffix) == VQ_OK ? path : NULL;
+    if (!dev->cache_dir || vq_format(&path, "%s/%s%s", dev->cache_dir, hash, suffix) != VQ_OK) return NULL;
+    return path;
 }
 
 static bool read_entry(const char *path, unsigned char **data, size_t *bytes)
@@ -82,34 +93,52 @@ static bool read_entry(const char *path, unsigned char **data, size_t *bytes)
     return false;
 }
 
-bool vq_cache_load(const char *dir, const char *hash, unsigned char **data, size_t *bytes)
+bool vq_cache_load(vq_device *dev, const char *hash, unsigned char **data, size_t *bytes)
 {
     *data = NULL;
     *bytes = 0;
-    char *path = vq_cache_path(dir, hash, ".clbin");
-    const bool loaded = path && access(path, R_OK) == 0 && read_entry(path, data, bytes);
+    char *path = entry_path(dev, hash, ".clbin");
+    const bool loaded = path && vq_is_file(path) && access(path, R_OK) == 0 && read_entry(path, data, bytes);
     free(path);
     return loaded;
 }
 
-void vq_cache_store(const char *dir, const char *hash, const void *data, size_t bytes)
+/* Writes a file that appears whole or not at all. Not base's writer: its failures are errors, here they are not, and
+ * since entries carry a checksum they need not be flushed to disk one by one. */
+static bool write_file(const char *path, const void *head, size_t head_bytes, const void *data, size_t bytes)
 {
-    vq_file_writer *w = NULL;
+    char *tmp = NULL;
+    if (vq_format(&tmp, "%s.tmp.XXXXXX", path) != VQ_OK) return false;
+    const int fd = mkstemp(tmp);
+    FILE *f = fd >= 0 ? fdopen(fd, "wb") : NULL;
+    bool ok = f && fwrite(head, 1, head_bytes, f) == head_bytes && fwrite(data, 1, bytes, f) == bytes;
+    if (f) {
+        ok = fclose(f) == 0 && ok;
+    } else if (fd >= 0) {
+        close(fd);
+    }
+    ok = ok && rename(tmp, path) == 0;
+    if (!ok && fd >= 0) unlink(tmp);
+    free(tmp);
+    return ok;
+}
+
+void vq_cache_store(vq_device *dev, const char *hash, const void *data, size_t bytes)
+{
     char header[HEADER_SIZE];
-    char *path = vq_cache_path(dir, hash, ".clbin");
-    /* Asked first, because a writer's own failures are errors, and here they are not. */
-    if (!path || access(dir, W_OK | X_OK) != 0) {
-        vq_log(VQ_LOG_DEBUG, "cache %s cannot be written", dir ? dir : "(off)");
-        free(path);
-        return;
-    }
+    char *path = entry_path(dev, hash, ".clbin");
+    if (!path) return;
     make_header(header, data, bytes);
-    if (vq_file_begin(&w, path) != VQ_OK || vq_file_append(w, header, sizeof header) != VQ_OK ||
-        vq_file_append(w, data, bytes) != VQ_OK || vq_file_commit(&w) != VQ_OK) {
-        vq_log(VQ_LOG_DEBUG, "cache entry %s could not be written", path);
-        vq_file_abort(&w);
-    }
+    if (!write_file(path, header, sizeof header, data, bytes)) turn_off(dev, strerror(errno));
     free(path);
+}
+
+char *vq_cache_store_log(vq_device *dev, const char *hash, const char *text)
+{
+    char *path = entry_path(dev, hash, ".log");
+    if (path && write_file(path, "", 0, text, strlen(text))) return path;
+    free(path);
+    return NULL;
 }
 
 vq_status vq_cache_key(char hash[33], const vq_device *dev, const char *kind, const char *options, const char *source)

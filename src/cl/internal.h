@@ -67,12 +67,13 @@ struct vq_device {
 const char *vq_cl_error_name(cl_int error);
 vq_status vq_cl_fail(const vq_device *dev, cl_int error, const char *fmt, ...) VQ_PRINTF(3, 4);
 
-/* cache.c: entries of the disk cache by the hash of a key. All failures are quiet (debug level), except that a corrupt
- * entry is reported as a warning and treated as missing. dir NULL: no cache. */
-void vq_cache_open(char **dir, const char *wanted);
-char *vq_cache_path(const char *dir, const char *hash, const char *suffix); /* NULL where there is no memory */
-bool vq_cache_load(const char *dir, const char *hash, unsigned char **data, size_t *bytes); /* free() releases data */
-void vq_cache_store(const char *dir, const char *hash, const void *data, size_t bytes);
+/* cache.c: entries of the disk cache by the hash of a key. Nothing here fails loudly: what goes wrong is a debug message
+ * and turns the cache off (cache_dir becomes NULL); a damaged entry is a warning and counts as missing. */
+void vq_cache_open(vq_device *dev, const char *wanted);
+bool vq_cache_load(vq_device *dev, const char *hash, unsigned char **data, size_t *bytes); /* free() releases data */
+void vq_cache_store(vq_device *dev, const char *hash, const void *data, size_t bytes);
+/* Writes text beside the entry of that hash; the path, which free() releases, or NULL. */
+char *vq_cache_store_log(vq_device *dev, const char *hash, const char *text);
 /* Hash of a kind of entry, the device's identity and two texts: everything that can change a compiled program. */
 vq_status vq_cache_key(char hash[33], const vq_device *dev, const char *kind, const char *options, const char *source);
 

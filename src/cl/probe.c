@@ -157,12 +157,12 @@ static unsigned probe_instructions(vq_device *dev, unsigned candidates)
         vq_cache_key(hash, dev, "probe", identity, source) != VQ_OK) {
         goto done;
     }
-    if (vq_cache_load(dev->cache_dir, hash, &data, &bytes) && bytes == sizeof caps) {
+    if (vq_cache_load(dev, hash, &data, &bytes) && bytes == sizeof caps) {
         memcpy(&caps, data, sizeof caps);
         caps &= candidates;
     } else {
         caps = run_probes(dev, source, candidates);
-        vq_cache_store(dev->cache_dir, hash, &caps, sizeof caps);
+        vq_cache_store(dev, hash, &caps, sizeof caps);
     }
 done:
     free(data);

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "cl/source.h"
 
 static vq_program *find(vq_device *dev, const char *file, const char *options)
@@ -20,7 +19,7 @@ static cl_program build_from_binary(vq_device *dev, const char *hash, const char
     unsigned char *data;
     size_t bytes;
     cl_int error, binary_status = CL_SUCCESS;
-    if (!vq_cache_load(dev->cache_dir, hash, &data, &bytes)) return NULL;
+    if (!vq_cache_load(dev, hash, &data, &bytes)) return NULL;
     const unsigned char *binary = data;
     cl_program program = clCreateProgramWithBinary(dev->context, 1, &dev->id, &bytes, &binary, &binary_status, &error);
     free(data);
@@ -40,7 +39,7 @@ static void store_binary(vq_device *dev, cl_program program, const char *hash)
     if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS || !bytes) return;
     data = malloc(bytes);
     if (data && clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof data, &data, NULL) == CL_SUCCESS) {
-        vq_cache_store(dev->cache_dir, hash, data, bytes);
+        vq_cache_store(dev, hash, data, bytes);
     }
     free(data);
 }
@@ -67,26 +66,11 @@ static const char *first_error(char *log)
     return line;
 }
 
-/* Writes the log beside the cache; a fresh path, or NULL where it could not be written. */
-static char *save_log(const vq_device *dev, const char *hash, const char *log)
-{
-    vq_file_writer *w = NULL;
-    if (!dev->cache_dir) return NULL;
-    char *path = vq_cache_path(dev->cache_dir, hash, ".log");
-    if (path && vq_file_begin(&w, path) == VQ_OK && vq_file_append(w, log, strlen(log)) == VQ_OK &&
-        vq_file_commit(&w) == VQ_OK) {
-        return path;
-    }
-    vq_file_abort(&w);
-    free(path);
-    return NULL;
-}
-
-static vq_status report_failure(const vq_device *dev, cl_program program, cl_int error, const char *file,
-                                const char *hash, const char *skipped)
+static vq_status report_failure(vq_device *dev, cl_program program, cl_int error, const char *file, const char *hash,
+                                const char *skipped)
 {
     char *log = build_log(dev, program);
-    char *path = log ? save_log(dev, hash, log) : NULL;
+    char *path = log ? vq_cache_store_log(dev, hash, log) : NULL;
     if (log) vq_log(VQ_LOG_DEBUG, "device %s: build log of %s:\n%s", dev->info.name, file, log);
     const char *why = log && *log ? first_error(log) : vq_cl_error_name(error);
     const char *where = path ? path : "not kept, the cache is off";
