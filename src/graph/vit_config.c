@@ -357,8 +357,8 @@ static vq_status read_root(vq_vit_config *c, const cJSON *root, const char *path
 vq_status vq_vit_config_parse(vq_vit_config *out, const char *path, const char *json, size_t bytes)
 {
     *out = (vq_vit_config){0};
-    cJSON *const root = cJSON_ParseWithLength(json, bytes);
-    if (!root) return vq_fail(VQ_ERR_FORMAT, "%s: not valid JSON", path);
+    cJSON *root = NULL;
+    VQ_TRY(vq_json_parse(&root, path, json, bytes));
     vq_status status = VQ_OK;
     if (cJSON_IsObject(root))
         status = read_root(out, root, path);

@@ -1,0 +1,425 @@
+/* The float graph as integer operations. Quantization happens where a value is made, so every integer node ends where
+ * its consumer's quantizer is: LayerNorm gives the codes of the linear behind it, qkv those of Q, K and V, attention
+ * those of proj, fc1 and GELU those of fc2. Linears in front of an addition add into the residual stream in place, so
+ * the stream is one value from the embedding to the last LayerNorm. Nodes are matched by what they are connected to,
+ * never by name. */
+#include "quant/lower.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- parameters ----------------------------------------------------------------------------------------------------
+ */
+
+void vq_int_tensor_name(char out[VQ_TENSOR_NAME_MAX], const char *node, const char *what)
+{
+    snprintf(out, VQ_TENSOR_NAME_MAX, "int.%s.%s", node, what);
+}
+
+static vq_status find_tensor(const vq_st_tensor **out, const vq_lowering *l, const char *node, const char *what,
+                             vq_dtype dtype)
+{
+    char name[VQ_TENSOR_NAME_MAX];
+    vq_int_tensor_name(name, node, what);
+    *out = vq_safetensors_find(l->st, name);
+    if (!*out) return vq_fail(VQ_ERR_FORMAT, "%s: tensor %s is missing", vq_safetensors_path(l->st), name);
+    if ((*out)->dtype != dtype)
+        return vq_fail(VQ_ERR_FORMAT, "%s: %s has type %s, expected %s", vq_safetensors_path(l->st), name,
+                       vq_dtype_name((*out)->dtype), vq_dtype_name(dtype));
+    return VQ_OK;
+}
+
+static vq_status copy_tensor(void *out_ptr, const vq_st_tensor *t)
+{
+    void *data = NULL;
+    VQ_TRY(vq_alloc(&data, t->bytes, 1, t->name));
+    if (t->bytes) memcpy(data, t->data, t->bytes);
+    memcpy(out_ptr, &data, sizeof data);
+    return VQ_OK;
+}
+
+vq_status vq_lower_array(const vq_lowering *l, void *out_ptr, const char *node, const char *what, vq_dtype dtype,
+                         vq_shape shape)
+{
+    const vq_st_tensor *t;
+    char got[96], want[96];
+    if (!l->st) return vq_alloc(out_ptr, vq_shape_count(&shape), vq_dtype_size(dtype), node);
+    VQ_TRY(find_tensor(&t, l, node, what, dtype));
+    if (vq_shape_equal(&t->shape, &shape)) return copy_tensor(out_ptr, t);
+    vq_shape_text(got, sizeof got, &t->shape);
+    vq_shape_text(want, sizeof want, &shape);
+    return vq_fail(VQ_ERR_FORMAT, "%s: %s has shape %s, expected %s", vq_safetensors_path(l->st), t->name, got, want);
+}
+
+vq_status vq_lower_read_list(const vq_lowering *l, void *out_ptr, int *count, const char *node, const char *what,
+                             vq_dtype dtype, int min, int max)
+{
+    const vq_st_tensor *t;
+    VQ_TRY(find_tensor(&t, l, node, what, dtype));
+    if (t->shape.num_dims != 1 || t->shape.dims[0] < min || t->shape.dims[0] > max)
+        return vq_fail(VQ_ERR_FORMAT, "%s: %s must be a list of %d to %d elements", vq_safetensors_path(l->st), t->name,
+                       min, max);
+    *count = (int)t->shape.dims[0];
+    return copy_tensor(out_ptr, t);
+}
+
+vq_status vq_lower_check_uniform(const vq_quantizer *q, const char *node, const char *what)
+{
+    if (q->kind != VQ_QUANTIZER_UNIFORM)
+        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: %s has no uniform quantizer, which integers need", node, what);
+    if (q->bits < 2 || q->bits > 8 || q->levels != 1 << q->bits)
+        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: %s has %d levels for %d bits, integers need 2^bits and 2..8 bits", node,
+                       what, q->levels, q->bits);
+    for (int i = 0; i < q->groups; i++) {
+        if (!(q->scale[i] > 0) || !isfinite(q->scale[i]))
+            return vq_fail(VQ_ERR_UNSUPPORTED, "%s: %s has scale %g in group %d", node, what, (double)q->scale[i], i);
+        if (!(fabsf(q->zero[i]) <= 0x1p31f) || q->zero[i] != rintf(q->zero[i]))
+            return vq_fail(VQ_ERR_UNSUPPORTED, "%s: %s has zero point %g in group %d, integers need a whole one", node,
+                           what, (double)q->zero[i], i);
+    }
+    return VQ_OK;
+}
+
+int64_t vq_lower_zero(const vq_quantizer *q, int group)
+{
+    return (int64_t)q->zero[group];
+}
+
+/* ---- the graph being made ------------------------------------------------------------------------------------------
+ */
+
+static int new_value(vq_lowering *l, int rows, int cols, bool s32)
+{
+    vq_int_value *const v = &l->g->values[l->g->num_values];
+    *v = (vq_int_value){.rows = rows, .cols = cols, .s32 = s32, .pitch = s32 ? cols : VQ_ROUND_UP(cols, VQ_CODE_PITCH)};
+    return l->g->num_values++;
+}
+
+static vq_status new_node(vq_lowering *l, vq_int_node **out, vq_int_op op, const char *name, int in, int value)
+{
+    vq_int_node *const n = &l->g->nodes[l->g->num_nodes++];
+    *n = (vq_int_node){.op = op, .in = in, .out = value};
+    *out = n;
+    return vq_strdup(&n->name, name);
+}
+
+/* The one node that reads a value, -1 where there is none or another one. */
+static int sole_reader(const vq_graph *g, int value)
+{
+    int reader = -1;
+    for (int i = 0; i < g->num_nodes; i++) {
+        if (g->nodes[i].in[0] != value && g->nodes[i].in[1] != value) continue;
+        if (reader >= 0) return -1;
+        reader = i;
+    }
+    return reader;
+}
+
+static vq_status no_form(const vq_node *n)
+{
+    return vq_fail(VQ_ERR_UNSUPPORTED, "%s: %s has no integer form in this place", n->name, vq_node_op_name(n->op));
+}
+
+/* The quantizer of the linear that alone reads a value, checked. */
+static vq_status reader_quantizer(const vq_quantizer **out, const vq_lowering *l, const vq_node *of, int value)
+{
+    const int reader = sole_reader(l->m->graph, value);
+    if (reader < 0 || l->m->graph->nodes[reader].op != VQ_NODE_LINEAR) return no_form(of);
+    *out = &l->m->nodes[reader].in[0];
+    VQ_TRY(vq_lower_check_uniform(*out, l->m->graph->nodes[reader].name, "input"));
+    if ((*out)->groups != 1)
+        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: its input has %d scales, integers need one",
+                       l->m->graph->nodes[reader].name, (*out)->groups);
+    return VQ_OK;
+}
+
+/* ---- embedding -----------------------------------------------------------------------------------------------------
+ */
+
+static vq_status lower_init(const vq_lowering *l, vq_int_node *n, const vq_node *tokens)
+{
+    const vq_value *const v = &l->m->graph->values[tokens->out];
+    const int count = v->rows * v->cols;
+    const float *const init = l->m->graph->params[tokens->weight].data;
+    n->u.tokens.count = count;
+    VQ_TRY(vq_lower_array(l, &n->u.tokens.init, n->name, "init", VQ_DTYPE_S32, vq_shape2(v->rows, v->cols)));
+    for (int i = 0; !l->st && i < count; i++) {
+        if (!(fabsf(init[i]) < 16384))
+            return vq_fail(VQ_ERR_UNSUPPORTED, "%s: element %d is %g, must be below 16384", n->name, i,
+                           (double)init[i]);
+        n->u.tokens.init[i] = (int32_t)lrint((double)init[i] * (1 << VQ_RESIDUAL_BITS));
+    }
+    return VQ_OK;
+}
+
+/* Same target for every column; free() releases *step and *offset. */
+static vq_status flat_target(vq_gemm_target *t, double **step, int64_t **offset, int n, double s, int64_t o)
+{
+    VQ_TRY(vq_alloc(step, (size_t)n, sizeof **step, "target"));
+    VQ_TRY(vq_alloc(offset, (size_t)n, sizeof **offset, "target"));
+    for (int i = 0; i < n; i++) {
+        (*step)[i] = s;
+        (*offset)[i] = o;
+    }
+    t->step = *step;
+    t->offset = *offset;
+    return VQ_OK;
+}
+
+static vq_status lower_tokens(vq_lowering *l, const vq_node *tokens)
+{
+    const vq_graph *const g = l->m->graph;
+    const int patch_node = vq_graph_producer(g, tokens->in[0]);
+    const vq_node *const p = &g->nodes[patch_node];
+    vq_gemm_target target = {.epilogue = VQ_GEMM_ADD};
+    double *step = NULL;
+    int64_t *offset = NULL;
+    vq_int_node *n;
+    vq_status status = VQ_OK;
+    if (patch_node < 0 || p->op != VQ_NODE_PATCH_EMBED || sole_reader(g, p->out) < 0) return no_form(tokens);
+    const vq_value *const in = &g->values[p->out], *const out = &g->values[tokens->out];
+    const int stream = new_value(l, out->rows, out->cols, true);
+    const int rows = new_value(l, in->rows, g->pre.chans * p->patch * p->patch, false);
+    l->value_of[tokens->out] = stream;
+    VQ_GO(new_node(l, &n, VQ_INT_TOKENS, tokens->name, -1, stream));
+    VQ_GO(lower_init(l, n, tokens));
+    VQ_GO(new_node(l, &n, VQ_INT_PATCHIFY, "patchify", 0, rows));
+    n->u.patchify =
+        (vq_patchify_shape){.height = g->pre.height, .width = g->pre.width, .chans = g->pre.chans, .patch = p->patch};
+    VQ_GO(new_node(l, &n, VQ_INT_GEMM, p->name, rows, stream));
+    n->u.gemm.rows = n->u.gemm.rows_in = in->rows;
+    n->u.gemm.rows_out = out->rows;
+    n->u.gemm.row_first = tokens->prefix;
+    VQ_GO(flat_target(&target, &step, &offset, out->cols, ldexp(1, -VQ_RESIDUAL_BITS), 0));
+    VQ_GO(vq_lower_gemm(l, &n->u.gemm.w, n->name, patch_node, 1, 0, 255, &target));
+done:
+    free(step);
+    free(offset);
+    return status;
+}
+
+/* ---- LayerNorm -----------------------------------------------------------------------------------------------------
+ */
+
+/* A pool behind it picks rows before the work instead of after. */
+static vq_status lower_layernorm(vq_lowering *l, int i)
+{
+    const vq_graph *const g = l->m->graph;
+    const vq_node *const norm = &g->nodes[i], *end = norm;
+    const int in = l->value_of[norm->in[0]], reader = sole_reader(g, norm->out);
+    const vq_quantizer *q;
+    vq_int_node *n;
+    int row_step = 1;
+    if (in < 0 || !l->g->values[in].s32 || reader < 0) return no_form(norm);
+    if (g->nodes[reader].op == VQ_NODE_POOL) {
+        end = &g->nodes[reader];
+        row_step = g->values[norm->out].rows;
+        if (end->row != 0) return no_form(end);
+    }
+    VQ_TRY(reader_quantizer(&q, l, end, end->out));
+    const vq_value *const v = &g->values[end->out];
+    l->value_of[end->out] = new_value(l, v->rows, v->cols, false);
+    VQ_TRY(new_node(l, &n, VQ_INT_LAYERNORM, end->name, in, l->value_of[end->out]));
+    n->u.layernorm.rows = v->rows;
+    n->u.layernorm.row_step = row_step;
+    return vq_lower_layernorm(l, &n->u.layernorm.w, n->name, i, q);
+}
+
+/* ---- linears -------------------------------------------------------------------------------------------------------
+ */
+
+/* The two nodes that read a value as Q, K, V. */
+static bool find_attention(const vq_graph *g, int qkv, int *scores, int *context)
+{
+    *scores = *context = -1;
+    for (int i = 0; i < g->num_nodes; i++) {
+        const vq_node *const n = &g->nodes[i];
+        if (n->in[0] != qkv && n->in[1] != qkv) continue;
+        if (n->op == VQ_NODE_SCORES && *scores < 0)
+            *scores = i;
+        else if (n->op == VQ_NODE_CONTEXT && *context < 0 && n->in[1] == qkv)
+            *context = i;
+        else
+            return false;
+    }
+    if (*scores < 0 || *context < 0) return false;
+    const int softmax = sole_reader(g, g->nodes[*scores].out);
+    return softmax >= 0 && g->nodes[softmax].op == VQ_NODE_SOFTMAX && g->nodes[softmax].out == g->nodes[*context].in[0];
+}
+
+static vq_status qkv_target(vq_gemm_target *t, double *step, int64_t *offset, const vq_lowering *l, int scores,
+                            int context)
+{
+    static const char *const what[3] = {"Q", "K", "V"};
+    const vq_node *const n = &l->m->graph->nodes[context];
+    const int width = n->heads * n->head_dim;
+    const vq_quantizer *const part[3] = {&l->m->nodes[scores].in[0], &l->m->nodes[scores].in[1],
+                                         &l->m->nodes[context].in[1]};
+    t->epilogue = VQ_GEMM_CODES;
+    t->bits = part[0]->bits;
+    for (int p = 0; p < 3; p++) {
+        VQ_TRY(vq_lower_check_uniform(part[p], n->name, what[p]));
+        if (part[p]->bits != t->bits)
+            return vq_fail(VQ_ERR_UNSUPPORTED, "%s: %s has %d bits and Q %d, must be the same", n->name, what[p],
+                           part[p]->bits, t->bits);
+        for (int c = 0; c < width; c++) {
+            const int group = c * part[p]->groups / width;
+            step[p * width + c] = part[p]->scale[group];
+            offset[p * width + c] = vq_lower_zero(part[p], group);
+        }
+    }
+    return VQ_OK;
+}
+
+/* Decides by what reads the linear's output: epilogue, where it goes (the graph value *out_value), and its scales. For
+ * ADD *stream is the integer value added to, else -1. */
+static vq_status choose_target(vq_lowering *l, vq_gemm_s8_weights *w, vq_gemm_target *t, double *step, int64_t *offset,
+                               int node, int *out_value, int *stream, const char **name)
+{
+    const vq_graph *const g = l->m->graph;
+    const vq_node *const linear = &g->nodes[node];
+    const int reader = sole_reader(g, linear->out), n = g->values[linear->out].cols;
+    int scores, context;
+    *out_value = linear->out;
+    *stream = -1;
+    *name = linear->name;
+    if (find_attention(g, linear->out, &scores, &context)) return qkv_target(t, step, offset, l, scores, context);
+    double s = ldexp(1, -VQ_RESIDUAL_BITS);
+    int64_t o = 0;
+    if (node == g->num_nodes - 1) {
+        t->epilogue = VQ_GEMM_SET;
+    } else if (reader >= 0 && g->nodes[reader].op == VQ_NODE_ADD) {
+        const vq_node *const add = &g->nodes[reader];
+        const int other = add->in[0] == linear->out ? add->in[1] : add->in[0];
+        t->epilogue = VQ_GEMM_ADD;
+        *stream = l->value_of[other];
+        *out_value = add->out;
+        *name = add->name;
+        if (*stream < 0 || !l->g->values[*stream].s32 || vq_graph_last_use(g, other) != reader) return no_form(add);
+    } else if (reader >= 0 && g->nodes[reader].op == VQ_NODE_GELU) {
+        const vq_quantizer *q;
+        t->epilogue = VQ_GEMM_TABLE;
+        *out_value = g->nodes[reader].out;
+        *name = g->nodes[reader].name;
+        VQ_TRY(reader_quantizer(&q, l, &g->nodes[reader], *out_value));
+        VQ_TRY(vq_lower_gelu(l, &w->table, &w->table_len, &s, &o, *name, q));
+    } else {
+        return no_form(linear);
+    }
+    for (int i = 0; i < n; i++) {
+        step[i] = s;
+        offset[i] = o;
+    }
+    return VQ_OK;
+}
+
+static vq_status lower_linear(vq_lowering *l, int i)
+{
+    const vq_graph *const g = l->m->graph;
+    const vq_node *const linear = &g->nodes[i];
+    const vq_quantizer *const q = &l->m->nodes[i].in[0];
+    const vq_value *const v = &g->values[linear->out];
+    const int in = l->value_of[linear->in[0]];
+    vq_gemm_target target = {0};
+    double *step = NULL;
+    int64_t *offset = NULL;
+    const char *name;
+    int out_value, stream;
+    vq_int_node *n;
+    vq_status status = VQ_OK;
+    if (in < 0 || l->g->values[in].s32) return no_form(linear);
+    VQ_TRY(vq_lower_check_uniform(q, linear->name, "input"));
+    VQ_TRY(new_node(l, &n, VQ_INT_GEMM, linear->name, in, 0));
+    VQ_GO(flat_target(&target, &step, &offset, v->cols, 1, 0));
+    VQ_GO(choose_target(l, &n->u.gemm.w, &target, step, offset, i, &out_value, &stream, &name));
+    free(n->name);
+    n->name = NULL;
+    VQ_GO(vq_strdup(&n->name, name));
+    n->out = stream >= 0 ? stream : new_value(l, v->rows, v->cols, target.epilogue == VQ_GEMM_SET);
+    l->value_of[out_value] = n->out;
+    n->u.gemm.rows = v->rows;
+    VQ_GO(vq_lower_gemm(l, &n->u.gemm.w, n->name, i, q->scale[0], vq_lower_zero(q, 0), q->levels - 1, &target));
+done:
+    free(step);
+    free(offset);
+    return status;
+}
+
+/* ---- attention -----------------------------------------------------------------------------------------------------
+ */
+
+static vq_status lower_context(vq_lowering *l, int i)
+{
+    const vq_graph *const g = l->m->graph;
+    const vq_node *const context = &g->nodes[i];
+    const vq_value *const v = &g->values[context->out];
+    const int in = l->value_of[context->in[1]];
+    int scores, check;
+    const vq_quantizer *q;
+    vq_int_node *n;
+    if (in < 0 || !find_attention(g, context->in[1], &scores, &check) || check != i) return no_form(context);
+    VQ_TRY(reader_quantizer(&q, l, context, context->out));
+    l->value_of[context->out] = new_value(l, v->rows, v->cols, false);
+    VQ_TRY(new_node(l, &n, VQ_INT_ATTENTION, context->name, in, l->value_of[context->out]));
+    n->u.attention.tokens = v->rows;
+    return vq_lower_attention(l, &n->u.attention.w, n->name, scores, i, q);
+}
+
+/* ---- the walk ------------------------------------------------------------------------------------------------------
+ */
+
+static vq_status lower_node(vq_lowering *l, int i)
+{
+    const vq_node *const n = &l->m->graph->nodes[i];
+    switch (n->op) {
+    case VQ_NODE_TOKENS: return lower_tokens(l, n);
+    case VQ_NODE_LAYERNORM: return lower_layernorm(l, i);
+    case VQ_NODE_LINEAR: return lower_linear(l, i);
+    case VQ_NODE_CONTEXT: return lower_context(l, i);
+    case VQ_NODE_PATCH_EMBED: /* done by TOKENS */
+    case VQ_NODE_SCORES:      /* done by CONTEXT */
+    case VQ_NODE_SOFTMAX: return VQ_OK;
+    case VQ_NODE_GELU: /* done by what is in front of them, or not at all */
+    case VQ_NODE_ADD:
+    case VQ_NODE_POOL: return l->value_of[n->out] >= 0 ? VQ_OK : no_form(n);
+    case VQ_NODE_OP_COUNT: break;
+    }
+    return no_form(n);
+}
+
+static vq_status lower(vq_int_graph **out, const vq_qmodel *m, const vq_safetensors *st)
+{
+    const vq_graph *const g = m->graph;
+    vq_lowering l = {.m = m, .st = st};
+    vq_status status = VQ_OK;
+    *out = NULL;
+    VQ_GO(vq_alloc(&l.g, 1, sizeof *l.g, "integer graph"));
+    VQ_GO(vq_alloc(&l.value_of, (size_t)g->num_values, sizeof *l.value_of, "integer graph"));
+    /* a node makes one value and one node, TOKENS one more value and two more nodes for its PATCH_EMBED */
+    VQ_GO(vq_alloc(&l.g->values, (size_t)(3 * g->num_nodes + 1), sizeof *l.g->values, "integer graph"));
+    VQ_GO(vq_alloc(&l.g->nodes, (size_t)(3 * g->num_nodes), sizeof *l.g->nodes, "integer graph"));
+    for (int i = 0; i < g->num_values; i++) l.value_of[i] = -1;
+    l.g->values[0] = (vq_int_value){.rows = g->values[0].rows, .cols = g->values[0].cols, .pitch = g->values[0].cols};
+    l.g->num_values = 1;
+    for (int i = 0; i < g->num_nodes; i++) VQ_GO(lower_node(&l, i));
+    if (g->num_nodes == 0 || g->nodes[g->num_nodes - 1].op != VQ_NODE_LINEAR)
+        VQ_GO(vq_fail(VQ_ERR_UNSUPPORTED, "%s: the last node is not a linear layer", g->architecture));
+    *out = l.g;
+    l.g = NULL;
+done:
+    vq_int_graph_destroy(&l.g);
+    free(l.value_of);
+    return status;
+}
+
+vq_status vq_lower(vq_int_graph **out, const vq_qmodel *m)
+{
+    return lower(out, m, NULL);
+}
+
+vq_status vq_lower_from_file(vq_int_graph **out, const vq_qmodel *m, const vq_safetensors *st)
+{
+    return lower(out, m, st);
+}

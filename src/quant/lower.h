@@ -1,0 +1,73 @@
+/* Inner parts of the lowering. The structure of the integer graph follows from the float graph alone (lower.c); its
+ * parameters are either computed from the quantizers, or read from a file that was written after they had been. Both
+ * end in the same proofs (prove.c), so what a kernel relies on holds for a hostile file too. */
+#ifndef VQ_SRC_QUANT_LOWER_H
+#define VQ_SRC_QUANT_LOWER_H
+
+#include "quant/quant.h"
+
+typedef struct vq_lowering {
+    const vq_qmodel *m;
+    const vq_safetensors *st; /* NULL: parameters are computed; else read from it */
+    vq_int_graph *g;
+    int *value_of; /* [graph->num_values] the integer value that holds it, -1: none */
+} vq_lowering;
+
+/* The same as vq_lower with parameters from the file. */
+vq_status vq_lower_from_file(vq_int_graph **out, const vq_qmodel *m, const vq_safetensors *st);
+
+/* Name of parameter `what` of an integer node in a file: "int.blocks.0.attn.qkv.bias". */
+#define VQ_TENSOR_NAME_MAX 160
+void vq_int_tensor_name(char out[VQ_TENSOR_NAME_MAX], const char *node, const char *what);
+
+/* A fresh array for parameter `what` of a node: zeros when parameters are computed, else its contents in the file,
+ * whose type and shape must be these. */
+vq_status vq_lower_array(const vq_lowering *l, void *out_ptr, const char *node, const char *what, vq_dtype dtype,
+                         vq_shape shape);
+/* The same for a list of min..max elements whose length *count only the file knows. Only when reading. */
+vq_status vq_lower_read_list(const vq_lowering *l, void *out_ptr, int *count, const char *node, const char *what,
+                             vq_dtype dtype, int min, int max);
+
+/* Fails unless q is uniform with 2..8 bits, 2^bits levels and integral zero points. node and what are for the message.
+ */
+vq_status vq_lower_check_uniform(const vq_quantizer *q, const char *node, const char *what);
+/* Zero point of a checked quantizer's group. */
+int64_t vq_lower_zero(const vq_quantizer *q, int group);
+
+/* What a GEMM's accumulator becomes: column n is rint(real value / step[n]) + offset[n]. */
+typedef struct vq_gemm_target {
+    vq_gemm_epilogue epilogue;
+    int bits;              /* CODES */
+    const double *step;    /* [n] */
+    const int64_t *offset; /* [n] */
+} vq_gemm_target;
+
+/* Fills w (all zero before) for the LINEAR or PATCH_EMBED node; a_scale and a_zero are those of its input with a_max +
+ * 1 levels. For TABLE the caller sets table and table_len before. name is that of the integer node. */
+vq_status vq_lower_gemm(const vq_lowering *l, vq_gemm_s8_weights *w, const char *name, int node, double a_scale,
+                        int64_t a_zero, int a_max, const vq_gemm_target *target);
+
+/* GELU and the next layer's input quantizer q as one table: code of x is table[clip(rint(x / step) + offset)].
+ * When reading from a file, step and offset are not needed and 1 and 0. */
+vq_status vq_lower_gelu(const vq_lowering *l, const uint8_t **table, int *table_len, double *step, int64_t *offset,
+                        const char *name, const vq_quantizer *q);
+
+vq_status vq_lower_layernorm(const vq_lowering *l, vq_layernorm_s32_weights *w, const char *name, int node,
+                             const vq_quantizer *out_quantizer);
+
+/* scores and context are the two nodes; out_quantizer is that of the linear behind them. */
+vq_status vq_lower_attention(const vq_lowering *l, vq_attention_u8_weights *w, const char *name, int scores,
+                             int context, const vq_quantizer *out_quantizer);
+
+/* ---- proofs: the bounds that base/int_ops.h states ------------------------------------------------------------------
+ */
+
+/* Largest |sum| that row n of a gemm can reach, whatever the codes and the order of the summation; for s32. */
+double vq_gemm_row_bound(const vq_gemm_s8_weights *w, int n);
+vq_status vq_prove_gemm(const vq_gemm_s8_weights *w, const char *name);
+vq_status vq_prove_layernorm(const vq_layernorm_s32_weights *w, const char *name);
+vq_status vq_prove_attention(const vq_attention_u8_weights *w, const char *name, int tokens);
+/* Largest sum over a row of probabilities in units of prob[]. */
+double vq_attention_prob_sum(const uint16_t *prob, int prob_len, int prob_shift, int tokens);
+
+#endif
