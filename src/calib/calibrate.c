@@ -1,5 +1,6 @@
 /* Calibration as RepQ-ViT does it: one pass over the nodes in order, every quantizer taking its parameters from data
  * that is already quantized upstream. Values, statistics and products stay on the device. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
