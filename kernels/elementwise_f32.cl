@@ -33,9 +33,9 @@ OP add_rows_f32(__global const float *x, int x_count, __global float *y, int y_c
     if (i < (size_t)x_count) y[get_group_id(1) * y_count + first + i] += x[get_group_id(1) * x_count + i];
 }
 
-/* Grid: (cols / VQ_P0, rows). */
-OP scale_columns_f32(__global float *x, __global const float *factor, int cols)
+/* Grid: (count / VQ_P0). */
+OP scale_columns_f32(__global float *x, __global const float *factor, int cols, int count)
 {
     const size_t i = get_global_id(0);
-    if (i < (size_t)cols) x[get_group_id(1) * cols + i] *= factor[i];
+    if (i < (size_t)count) x[i] *= factor[i % cols];
 }

@@ -4,8 +4,8 @@
 
 #define OP __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void
 
-OP fakequant_uniform(__global const float *x, __global const float *scale, __global const float *zero, __global float *y,
-                     int inner, int groups, int levels, int count)
+OP fakequant_uniform(__global const float *x, __global const float *scale, __global const float *zero,
+                     __global float *y, int inner, int groups, int levels, int count)
 {
     const uint i = (uint)get_global_id(0), g = i / (uint)inner % (uint)groups;
     if (i < (uint)count) y[i] = uniform_value(x[i], scale[g], zero[g], (float)(levels - 1));

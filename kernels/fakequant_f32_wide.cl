@@ -1,5 +1,5 @@
-/* fakequant_f32 for CPUs: a work-item walks VQ_P0 elements in runs of one group (or, for channels, in runs of a row, where
- * the parameters are vectors too), 16 at a time. Grid: (count / VQ_P0), work-groups of one. */
+/* fakequant_f32 for CPUs: a work-item walks VQ_P0 elements in runs of one group (or, for channels, in runs of a row,
+ * where the parameters are vectors too), 16 at a time. Grid: (count / VQ_P0), work-groups of one. */
 #include "quantizer_f32.h"
 
 #define OP __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
@@ -7,14 +7,18 @@
 /* Exactly one of y and codes is there. */
 static void put(__global float *y, __global uchar *codes, size_t i, float code, float scale, float zero)
 {
-    if (y) y[i] = (code - zero) * scale;
-    else codes[i] = convert_uchar(code);
+    if (y)
+        y[i] = (code - zero) * scale;
+    else
+        codes[i] = convert_uchar(code);
 }
 
 static void put16(__global float *y, __global uchar *codes, size_t i, float16 code, float16 scale, float16 zero)
 {
-    if (y) vstore16((code - zero) * scale, 0, y + i);
-    else vstore16(convert_uchar16(code), 0, codes + i);
+    if (y)
+        vstore16((code - zero) * scale, 0, y + i);
+    else
+        vstore16(convert_uchar16(code), 0, codes + i);
 }
 
 static void uniform(__global const float *x, __global const float *scale, __global const float *zero, __global float *y,
@@ -43,8 +47,8 @@ static void uniform(__global const float *x, __global const float *scale, __glob
     }
 }
 
-OP fakequant_uniform(__global const float *x, __global const float *scale, __global const float *zero, __global float *y,
-                     int inner, int groups, int levels, int count)
+OP fakequant_uniform(__global const float *x, __global const float *scale, __global const float *zero,
+                     __global float *y, int inner, int groups, int levels, int count)
 {
     uniform(x, scale, zero, y, 0, inner, groups, levels, count);
 }

@@ -1,8 +1,9 @@
-/* gelu_f32 for CPUs: one work-item per VQ_P0 elements (a multiple of 16), 16 at a time. Grid: (count / VQ_P0), work-groups
- * of one.
+/* gelu_f32 for CPUs: one work-item per VQ_P0 elements (a multiple of 16), 16 at a time. Grid: (count / VQ_P0),
+ * work-groups of one.
  *
- * erf(u) = u P(u^2) / Q(u^2), fitted to |u| <= 4 by weighted least squares, off by 2.2e-8; from 3.93 on, erf is 1 to half a
- * unit in the last place. Measured 7 times as fast as the vector erf of PoCL 3.1, which is 8 times as fast as one erf per item. */
+ * erf(u) = u P(u^2) / Q(u^2), fitted to |u| <= 4 by weighted least squares, off by 2.2e-8; from 3.93 on, erf is 1 to
+ * half a unit in the last place. Measured 7 times as fast as the vector erf of PoCL 3.1, which is 8 times as fast as
+ * one erf per item. */
 static float16 erf_of(float16 u)
 {
     const float16 t = min(u * u, (float16)16.0f);
@@ -26,8 +27,8 @@ static float16 gelu(float16 x)
     return 0.5f * x * (1.0f + erf_of(x * 0.707106781f));
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-gelu_f32(__global const float *x, __global float *y, int count)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gelu_f32(__global const float *x, __global float *y,
+                                                                      int count)
 {
     const size_t first = get_group_id(0) * (size_t)VQ_P0;
     const size_t end = min(first + VQ_P0, (size_t)count);

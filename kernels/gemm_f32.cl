@@ -7,9 +7,10 @@
 #define TILE   (SIDE * EACH)
 #define K_STEP 16
 
-/* One K_STEP x TILE tile of the operand whose element (i, k) lies at i * stride_i + k * stride_k, as [k][i]; zero outside. */
-static void load_tile(__local float *tile, __global const float *x, long stride_i, long stride_k, int i0, int num_i, int k0,
-                      int num_k)
+/* One K_STEP x TILE tile of the operand whose element (i, k) lies at i * stride_i + k * stride_k, as [k][i]; zero
+ * outside. */
+static void load_tile(__local float *tile, __global const float *x, long stride_i, long stride_k, int i0, int num_i,
+                      int k0, int num_k)
 {
     const int item = (int)(get_local_id(1) * SIDE + get_local_id(0));
     for (int at = item; at < K_STEP * TILE; at += SIDE * SIDE) {

@@ -1,11 +1,13 @@
-/* What CLBlast's SGEMM lacks: C starts as the bias, to which the product is then added. Grid: (columns / VQ_P0, rows). */
-__kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void
-gemm_f32_bias(__global const float *bias, __global float *c, long c_offset, int n, int ldc, int accumulate, int rows_in,
-              int rows_out, int row_first)
+/* What CLBlast's SGEMM lacks: C starts as the bias, to which the product is then added.
+ * Grid: (rows * n / VQ_P0). */
+__kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void gemm_f32_bias(__global const float *bias,
+                                                                               __global float *c, long c_offset, int m,
+                                                                               int n, int ldc, int accumulate,
+                                                                               int rows_in, int rows_out, int row_first)
 {
-    const int col = (int)get_global_id(0), row = (int)get_group_id(1);
+    const int row = (int)(get_global_id(0) / n), col = (int)(get_global_id(0) % n);
     const int to = rows_in ? row / rows_in * rows_out + row % rows_in + row_first : row;
-    if (col >= n) return;
+    if (row >= m) return;
     __global float *const out = c + c_offset + (size_t)to * ldc + col;
     *out = bias[col] + (accumulate ? *out : 0.0f);
 }

@@ -1,7 +1,7 @@
 /* gemm_f32 for CPUs: one work-item computes `rows_per_item` rows x one panel of columns of C. It packs its panel of B,
- * K_BLOCK rows at a time, as [k][PANEL] into local memory (which on a CPU is ordinary, cached memory) and runs register tiles
- * of ROWS x PANEL over it: per step of k, ROWS broadcast loads and ROWS * VECTORS fused multiply-adds.
- * Grid: (panels, row chunks, batch), work-groups of one.
+ * K_BLOCK rows at a time, as [k][PANEL] into local memory (which on a CPU is ordinary, cached memory) and runs register
+ * tiles of ROWS x PANEL over it: per step of k, ROWS broadcast loads and ROWS * VECTORS fused multiply-adds. Grid:
+ * (panels, row chunks, batch), work-groups of one.
  *
  * VQ_P0 rows of the tile: 6 or 12; VQ_P1 vectors of 16 columns: 1 or 2. 12 x 2 fills 32 512-bit registers,
  * 6 x 1 fills 16 256-bit registers. */
@@ -88,19 +88,28 @@ static void tile(const tile_args *t, __global const float *a, __local const floa
         const float16 b0 = vload16(0, panel + k * PANEL);
 #if VECTORS == 2
         const float16 b1 = vload16(0, panel + k * PANEL + 16);
-#define STEP(r) { const float16 v = a##r[k]; p##r = fma(v, b0, p##r); q##r = fma(v, b1, q##r); }
+#define STEP(r)                    \
+    {                              \
+        const float16 v = a##r[k]; \
+        p##r = fma(v, b0, p##r);   \
+        q##r = fma(v, b1, q##r);   \
+    }
 #else
-#define STEP(r) { const float16 v = a##r[k]; p##r = fma(v, b0, p##r); }
+#define STEP(r)                    \
+    {                              \
+        const float16 v = a##r[k]; \
+        p##r = fma(v, b0, p##r);   \
+    }
 #endif
         EACH_ROW(STEP)
     }
     const int cols = t->n - n0;
-#define STORE(r)                                                                                                       \
-    if (m0 + r < t->m) {                                                                                               \
-        __global float *const out = c + (size_t)c_row(t, m0 + r) * t->ldc + n0;                                        \
-        store_row(out, p##r, t->alpha, cols, bias ? bias + n0 : bias, t->accumulate);                                  \
-        if (VECTORS == 2 && cols > 16)                                                                                 \
-            store_row(out + 16, q##r, t->alpha, cols - 16, bias ? bias + n0 + 16 : bias, t->accumulate);               \
+#define STORE(r)                                                                                         \
+    if (m0 + r < t->m) {                                                                                 \
+        __global float *const out = c + (size_t)c_row(t, m0 + r) * t->ldc + n0;                          \
+        store_row(out, p##r, t->alpha, cols, bias ? bias + n0 : bias, t->accumulate);                    \
+        if (VECTORS == 2 && cols > 16)                                                                   \
+            store_row(out + 16, q##r, t->alpha, cols - 16, bias ? bias + n0 + 16 : bias, t->accumulate); \
     }
     EACH_ROW(STORE)
 }

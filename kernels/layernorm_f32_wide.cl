@@ -1,4 +1,5 @@
-/* layernorm_f32 for CPUs: one work-item per VQ_P0 rows, 16 columns at a time. Grid: (rows / VQ_P0), work-groups of one. */
+/* layernorm_f32 for CPUs: one work-item per VQ_P0 rows, 16 columns at a time. Grid: (rows / VQ_P0), work-groups of one.
+ */
 static float lanes(float16 v)
 {
     const float8 a = v.lo + v.hi;
@@ -28,9 +29,10 @@ static void row(__global const float *in, __global const float *gamma, __global 
     for (int i = whole; i < c; i++) out[i] = fma((in[i] - mean) * scale, gamma[i], beta[i]);
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-layernorm_f32(__global const float *x, int ldx, __global const float *gamma, __global const float *beta, float eps,
-              __global float *y, int m, int c)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layernorm_f32(__global const float *x, int ldx,
+                                                                           __global const float *gamma,
+                                                                           __global const float *beta, float eps,
+                                                                           __global float *y, int m, int c)
 {
     const int first = (int)get_group_id(0) * VQ_P0, end = min(first + VQ_P0, m);
     for (int r = first; r < end; r++) row(x + (size_t)r * ldx, gamma, beta, eps, y + (size_t)r * c, c);

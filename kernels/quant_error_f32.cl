@@ -1,5 +1,5 @@
-/* quant_error_f32 for any device: squared errors of `num` candidate quantizers, summed over chunks; the host adds up the
- * chunks. Parameters of candidate j and group g: scale[j][g], thresholds[g][j][..]. partial [chunk][group][num]. */
+/* quant_error_f32 for any device: squared errors of `num` candidate quantizers, summed over chunks; the host adds up
+ * the chunks. Parameters of candidate j and group g: scale[j][g], thresholds[g][j][..]. partial [chunk][group][num]. */
 #include "quantizer_f32.h"
 
 #define OP __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void
@@ -24,12 +24,13 @@ static size_t place(uint e, uint g, uint inner, uint groups)
     return ((size_t)(e / inner) * groups + g) * inner + e % inner;
 }
 
-/* Groups of runs. Grid: (groups, chunks of chunk_len of the group's n elements). */
+/* Groups of runs. Grid: (chunks of chunk_len of the group's n elements, groups). */
 OP error_uniform(__global const float *x, __global const float *scale, __global const float *zero,
                  __global float *partial, int inner, int groups, int n, int chunk_len, int num, int levels)
 {
     __local float part[VQ_P0];
-    const uint g = (uint)get_group_id(0), first = (uint)get_group_id(1) * chunk_len, end = min(first + chunk_len, (uint)n);
+    const uint g = (uint)get_group_id(1), first = (uint)get_group_id(0) * chunk_len;
+    const uint end = min(first + chunk_len, (uint)n);
     for (int j = 0; j < num; j++) {
         const float s = scale[j * groups + g], z = zero[j * groups + g];
         float sum = 0.0f;
@@ -38,7 +39,7 @@ OP error_uniform(__global const float *x, __global const float *scale, __global 
             sum = fma(d, d, sum);
         }
         sum = sum_of_group(part, sum);
-        if (get_local_id(0) == 0) partial[(get_group_id(1) * groups + g) * num + j] = sum;
+        if (get_local_id(0) == 0) partial[(get_group_id(0) * groups + g) * num + j] = sum;
     }
 }
 
@@ -63,7 +64,8 @@ OP error_codebook(__global const float *x, __global const float *thresholds, __g
                   __global float *partial, int inner, int groups, int n, int chunk_len, int num, int levels)
 {
     __local float part[VQ_P0];
-    const uint g = (uint)get_group_id(0), first = (uint)get_group_id(1) * chunk_len, end = min(first + chunk_len, (uint)n);
+    const uint g = (uint)get_group_id(1), first = (uint)get_group_id(0) * chunk_len;
+    const uint end = min(first + chunk_len, (uint)n);
     for (int j = 0; j < num; j++) {
         __global const float *const t = thresholds + (g * (size_t)num + j) * (levels - 1);
         __global const float *const u = values + (g * (size_t)num + j) * levels;
@@ -73,6 +75,6 @@ OP error_codebook(__global const float *x, __global const float *thresholds, __g
             sum = fma(d, d, sum);
         }
         sum = sum_of_group(part, sum);
-        if (get_local_id(0) == 0) partial[(get_group_id(1) * groups + g) * num + j] = sum;
+        if (get_local_id(0) == 0) partial[(get_group_id(0) * groups + g) * num + j] = sum;
     }
 }

@@ -1,5 +1,5 @@
-/* quant_error_f32 for CPUs: as quant_error_f32.cl, 16 elements at a time. A chunk stays in the first-level cache while the
- * candidates go over it one after the other. Work-groups of one. */
+/* quant_error_f32 for CPUs: as quant_error_f32.cl, 16 elements at a time. A chunk stays in the first-level cache while
+ * the candidates go over it one after the other. Work-groups of one. */
 #include "quantizer_f32.h"
 
 #define OP __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
@@ -12,11 +12,12 @@ static float lanes(float16 v)
     return d.x + d.y;
 }
 
-/* Grid: (groups, chunks). */
+/* Grid: (chunks of chunk_len elements, groups). */
 OP error_uniform(__global const float *x, __global const float *scale, __global const float *zero,
                  __global float *partial, int inner, int groups, int n, int chunk_len, int num, int levels)
 {
-    const uint g = (uint)get_group_id(0), first = (uint)get_group_id(1) * chunk_len, end = min(first + chunk_len, (uint)n);
+    const uint g = (uint)get_group_id(1), first = (uint)get_group_id(0) * chunk_len;
+    const uint end = min(first + chunk_len, (uint)n);
     const float top = (float)(levels - 1);
     for (int j = 0; j < num; j++) {
         const float s = scale[j * groups + g], z = zero[j * groups + g];
@@ -35,7 +36,7 @@ OP error_uniform(__global const float *x, __global const float *scale, __global 
                 rest = fma(d, d, rest);
             }
         }
-        partial[(get_group_id(1) * groups + g) * num + j] = lanes(sum) + rest;
+        partial[(get_group_id(0) * groups + g) * num + j] = lanes(sum) + rest;
     }
 }
 
@@ -75,7 +76,8 @@ OP error_uniform_channels(__global const float *x, __global const float *scale, 
 OP error_codebook(__global const float *x, __global const float *thresholds, __global const float *values,
                   __global float *partial, int inner, int groups, int n, int chunk_len, int num, int levels)
 {
-    const uint g = (uint)get_group_id(0), first = (uint)get_group_id(1) * chunk_len, end = min(first + chunk_len, (uint)n);
+    const uint g = (uint)get_group_id(1), first = (uint)get_group_id(0) * chunk_len;
+    const uint end = min(first + chunk_len, (uint)n);
     for (int j = 0; j < num; j++) {
         __global const float *const t = thresholds + (g * (size_t)num + j) * (levels - 1);
         __global const float *const u = values + (g * (size_t)num + j) * levels;
@@ -94,6 +96,6 @@ OP error_codebook(__global const float *x, __global const float *thresholds, __g
                 rest = fma(d, d, rest);
             }
         }
-        partial[(get_group_id(1) * groups + g) * num + j] = lanes(sum) + rest;
+        partial[(get_group_id(0) * groups + g) * num + j] = lanes(sum) + rest;
     }
 }

@@ -22,8 +22,9 @@ static inline size_t place(uint e, uint g, uint inner, uint groups)
     return ((size_t)(e / inner) * groups + g) * inner + e % inner;
 }
 
-/* The three digits of a key, 11, 11 and 10 bits, highest first. Pass 0 counts digit 0 of all keys. Pass 1 counts digit 1
- * of keys whose digit 0 leads to a slot in map0; pass 2 counts digit 2 of those whose digit 1 leads on in map1[slot]. */
+/* The three digits of a key, 11, 11 and 10 bits, highest first. Pass 0 counts digit 0 of all keys. Pass 1 counts digit
+ * 1 of keys whose digit 0 leads to a slot in map0; pass 2 counts digit 2 of those whose digit 1 leads on in map1[slot].
+ */
 #define BINS    2048
 #define NO_SLOT 255
 

@@ -43,7 +43,8 @@ static void pick(__global const uint *sorted, uint n, __global const int *ranks,
 OP quantile_groups(__global const float *x, __global uint *scratch, __global const int *ranks, __global float *out,
                    int inner, int groups, int n, int num_ranks, int first_group)
 {
-    __global uint *const keys = scratch + get_group_id(0) * (TILE + 1) * (size_t)n, *const spare = keys + TILE * (size_t)n;
+    __global uint *const keys = scratch + get_group_id(0) * (TILE + 1) * (size_t)n, *const spare =
+                                                                                        keys + TILE * (size_t)n;
     const int g0 = first_group + (int)get_group_id(0) * TILE, tile = min(TILE, groups - g0);
     __global const float *in = x + (size_t)g0 * inner;
     for (int e = 0; e < n; e += inner, in += (size_t)groups * inner)

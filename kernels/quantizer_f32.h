@@ -44,7 +44,8 @@ static inline float16 uniform_value16(float16 x, float16 scale, float16 zero, fl
 }
 
 /* Every threshold passed moves on to its value: no gather, and no branch to mispredict. */
-static inline float16 codebook_value16(float16 x, __global const float *thresholds, __global const float *values, int levels)
+static inline float16 codebook_value16(float16 x, __global const float *thresholds, __global const float *values,
+                                       int levels)
 {
     float16 v = values[0];
     for (int i = 1; i < levels; i++) v = thresholds[i - 1] <= x ? (float16)values[i] : v;

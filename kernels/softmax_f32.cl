@@ -17,8 +17,8 @@ static float reduce(__local float *part, float value, int want_max)
     return result;
 }
 
-__kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void
-softmax_f32(__global const float *x, __global float *y, int rows, int t)
+__kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void softmax_f32(__global const float *x, __global float *y,
+                                                                             int rows, int t)
 {
     __local float part[VQ_P0];
     __global const float *const in = x + get_group_id(0) * (size_t)t;

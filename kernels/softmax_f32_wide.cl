@@ -59,8 +59,8 @@ static void row(__global const float *in, __global float *out, int t)
     for (int i = 0; i < rest; i++) out[whole + i] = tail[i];
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-softmax_f32(__global const float *x, __global float *y, int rows, int t)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_f32(__global const float *x, __global float *y,
+                                                                         int rows, int t)
 {
     const int first = (int)get_group_id(0) * VQ_P0, end = min(first + VQ_P0, rows);
     for (int r = first; r < end; r++) row(x + (size_t)r * t, y + (size_t)r * t, t);

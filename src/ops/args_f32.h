@@ -24,10 +24,10 @@ static inline vq_status vq_need_groups(const char *op, const vq_groups *g)
     return VQ_OK;
 }
 
-/* Work-groups of `local` items that cover count items of `each` elements. */
-static inline vq_grid vq_grid_over(size_t count, size_t each, size_t local)
+/* Work-groups of `local` items that cover count items. */
+static inline vq_grid vq_grid_over(size_t count, size_t local)
 {
-    return (vq_grid){{VQ_CEIL_DIV(count, each * local)}, {local}};
+    return (vq_grid){{VQ_CEIL_DIV(count, local)}, {local}};
 }
 
 #endif

@@ -78,6 +78,7 @@ vq_status vq_scale_columns_f32_run(vq_device *dev, const vq_buf *x, const vq_buf
     if (!rows || cols < 1) return vq_fail(VQ_ERR_SHAPE, "%s: %zu rows of %d must be positive", op, rows, cols);
     VQ_TRY(vq_need(op, "x", x, rows * (size_t)cols, sizeof(float)));
     VQ_TRY(vq_need(op, "factor", factor, (size_t)cols, sizeof(float)));
-    VQ_TRY(prepare(&kernel, &grid, dev, op, (size_t)cols, rows, 1));
-    return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(x), VQ_A_BUF(factor), VQ_A_I32(cols));
+    VQ_TRY(prepare(&kernel, &grid, dev, op, rows * (size_t)cols, 1, 1));
+    return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(x), VQ_A_BUF(factor), VQ_A_I32(cols),
+                     VQ_A_I32((int)(rows * (size_t)cols)));
 }

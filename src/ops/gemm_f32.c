@@ -50,11 +50,12 @@ static vq_status check(const vq_gemm_f32_shape *s, const vq_buf *a, const vq_buf
 
 /* Rows for one work-item of the wide kernel: every item packs its panel of B anew, so few of them; but enough for the
  * threads to share the work evenly. */
-static int rows_per_item(const vq_gemm_f32_shape *s, size_t panels, int tile_rows)
+static int rows_per_item(const vq_device *dev, const vq_gemm_f32_shape *s, size_t panels, int tile_rows)
 {
-    enum { ITEMS = 32, MAX_ROWS = 768 };
+    enum { ITEMS_PER_UNIT = 16, MAX_ROWS = 768 };
     const size_t batch = (size_t)s->outer * (size_t)s->inner;
-    const size_t chunks = VQ_MAX(VQ_CEIL_DIV((size_t)ITEMS, panels * batch), (size_t)VQ_CEIL_DIV(s->m, MAX_ROWS));
+    const size_t items = ITEMS_PER_UNIT * (size_t)vq_device_get_info(dev)->compute_units;
+    const size_t chunks = VQ_MAX(VQ_CEIL_DIV(items, panels * batch), (size_t)VQ_CEIL_DIV(s->m, MAX_ROWS));
     return VQ_ROUND_UP((int)VQ_CEIL_DIV((size_t)s->m, chunks), tile_rows);
 }
 
@@ -64,7 +65,7 @@ static vq_status run_kernel(vq_device *dev, const vq_variant *variant, const vq_
     const bool wide = strstr(variant->file, "wide") != NULL;
     const size_t tile_cols = (size_t)variant->p[1] * (wide ? 16 : (size_t)variant->p[0]);
     const size_t side = wide ? 1 : (size_t)variant->p[0], panels = VQ_CEIL_DIV((size_t)s->n, tile_cols);
-    const int rows = wide ? rows_per_item(s, panels, variant->p[0]) : variant->p[0] * variant->p[1];
+    const int rows = wide ? rows_per_item(dev, s, panels, variant->p[0]) : variant->p[0] * variant->p[1];
     const vq_grid grid = {{panels, (size_t)VQ_CEIL_DIV(s->m, rows), (size_t)s->outer * (size_t)s->inner},
                           {side, side, 1}};
     vq_kernel *kernel = NULL;
@@ -85,12 +86,12 @@ static vq_status start_from_bias(vq_device *dev, const vq_variant *variant, cons
                                  const vq_buf *bias, const vq_buf *c, size_t c_offset)
 {
     const size_t width = (size_t)variant->p[0];
-    const vq_grid grid = {{VQ_CEIL_DIV((size_t)s->n, width), (size_t)s->m, 1}, {width, 1, 1}};
+    const vq_grid grid = vq_grid_over((size_t)s->m * (size_t)s->n, width);
     vq_kernel *kernel = NULL;
     VQ_TRY(vq_kernel_get(&kernel, dev, variant, "gemm_f32_bias", NULL));
-    return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(bias), VQ_A_BUF(c), VQ_A_I64((int64_t)c_offset), VQ_A_I32(s->n),
-                     VQ_A_I32(s->ldc), VQ_A_I32(s->accumulate), VQ_A_I32(s->rows_in), VQ_A_I32(s->rows_out),
-                     VQ_A_I32(s->row_first));
+    return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(bias), VQ_A_BUF(c), VQ_A_I64((int64_t)c_offset), VQ_A_I32(s->m),
+                     VQ_A_I32(s->n), VQ_A_I32(s->ldc), VQ_A_I32(s->accumulate), VQ_A_I32(s->rows_in),
+                     VQ_A_I32(s->rows_out), VQ_A_I32(s->row_first));
 }
 
 /* A row map is a batch of products with the same B: whole runs of rows_in rows, then the rest. */

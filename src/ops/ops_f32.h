@@ -7,11 +7,13 @@
 #include "base/float_ops.h"
 #include "cl/cl.h"
 
-/* bias [N] may be NULL. Where the chosen variant is CLBlast's, bias and row mapping are done by a second small kernel. */
+/* bias [N] may be NULL. Where the chosen variant is CLBlast's, bias and row mapping are done by a second small kernel.
+ */
 vq_status vq_gemm_f32_run(vq_device *dev, const vq_gemm_f32_shape *shape, const vq_buf *a, const vq_buf *b,
                           const vq_buf *bias, const vq_buf *c);
 
-/* y[m][c] = (x - mean) / sqrt(var + eps) * gamma + beta, var over C (biased); x rows start ldx elements apart, y dense. */
+/* y[m][c] = (x - mean) / sqrt(var + eps) * gamma + beta, var over C (biased); x rows start ldx elements apart, y dense.
+ */
 vq_status vq_layernorm_f32_run(vq_device *dev, const vq_buf *x, int ldx, const vq_buf *gamma, const vq_buf *beta,
                                float eps, const vq_buf *y, int m, int c);
 /* y = softmax along the last dim of x [rows][t]; x == y allowed. */
@@ -20,7 +22,8 @@ vq_status vq_softmax_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, s
 vq_status vq_gelu_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, size_t count);
 /* y = a + b; any may be the same buffer. */
 vq_status vq_add_f32_run(vq_device *dev, const vq_buf *a, const vq_buf *b, const vq_buf *y, size_t count);
-/* image u8 [B][height][width][chans] to f32 [B*P][chans*patch*patch], patch pixels in the order [c][y][x], values 0..255. */
+/* image u8 [B][height][width][chans] to f32 [B*P][chans*patch*patch], patch pixels in the order [c][y][x], values
+ * 0..255. */
 vq_status vq_patchify_f32_run(vq_device *dev, int batch, int height, int width, int chans, int patch,
                               const vq_buf *image_u8, const vq_buf *out);
 /* out f32 [B][count], every image the same init[count]. */
@@ -37,12 +40,13 @@ vq_status vq_fakequant_uniform_run(vq_device *dev, const vq_groups *g, const vq_
 /* The codes instead of the values: u8 [count]; zero must be integral. */
 vq_status vq_quantize_uniform_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const vq_buf *scale,
                                   const vq_buf *zero, int levels, const vq_buf *codes_u8);
-/* Codebook fake-quantization; thresholds f32 [groups][levels-1] ascending, values f32 [groups][levels]; levels <= 257. */
+/* Codebook fake-quantization; thresholds f32 [groups][levels-1] ascending, values f32 [groups][levels]; levels <= 257.
+ */
 vq_status vq_fakequant_codebook_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const vq_buf *thresholds,
                                     const vq_buf *values, int levels, const vq_buf *y);
 
-/* Exact order statistics of every group: out[group * num_ranks + r] = element of rank ranks[r] (ascending; NaN fails with
- * VQ_ERR_INVALID_ARG and a line). Radix selection on the device; the host only picks bins. Blocks. num_ranks <=
+/* Exact order statistics of every group: out[group * num_ranks + r] = element of rank ranks[r] (ascending; NaN fails
+ * with VQ_ERR_INVALID_ARG and a line). Radix selection on the device; the host only picks bins. Blocks. num_ranks <=
  * VQ_MAX_RANKS. */
 vq_status vq_quantile_f32_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const size_t *ranks, int num_ranks,
                               float *out);

@@ -58,7 +58,7 @@ static vq_status launch_runs(const sweep *s, vq_device *dev, const char *functio
 {
     const vq_variant *const variant = vq_variant_choose(dev, VQ_OP_QUANT_ERROR_F32);
     const size_t local = vq_is_wide(variant) ? 1 : (size_t)variant->p[0];
-    const vq_grid grid = {{(size_t)s->g->groups, s->chunks, 1}, {local, 1, 1}};
+    const vq_grid grid = {{s->chunks, (size_t)s->g->groups, 1}, {local, 1, 1}};
     const size_t inner = s->g->groups == 1 ? s->g->count : s->g->inner;
     vq_kernel *kernel = NULL;
     VQ_TRY(vq_kernel_get(&kernel, dev, variant, function, NULL));
