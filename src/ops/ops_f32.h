@@ -1,19 +1,19 @@
 /* Device side of the float ops. base/float_ops.h says what the structs mean; ref/ref_f32.h is the plain-C witness.
  * Runs are enqueued, not waited for, unless a function returns host data. All buffers are dense f32 unless said.
- * Reductions have a fixed order: the same result on every run of one device. */
+ * Reductions have a fixed order: the same result on every run of one device and variant. Tensors have at most 2^31 - 1
+ * elements. */
 #ifndef VQ_SRC_OPS_F32_H
 #define VQ_SRC_OPS_F32_H
 
 #include "base/float_ops.h"
 #include "cl/cl.h"
 
-/* bias [N] may be NULL. Where the chosen variant is CLBlast's, bias and row mapping are done by a second small kernel.
- */
+/* bias [N] may be NULL. C may not overlap A or B. */
 vq_status vq_gemm_f32_run(vq_device *dev, const vq_gemm_f32_shape *shape, const vq_buf *a, const vq_buf *b,
                           const vq_buf *bias, const vq_buf *c);
 
-/* y[m][c] = (x - mean) / sqrt(var + eps) * gamma + beta, var over C (biased); x rows start ldx elements apart, y dense.
- */
+/* y[m][c] = (x - mean) / sqrt(var + eps) * gamma + beta, var over C (biased); x rows start ldx elements apart, y is
+ * dense. */
 vq_status vq_layernorm_f32_run(vq_device *dev, const vq_buf *x, int ldx, const vq_buf *gamma, const vq_buf *beta,
                                float eps, const vq_buf *y, int m, int c);
 /* y = softmax along the last dim of x [rows][t]; x == y allowed. */
@@ -40,8 +40,8 @@ vq_status vq_fakequant_uniform_run(vq_device *dev, const vq_groups *g, const vq_
 /* The codes instead of the values: u8 [count]; zero must be integral. */
 vq_status vq_quantize_uniform_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const vq_buf *scale,
                                   const vq_buf *zero, int levels, const vq_buf *codes_u8);
-/* Codebook fake-quantization; thresholds f32 [groups][levels-1] ascending, values f32 [groups][levels]; levels <= 257.
- */
+/* Codebook fake-quantization; thresholds f32 [groups][levels-1] ascending, values f32 [groups][levels]; levels up to
+ * 257; x == y allowed. */
 vq_status vq_fakequant_codebook_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const vq_buf *thresholds,
                                     const vq_buf *values, int levels, const vq_buf *y);
 

@@ -17,6 +17,7 @@ enum {
     SMALL_ALONE = 1 << 14, /* a group of so few elements is done whole, whatever the number of groups */
     SMALL = 1 << 18,       /* so is one of these where groups are enough to keep the device busy */
     MANY_GROUPS = 16,
+    MIN_CHUNK = 1 << 15,     /* elements that pay for clearing and adding up a chunk's histograms */
     SCRATCH_BYTES = 64 << 20 /* of one launch over small groups, unless one tile needs more */
 };
 
@@ -81,9 +82,9 @@ done:
 /* Buffers and state of the passes over one group after another. */
 typedef struct passes {
     vq_buf *partial, *nans, *map0, *map1, *dense;
-    uint32_t *bins;   /* [VQ_MAX_RANKS][BINS] */
+    uint32_t *bins;   /* [num_ranks][BINS] */
     int32_t *any_nan; /* [chunks] */
-    uint8_t *map;     /* [VQ_MAX_RANKS][BINS] */
+    uint8_t *map;     /* [num_ranks][BINS] */
     size_t chunks, chunk_len;
     int slots;
     int slot[VQ_MAX_RANKS];     /* where each rank's elements are counted */
@@ -93,9 +94,9 @@ typedef struct passes {
 
 static vq_status passes_begin(passes *p, const selection *s)
 {
-    const size_t hist = (size_t)VQ_MAX_RANKS * BINS, max_chunks = (size_t)s->variant->p[1];
+    const size_t hist = (size_t)s->num_ranks * BINS, max_chunks = (size_t)s->variant->p[1];
     memset(p, 0, sizeof *p);
-    p->chunk_len = VQ_CEIL_DIV(s->n, max_chunks);
+    p->chunk_len = VQ_MAX(VQ_CEIL_DIV(s->n, max_chunks), (size_t)MIN_CHUNK);
     p->chunks = VQ_CEIL_DIV(s->n, p->chunk_len);
     VQ_TRY(vq_alloc(&p->bins, hist, sizeof *p->bins, "histograms"));
     VQ_TRY(vq_alloc(&p->map, hist, sizeof *p->map, "slots of digits"));
