@@ -1,0 +1,78 @@
+/* What every gemm_s8 kernel shares: its arguments, the layer's constants and the scalar epilogue. base/int_ops.h says what
+ * is computed, ops/gemm_s8.c packs the constants.
+ *
+ * EPILOGUE  0 codes, 1 table, 2 add, 3 set
+ * REQUANT   0 in 32 bits, for layers whose shifts all reach 33;
+ *           1 in 32 bits after x is shifted left by PRE, which the layer's bounds allow: the same product, a larger shift;
+ *           2 in 64 bits with saturation, always right
+ * W_ZERO    1: every sum gets w_zero[n] times the row's sum of codes */
+#include "vq_int.h"
+
+#ifndef EPILOGUE
+#define EPILOGUE 0
+#endif
+#ifndef REQUANT
+#define REQUANT 2
+#endif
+#ifndef W_ZERO
+#define W_ZERO 0
+#endif
+
+#if EPILOGUE >= 2
+typedef int result_t;
+#else
+typedef uchar result_t;
+#endif
+
+/* Constants are s32 [field][n_pad]. ADD is 2^(shift'-33) + (zero << SHIFT) with SHIFT = shift' - 32 where REQUANT < 2
+ * (shift' = shift + pre), and the bare zero point where REQUANT is 2, whose SHIFT is the real one. */
+enum { FIELD_BIAS, FIELD_MULT, FIELD_ADD, FIELD_SHIFT, FIELD_PRE, FIELD_W_ZERO };
+
+typedef struct gemm_shape {
+    int m, n, k, n_pad, lda, ldc, rows_in, rows_out, row_first, code_max;
+} gemm_shape;
+
+#define GEMM_ARGS                                                                                                      \
+    __global const uchar *restrict a, __global const char *restrict w, __global const int *restrict consts,            \
+        __global const uchar *restrict table, __global result_t *restrict c, int m, int n, int k, int n_pad, int lda,  \
+        int ldc, int rows_in, int rows_out, int row_first, int code_max, int rows_per_item, int panels_per_item,       \
+        int steps
+#define GEMM_SHAPE                                                                                                     \
+    {                                                                                                                  \
+        m, n, k, n_pad, lda, ldc, rows_in, rows_out, row_first, code_max                                               \
+    }
+
+static int c_row(const gemm_shape *s, int row)
+{
+#if EPILOGUE >= 2
+    if (s->rows_in) return row / s->rows_in * s->rows_out + row % s->rows_in + s->row_first;
+#endif
+    return row;
+}
+
+/* One sum, bias included, to its place. */
+static void put_one(const gemm_shape *s, __global const int *consts, __global const uchar *table, __global result_t *out,
+                    int col, int acc)
+{
+    const int mult = consts[FIELD_MULT * s->n_pad + col], shift = consts[FIELD_SHIFT * s->n_pad + col];
+    const int add = consts[FIELD_ADD * s->n_pad + col];
+#if REQUANT == 2
+    const int r = vq_requant(acc, mult, shift);
+    const long code = (long)r + add;
+#else
+#if REQUANT == 1
+    acc <<= consts[FIELD_PRE * s->n_pad + col];
+#endif
+    const int r = (mul_hi(acc, mult) + add) >> shift;
+    const long code = r;
+#endif
+#if EPILOGUE == 0
+    *out = (uchar)clamp(code, 0L, (long)s->code_max);
+#elif EPILOGUE == 1
+    *out = table[clamp(code, 0L, (long)s->code_max)];
+#elif EPILOGUE == 2
+    *out = add_sat(*out, r);
+#else
+    *out = r;
+#endif
+}

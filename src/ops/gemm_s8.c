@@ -1,0 +1,300 @@
+/* gemm_s8 on a device: packs a layer's constants for the variant chosen at creation, picks the cheapest exact way to
+ * requantize, and cuts the product into work-items. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ops/ops_int.h"
+
+/* kernels/gemm_s8_epilogue.h */
+enum { FIELD_BIAS, FIELD_MULT, FIELD_ADD, FIELD_SHIFT, FIELD_PRE, FIELD_W_ZERO, NUM_FIELDS };
+enum { REQUANT_32, REQUANT_32_SHIFTED, REQUANT_64 };
+/* kernels/gemm_s8_wide.cl */
+enum { DOT_FLOAT, DOT_MADDUBS, DOT_MADD, DOT_DPBUSD };
+enum { MAX_ROWS = 96 };
+
+struct vq_gemm_s8 {
+    vq_kernel *kernel;
+    vq_buf *w, *consts, *table;
+    int n, k, n_pad, code_max;
+    bool wide, codes;
+    int tile_rows, tile_cols; /* of a work-item's register tile, or of a work-group's block */
+    int steps;                /* groups of k that a 16-bit or float sum takes */
+    int items;                /* work-groups that share the work evenly on this device */
+};
+
+/* How weights lie in memory: [n_pad / cols][k_pad / group][cols][group]. */
+typedef struct layout {
+    int cols, group, n_pad, k_pad;
+} layout;
+
+static int dot_of(const vq_variant *variant, const vq_gemm_s8_weights *weights)
+{
+    const bool fits = 2 * weights->a_max * weights->w_abs_max <= INT16_MAX;
+    return variant->p[3] == DOT_MADD && fits ? DOT_MADDUBS : variant->p[3];
+}
+
+/* Groups whose sum stays exact in the lanes that take it. */
+static int steps_of(int dot, const vq_gemm_s8_weights *weights)
+{
+    const int product = VQ_MAX(weights->a_max * weights->w_abs_max, 1);
+    if (dot == DOT_MADDUBS) return INT16_MAX / (2 * product);
+    if (dot == DOT_FLOAT) return VQ_MIN((1 << 24) / product & ~15, 1 << 20); /* at least 512: products are below 2^15 */
+    return 1 << 20;
+}
+
+static layout layout_of(const vq_gemm_s8 *op, int dot)
+{
+    static const int groups[] = {1, 4, 2, 4};
+    const int group = op->wide ? groups[dot] : 4;
+    return (layout){.cols = op->wide ? op->tile_cols : op->n_pad,
+                    .group = group,
+                    .n_pad = op->n_pad,
+                    .k_pad = VQ_ROUND_UP(op->k, group)};
+}
+
+static void pack(int8_t *out, const layout *l, const int8_t *w, int n, int k)
+{
+    const size_t cols = (size_t)l->cols, group = (size_t)l->group, depth = (size_t)l->k_pad / group;
+    for (size_t j = 0; j < (size_t)n; j++) {
+        int8_t *const column = out + j / cols * depth * cols * group + j % cols * group;
+        const int8_t *const row = w + j * (size_t)k;
+        for (size_t i = 0; i < (size_t)k; i++) column[i / group * cols * group + i % group] = row[i];
+    }
+}
+
+/* ---- requantization ---------------------------------------------------------------------------------------------- */
+
+/* Largest |acc| of an output channel. */
+static double bound_of(const vq_gemm_s8_weights *w, int n)
+{
+    const int8_t *const row = w->w + (size_t)n * (size_t)w->k;
+    double positive = 0, negative = 0;
+    for (int k = 0; k < w->k; k++) {
+        if (row[k] > 0)
+            positive += row[k];
+        else
+            negative -= row[k];
+    }
+    const double zero = w->w_zero ? fabs((double)w->w_zero[n]) * w->k : 0;
+    return w->a_max * (VQ_MAX(positive, negative) + zero) + fabs((double)w->bias[n]);
+}
+
+/* Left shift that brings a channel's shift to 33 and so its arithmetic into 32 bits; -1 where its sums leave no room.
+ */
+static int pre_shift(const vq_gemm_s8_weights *w, int n)
+{
+    const int pre = w->mult[n] ? VQ_MAX(33 - w->shift[n], 0) : 0;
+    return ldexp(bound_of(w, n), pre) < 0x1p31 ? pre : -1;
+}
+
+/* The zero point joins the rounding term where the sum stays below 2^30, as the product's high half does. */
+static bool fold_zero(int32_t *add, const vq_gemm_s8_weights *w, int n, int shift)
+{
+    const bool has_zero = w->epilogue == VQ_GEMM_CODES || w->epilogue == VQ_GEMM_TABLE;
+    const double sum = ldexp(1, shift - 33) + (has_zero ? ldexp(w->zero[n], shift - 32) : 0);
+    *add = fabs(sum) < 0x1p30 ? (int32_t)sum : 0;
+    return fabs(sum) < 0x1p30;
+}
+
+/* Constants of one channel for 32-bit requantization; false where it needs 64 bits. A multiplier of 0 is 0 at any
+ * shift. */
+static bool consts_32(int32_t *c, size_t n_pad, const vq_gemm_s8_weights *w, int n)
+{
+    const int pre = pre_shift(w, n);
+    if (pre < 0) return false;
+    const int shift = w->mult[n] ? w->shift[n] + pre : 33;
+    c[FIELD_PRE * n_pad] = pre;
+    c[FIELD_SHIFT * n_pad] = shift - 32;
+    return fold_zero(&c[FIELD_ADD * n_pad], w, n, shift);
+}
+
+static void consts_64(int32_t *c, size_t n_pad, const vq_gemm_s8_weights *w, int n)
+{
+    c[FIELD_PRE * n_pad] = 0;
+    c[FIELD_SHIFT * n_pad] = w->shift[n];
+    c[FIELD_ADD * n_pad] = w->epilogue == VQ_GEMM_CODES || w->epilogue == VQ_GEMM_TABLE ? w->zero[n] : 0;
+}
+
+/* Fills [NUM_FIELDS][n_pad] and tells which requantization is right for all channels. */
+static int fill_consts(int32_t *consts, size_t n_pad, const vq_gemm_s8_weights *w)
+{
+    bool in_32 = true, shifted = false;
+    for (int n = 0; n < w->n; n++) {
+        consts[FIELD_BIAS * n_pad + (size_t)n] = w->bias[n];
+        consts[FIELD_MULT * n_pad + (size_t)n] = w->mult[n];
+        if (w->w_zero) consts[FIELD_W_ZERO * n_pad + (size_t)n] = w->w_zero[n];
+        in_32 = in_32 && consts_32(consts + n, n_pad, w, n);
+        shifted |= consts[FIELD_PRE * n_pad + (size_t)n] != 0;
+    }
+    if (in_32) return shifted ? REQUANT_32_SHIFTED : REQUANT_32;
+    for (int n = 0; n < w->n; n++) consts_64(consts + n, n_pad, w, n);
+    return REQUANT_64;
+}
+
+/* ---- creation ---------------------------------------------------------------------------------------------------- */
+
+static vq_status check_weights(const vq_gemm_s8_weights *w)
+{
+    if (w->n < 1 || w->k < 1 || (size_t)w->n * (size_t)w->k > INT32_MAX / 2)
+        return vq_fail(VQ_ERR_SHAPE, "gemm_s8: weights [%d][%d], must be positive and below 2^30 together", w->n, w->k);
+    if (w->a_max < 1 || w->a_max > 255 || w->w_abs_max < 0 || w->w_abs_max > 128)
+        return vq_fail(VQ_ERR_INVALID_ARG, "gemm_s8: codes up to %d and weights up to %d, at most 255 and 128",
+                       w->a_max, w->w_abs_max);
+    if (w->epilogue == VQ_GEMM_CODES && (w->bits < 1 || w->bits > 8))
+        return vq_fail(VQ_ERR_INVALID_ARG, "gemm_s8: %d bits of output codes, must be 1 to 8", w->bits);
+    if (w->epilogue == VQ_GEMM_TABLE && (!w->table || w->table_len < 2 || w->table_len > 65536))
+        return vq_fail(VQ_ERR_INVALID_ARG, "gemm_s8: table of %d entries, must be 2 to 65536", w->table_len);
+    for (int n = 0; n < w->n; n++)
+        if (w->shift[n] < 1 || w->shift[n] > 62 || (w->mult[n] && w->mult[n] < 1 << 30))
+            return vq_fail(VQ_ERR_INVALID_ARG, "gemm_s8: channel %d has multiplier %d and shift %d, out of range", n,
+                           w->mult[n], w->shift[n]);
+    return VQ_OK;
+}
+
+static vq_status create_weights(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, int dot)
+{
+    const layout l = layout_of(op, dot);
+    const size_t bytes = (size_t)l.n_pad * (size_t)l.k_pad;
+    int8_t *packed = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&packed, bytes, 1, "packed weights"));
+    pack(packed, &l, w->w, w->n, w->k);
+    VQ_GO(vq_buf_create_from(&op->w, dev, packed, bytes));
+done:
+    free(packed);
+    return status;
+}
+
+static vq_status create_consts(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, int *requant)
+{
+    const size_t n_pad = (size_t)op->n_pad;
+    int32_t *consts = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&consts, NUM_FIELDS * n_pad, sizeof *consts, "constants of a product"));
+    *requant = fill_consts(consts, n_pad, w);
+    VQ_GO(vq_buf_create_from(&op->consts, dev, consts, NUM_FIELDS * n_pad * sizeof *consts));
+    if (w->epilogue == VQ_GEMM_TABLE) VQ_GO(vq_buf_create_from(&op->table, dev, w->table, (size_t)w->table_len));
+done:
+    free(consts);
+    return status;
+}
+
+static vq_status create_kernel(vq_gemm_s8 *op, vq_device *dev, const vq_variant *variant, const vq_gemm_s8_weights *w,
+                               int dot, int requant)
+{
+    char options[128];
+    snprintf(options, sizeof options, "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d", (int)w->epilogue, requant,
+             w->w_zero != NULL, dot);
+    return vq_kernel_get(&op->kernel, dev, variant, "gemm_s8", options);
+}
+
+static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w)
+{
+    const vq_variant *const variant = vq_variant_choose(dev, VQ_OP_GEMM_S8);
+    const int dot = dot_of(variant, w);
+    int requant = REQUANT_64;
+    VQ_TRY(check_weights(w));
+    op->wide = strstr(variant->file, "_wide") != NULL;
+    op->codes = w->epilogue == VQ_GEMM_CODES || w->epilogue == VQ_GEMM_TABLE;
+    op->tile_rows = op->wide ? variant->p[0] : variant->p[0] * variant->p[1];
+    op->tile_cols = op->wide ? variant->p[1] * variant->p[2] : op->tile_rows;
+    op->n = w->n;
+    op->k = w->k;
+    op->n_pad = VQ_ROUND_UP(w->n, op->tile_cols);
+    op->code_max = w->epilogue == VQ_GEMM_TABLE   ? w->table_len - 1
+                   : w->epilogue == VQ_GEMM_CODES ? (1 << w->bits) - 1
+                                                  : 0;
+    op->steps = steps_of(dot, w);
+    op->items = 16 * VQ_MAX(vq_device_get_info(dev)->compute_units, 1);
+    if (!op->wide) op->items = variant->p[0];
+    VQ_TRY(create_weights(op, dev, w, dot));
+    VQ_TRY(create_consts(op, dev, w, &requant));
+    return create_kernel(op, dev, variant, w, dot, requant);
+}
+
+vq_status vq_gemm_s8_create(vq_gemm_s8 **out, vq_device *dev, const vq_gemm_s8_weights *weights)
+{
+    vq_gemm_s8 *op;
+    *out = NULL;
+    VQ_TRY(vq_alloc(&op, 1, sizeof *op, "a product of codes"));
+    const vq_status status = create(op, dev, weights);
+    if (status != VQ_OK) {
+        vq_gemm_s8_destroy(&op);
+        return status;
+    }
+    *out = op;
+    return VQ_OK;
+}
+
+void vq_gemm_s8_destroy(vq_gemm_s8 **op_ptr)
+{
+    vq_gemm_s8 *const op = *op_ptr;
+    if (!op) return;
+    vq_buf_destroy(&op->table);
+    vq_buf_destroy(&op->consts);
+    vq_buf_destroy(&op->w);
+    free(op);
+    *op_ptr = NULL;
+}
+
+/* ---- runs -------------------------------------------------------------------------------------------------------- */
+
+size_t vq_gemm_s8_scratch_bytes(const vq_gemm_s8 *op, int m)
+{
+    (void)op;
+    (void)m;
+    return 0; /* every variant sums the rows of codes on its way */
+}
+
+static vq_status check_io(const vq_gemm_s8 *op, const vq_gemm_s8_io *io)
+{
+    if (io->m < 1 || io->lda < op->k || io->lda % VQ_CODE_PITCH || io->ldc < op->n ||
+        (op->codes && io->ldc % VQ_CODE_PITCH))
+        return vq_fail(VQ_ERR_SHAPE, "gemm_s8: M %d, N %d, K %d with lda %d, ldc %d", io->m, op->n, op->k, io->lda,
+                       io->ldc);
+    if (op->codes ? io->rows_in : io->rows_in && (io->rows_in < 0 || io->row_first < 0 || io->rows_out < io->rows_in))
+        return vq_fail(VQ_ERR_SHAPE, "gemm_s8: row map %d of %d from %d", io->rows_in, io->rows_out, io->row_first);
+    const int last = io->m - 1;
+    const size_t rows =
+        (size_t)(io->rows_in ? (int64_t)last / io->rows_in * io->rows_out + last % io->rows_in + io->row_first : last) +
+        1;
+    const size_t a_bytes = (size_t)io->m * (size_t)io->lda;
+    const size_t c_bytes = ((rows - 1) * (size_t)io->ldc + (size_t)op->n) * (op->codes ? 1 : sizeof(int32_t));
+    if (!io->a || io->a->bytes < a_bytes || !io->c || io->c->bytes < c_bytes)
+        return vq_fail(VQ_ERR_SHAPE, "gemm_s8: A needs %zu and C %zu bytes, the buffers have %zu and %zu", a_bytes,
+                       c_bytes, io->a ? io->a->bytes : 0, io->c ? io->c->bytes : 0);
+    return VQ_OK;
+}
+
+/* Rows and panels of one work-item: many rows, so that weights are read seldom, but work for every thread. */
+static void cut(int *rows_per_item, int *panels_per_item, const vq_gemm_s8 *op, int m)
+{
+    const int tiles = VQ_CEIL_DIV(m, op->tile_rows), panels = op->n_pad / op->tile_cols;
+    const int per_item = VQ_MIN(VQ_MAX(tiles / op->items, 1), MAX_ROWS / op->tile_rows);
+    const int splits = VQ_MIN(VQ_CEIL_DIV(op->items, VQ_CEIL_DIV(tiles, per_item)), panels);
+    *rows_per_item = per_item * op->tile_rows;
+    *panels_per_item = VQ_CEIL_DIV(panels, splits);
+}
+
+vq_status vq_gemm_s8_run(vq_device *dev, const vq_gemm_s8 *op, const vq_gemm_s8_io *io)
+{
+    vq_grid grid;
+    int rows = 0, panels = 0;
+    VQ_TRY(check_io(op, io));
+    if (op->wide) {
+        cut(&rows, &panels, op, io->m);
+        grid = (vq_grid){{(size_t)VQ_CEIL_DIV(io->m, rows), (size_t)VQ_CEIL_DIV(op->n_pad, panels * op->tile_cols)},
+                         {1, 1}};
+    } else {
+        const size_t side = (size_t)op->items;
+        grid =
+            (vq_grid){{(size_t)(op->n_pad / op->tile_cols), (size_t)VQ_CEIL_DIV(io->m, op->tile_rows)}, {side, side}};
+    }
+    return VQ_LAUNCH(dev, op->kernel, grid, VQ_A_BUF(io->a), VQ_A_BUF(op->w), VQ_A_BUF(op->consts),
+                     VQ_A_BUF(op->table ? op->table : op->consts), VQ_A_BUF(io->c), VQ_A_I32(io->m), VQ_A_I32(op->n),
+                     VQ_A_I32(op->k), VQ_A_I32(op->n_pad), VQ_A_I32(io->lda), VQ_A_I32(io->ldc), VQ_A_I32(io->rows_in),
+                     VQ_A_I32(io->rows_out), VQ_A_I32(io->row_first), VQ_A_I32(op->code_max), VQ_A_I32(rows),
+                     VQ_A_I32(panels), VQ_A_I32(op->steps));
+}
