@@ -13,16 +13,22 @@ void vq_csv_clear(vq_csv *csv)
     *csv = (vq_csv){0};
 }
 
-/* Reads one field from *in and writes it to *out (never ahead of *in); returns the character behind it. */
+/* Reads one field from *in and writes it to *out (never ahead of *in); returns the character behind it, '"' where the
+ * text ended inside quotes. */
 static char read_field(char **in, char **out)
 {
     char *r = *in, *w = *out;
-    if (*r == '"') {
+    bool open = *r == '"';
+    if (open) {
         for (r++; *r; r++) {
-            if (*r == '"' && *++r != '"') break;
+            if (*r == '"' && *++r != '"') {
+                open = false;
+                break;
+            }
             *w++ = *r;
         }
     }
+    if (open) return '"';
     while (*r && *r != ',' && *r != '\n' && *r != '\r') *w++ = *r++;
     const char behind = *r;
     if (behind) r++;
@@ -61,6 +67,7 @@ vq_status vq_csv_read(vq_csv *csv, const char *path, size_t max_bytes)
         while (behind == ',') {
             csv->cells[cell++] = out;
             behind = read_field(&in, &out);
+            if (behind == '"') VQ_GO(vq_fail(VQ_ERR_FORMAT, "%s: row %zu: a quote is not closed", path, csv->num_rows));
         }
     }
     csv->rows[csv->num_rows] = cell;

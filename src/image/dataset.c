@@ -69,7 +69,9 @@ static vq_status scan(vq_dataset *set, const char *folder, int depth)
         if (e->d_name[0] == '.') continue;
         VQ_GO(vq_path_join(&path, folder, e->d_name));
         if (vq_is_dir(path)) {
-            if (depth < MAX_DEPTH) VQ_GO(scan(set, path, depth + 1));
+            if (depth == MAX_DEPTH)
+                VQ_GO(vq_fail(VQ_ERR_IO, "%s: more than %d folders deep; do links go in a circle?", path, MAX_DEPTH));
+            VQ_GO(scan(set, path, depth + 1));
         } else if (is_photo(e->d_name)) {
             char *const name = path;
             path = NULL;
@@ -89,12 +91,27 @@ static int by_bytes(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static bool has_photo(const char *folder)
+{
+    bool found = false;
+    DIR *const dir = opendir(folder);
+    for (const struct dirent *e = dir ? readdir(dir) : NULL; e && !found; e = readdir(dir))
+        found = e->d_name[0] != '.' && is_photo(e->d_name);
+    if (dir) closedir(dir);
+    return found;
+}
+
 static vq_status open_folder(vq_dataset *set, const char *folder)
 {
-    VQ_TRY(scan(set, folder, 0));
-    if (set->count == 0) return vq_fail(VQ_ERR_IO, "%s: holds no .png, .jpg or .jpeg files", folder);
+    char *images = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_path_join(&images, folder, "images"));
+    VQ_GO(scan(set, vq_is_dir(images) && !has_photo(folder) ? images : folder, 0));
+    if (set->count == 0) VQ_GO(vq_fail(VQ_ERR_IO, "%s: holds no .png, .jpg or .jpeg files", folder));
     qsort(set->names, set->count, sizeof *set->names, by_bytes);
-    return VQ_OK;
+done:
+    free(images);
+    return status;
 }
 
 /* ---- labels --------------------------------------------------------------------------------------------------------
@@ -246,12 +263,14 @@ vq_status vq_dataset_load(const vq_dataset *set, size_t i, const vq_preprocess *
     if (!set->idx.data) return vq_image_load(pixels, pre, set->names[i]);
     const size_t height = set->idx.dims[1], width = set->idx.dims[2], bytes = height * width;
     const uint8_t *const source = set->idx.data + i * bytes;
-    if (pre->chans == 1 && height == (size_t)pre->height && width == (size_t)pre->width) {
-        memcpy(pixels, source, bytes);
+    if (height == (size_t)pre->height && width == (size_t)pre->width && (pre->chans == 1 || pre->chans == 3)) {
+        const size_t chans = (size_t)pre->chans;
+        for (size_t j = 0; j < chans * bytes; j++) pixels[j] = source[j / chans];
         return VQ_OK;
     }
     vq_pixels p = {(int)height, (int)width, 1, NULL};
-    if (bytes > VQ_MAX_PIXELS) return vq_fail(VQ_ERR_FORMAT, "%s: image of %zu bytes", set->names[i], bytes);
+    if (height > VQ_MAX_SIDE || width > VQ_MAX_SIDE || bytes > VQ_MAX_PIXELS)
+        return vq_fail(VQ_ERR_FORMAT, "%s: image of %zu x %zu pixels", set->names[i], width, height);
     VQ_TRY(vq_alloc(&p.data, bytes, 1, set->names[i]));
     memcpy(p.data, source, bytes);
     return vq_preprocess_pixels(pixels, pre, &p, set->names[i]);

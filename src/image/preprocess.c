@@ -6,31 +6,40 @@
 #include "base/file.h"
 #include "image/pixels.h"
 
+enum { MAX_INPUT_SIDE = 8192 }; /* of a model */
+
 /* torchvision.Resize(size): the shorter side becomes size, the longer int(size * long / short). */
-static void resize_shorter(int *height, int *width, const vq_pixels *p, int size)
+static void resize_shorter(int64_t *height, int64_t *width, const vq_pixels *p, int64_t size)
 {
     if (p->width <= p->height) {
         *width = size;
-        *height = (int)((double)size * p->height / p->width);
+        *height = (int64_t)((double)(size * p->height) / p->width);
     } else {
         *height = size;
-        *width = (int)((double)size * p->width / p->height);
+        *width = (int64_t)((double)(size * p->width) / p->height);
     }
 }
 
 /* timm's ResizeKeepRatio: one ratio for both sides, so that the image covers (or, whole, fits into) height x width. */
-static void resize_keep_ratio(int *height, int *width, const vq_pixels *p, bool whole)
+static void resize_keep_ratio(int64_t *height, int64_t *width, const vq_pixels *p, bool whole)
 {
-    const double h = (double)p->height / *height, w = (double)p->width / *width;
+    const double h = p->height / (double)*height, w = p->width / (double)*width;
     const double ratio = whole ? fmax(h, w) : fmin(h, w);
-    *height = (int)rint(p->height / ratio);
-    *width = (int)rint(p->width / ratio);
+    *height = (int64_t)rint(p->height / ratio);
+    *width = (int64_t)rint(p->width / ratio);
 }
 
-static void resized_size(int *height, int *width, const vq_preprocess *pre, const vq_pixels *p)
+/* floor(size / crop_pct) for the decimal number that the config spells: 0.8f lies above 0.8 and would give one less. */
+static int64_t scaled_size(int size, float crop_pct)
 {
-    *height = (int)floor(pre->height / (double)pre->crop_pct);
-    *width = (int)floor(pre->width / (double)pre->crop_pct);
+    const double decimal = rint((double)crop_pct * 1e6) / 1e6;
+    return (int64_t)floor(size / ((float)decimal == crop_pct ? decimal : (double)crop_pct));
+}
+
+static void resized_size(int64_t *height, int64_t *width, const vq_preprocess *pre, const vq_pixels *p)
+{
+    *height = scaled_size(pre->height, pre->crop_pct);
+    *width = scaled_size(pre->width, pre->crop_pct);
     if (pre->crop_mode == VQ_CROP_SQUASH) return;
     if (pre->crop_mode == VQ_CROP_CENTER && *height == *width)
         resize_shorter(height, width, p, *height);
@@ -40,44 +49,58 @@ static void resized_size(int *height, int *width, const vq_preprocess *pre, cons
     *width = VQ_MAX(*width, 1);
 }
 
-/* Offset of a centred window, int(round((size - window) / 2.0)) in Python: ties to even; negative where padding is due.
- */
-static int center_offset(int size, int window)
+/* The centred window of a side after resizing from in to out pixels: where it is longer, from int(round((out -
+ * window)/2.0)) on in Python's rounding (ties to even); where it is shorter, all of it behind (window - out) / 2 pixels
+ * of padding. */
+static vq_side center_window(int *padding, int in, int64_t out, int window)
 {
-    return (int)rint((size - window) / 2.0);
+    vq_side side = {.in = in, .out = out, .count = (int)VQ_MIN(out, (int64_t)window)};
+    *padding = (window - side.count) / 2;
+    if (out > window) side.first = (int64_t)rint((double)(out - window) / 2.0);
+    return side;
 }
 
 /* What lies outside the image is the mean colour in border mode, black else. */
-static void crop_center(uint8_t *out, const vq_preprocess *pre, const vq_pixels *p)
+static void fill_padding(uint8_t *out, const vq_preprocess *pre)
 {
-    const int top = center_offset(p->height, pre->height), left = center_offset(p->width, pre->width);
-    for (int y = 0; y < pre->height; y++)
-        for (int x = 0; x < pre->width; x++)
-            for (int c = 0; c < pre->chans; c++) {
-                const int sy = y + top, sx = x + left;
-                const bool inside = sy >= 0 && sy < p->height && sx >= 0 && sx < p->width;
-                const uint8_t fill =
-                    pre->crop_mode == VQ_CROP_BORDER ? (uint8_t)fmin(fmax(rint(255.0 * pre->mean[c]), 0), 255) : 0;
-                *out++ = inside ? p->data[((size_t)sy * (size_t)p->width + (size_t)sx) * (size_t)p->chans + (size_t)c]
-                                : fill;
-            }
+    const size_t count = (size_t)pre->height * (size_t)pre->width * (size_t)pre->chans;
+    uint8_t color[3] = {0};
+    for (int c = 0; c < pre->chans && pre->crop_mode == VQ_CROP_BORDER; c++)
+        color[c] = (uint8_t)fmin(fmax(rint(255.0 * pre->mean[c]), 0), 255);
+    for (size_t i = 0; i < count; i++) out[i] = color[i % (size_t)pre->chans];
+}
+
+static vq_status check_preprocess(const vq_preprocess *pre)
+{
+    if ((pre->chans != 1 && pre->chans != 3) || pre->height < 1 || pre->width < 1 || pre->height > MAX_INPUT_SIDE ||
+        pre->width > MAX_INPUT_SIDE || !(pre->crop_pct >= 0.01f && pre->crop_pct <= 1.0f))
+        return vq_fail(VQ_ERR_INVALID_ARG,
+                       "preprocessing to %d x %d pixels of %d channels with crop_pct %g: needs sides 1 to %d, 1 or 3 "
+                       "channels, crop_pct 0.01 to 1",
+                       pre->width, pre->height, pre->chans, (double)pre->crop_pct, MAX_INPUT_SIDE);
+    return VQ_OK;
 }
 
 vq_status vq_preprocess_pixels(uint8_t *out, const vq_preprocess *pre, vq_pixels *p, const char *name)
 {
     vq_pixels resized = {0};
-    int height, width;
+    int64_t height, width;
+    int above, left;
     vq_status status = VQ_OK;
+    VQ_GO(check_preprocess(pre));
     if (pre->chans == 1)
         vq_pixels_to_grey(p);
     else
         VQ_GO(vq_pixels_to_rgb(p, name));
     resized_size(&height, &width, pre, p);
-    if ((size_t)height > VQ_MAX_PIXELS / (size_t)width)
-        VQ_GO(vq_fail(VQ_ERR_UNSUPPORTED, "%s: %d x %d pixels are too far from square to resize", name, p->width,
-                      p->height));
-    VQ_GO(vq_resize(&resized, p, height, width, pre->resample));
-    crop_center(out, pre, &resized);
+    const vq_side rows = center_window(&above, p->height, height, pre->height);
+    const vq_side columns = center_window(&left, p->width, width, pre->width);
+    VQ_GO(vq_resize(&resized, p, &rows, &columns, pre->resample));
+    fill_padding(out, pre);
+    const size_t chans = (size_t)pre->chans, bytes = (size_t)resized.width * chans;
+    for (int y = 0; y < resized.height; y++)
+        memcpy(out + ((size_t)(above + y) * (size_t)pre->width + (size_t)left) * chans,
+               resized.data + (size_t)y * bytes, bytes);
 done:
     free(resized.data);
     free(p->data);
