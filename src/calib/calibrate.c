@@ -139,16 +139,44 @@ done:
 /* ---- nodes ---------------------------------------------------------------------------------------------------------
  */
 
+/* sum_k W[o][k] * u[k] with u the pixel value (0..255) of the normalization's mean, for every output o. */
+static vq_status mean_pixel_product(calibration *c, const vq_node *n, const vq_groups *g, const vq_buf *weight,
+                                    float *out)
+{
+    const vq_preprocess *const pre = &c->source->pre;
+    const int width = (int)g->inner, area = width / pre->chans;
+    float *mean = NULL;
+    VQ_TRY(vq_alloc(&mean, g->inner, sizeof *mean, n->name));
+    for (int k = 0; k < width; k++) mean[k] = 255.0f * pre->mean[k / area];
+    const vq_status status = vq_matrix_vector(c->dev, weight, mean, out, g->groups, width);
+    free(mean);
+    return status;
+}
+
+/* The graph folds the mean of the normalization into the bias, with the float weights; quantized ones must be folded
+ * anew, or their rounding errors would be multiplied by half the range of the pixels. */
 static vq_status calibrate_patch_embed(calibration *c, int node)
 {
     const vq_node *const n = &c->source->nodes[node];
     vq_qnode *const qn = &c->model->nodes[node];
     const vq_groups g = weight_groups(c->source, n);
     const vq_buf *const weight = c->run->params[n->weight];
-    VQ_TRY(search_weight(c, &g, weight, &qn->weight));
-    VQ_TRY(keep_codes(c, node, &g, weight));
-    VQ_TRY(fakequant_weight(c, &g, weight, &qn->weight, weight));
-    return vq_float_run_node(c->run, node, c->samples);
+    float *const bias = c->model->graph->params[n->bias].data, *before = NULL, *after = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&before, (size_t)g.groups, sizeof *before, n->name));
+    VQ_GO(vq_alloc(&after, (size_t)g.groups, sizeof *after, n->name));
+    VQ_GO(search_weight(c, &g, weight, &qn->weight));
+    VQ_GO(keep_codes(c, node, &g, weight));
+    VQ_GO(mean_pixel_product(c, n, &g, weight, before));
+    VQ_GO(fakequant_weight(c, &g, weight, &qn->weight, weight));
+    VQ_GO(mean_pixel_product(c, n, &g, weight, after));
+    for (int o = 0; o < g.groups; o++) bias[o] += before[o] - after[o];
+    VQ_GO(vq_float_run_set_param(c->run, n->bias, bias, (size_t)g.groups));
+    VQ_GO(vq_float_run_node(c->run, node, c->samples));
+done:
+    free(before);
+    free(after);
+    return status;
 }
 
 /* The LayerNorm whose scale can be moved into this linear: its output feeds nothing else. */

@@ -5,8 +5,7 @@
 
 #include "ops/ops_f32.h"
 
-/* out[o] = sum_c W[o][c] v[c] */
-static vq_status matrix_vector(vq_device *dev, const vq_buf *weight, const float *v, float *out, int n, int width)
+vq_status vq_matrix_vector(vq_device *dev, const vq_buf *weight, const float *v, float *out, int n, int width)
 {
     vq_buf *in_buf = NULL, *out_buf = NULL;
     const vq_gemm_f32_shape shape = {.m = 1, .n = n, .k = width, .lda = width, .ldb = width, .ldc = n, .trans_b = true};
@@ -56,7 +55,7 @@ vq_status vq_reparam_layernorm(vq_device *dev, vq_quantizer *channelwise, bool f
         gamma[c] /= r1[c];
         beta[c] = (beta[c] + move[c]) / r1[c];
     }
-    VQ_GO(matrix_vector(dev, weight, move, shift, n, width)); /* the original W, so before it is scaled */
+    VQ_GO(vq_matrix_vector(dev, weight, move, shift, n, width)); /* the original W, so before it is scaled */
     for (int o = 0; o < n; o++) bias[o] -= shift[o];
     VQ_GO(scale_columns(dev, weight, r1, n, width));
     tensorwise.scale[0] = scale;
