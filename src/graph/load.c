@@ -25,6 +25,8 @@ static vq_status find_files(char **weights, char **config, const char *path)
     if (vq_is_dir(path)) {
         VQ_GO(vq_path_join(weights, path, "model.safetensors"));
         VQ_GO(vq_path_join(config, path, "config.json"));
+    } else if (!vq_is_file(path)) {
+        VQ_GO(vq_fail(VQ_ERR_IO, "%s: no such file or folder", path));
     } else {
         VQ_GO(vq_strdup(weights, path));
         VQ_GO(parent_dir(&dir, path));
