@@ -16,8 +16,9 @@ typedef struct vq_calib_params {
     bool shuffle;        /* draw them at random with seed; false: the first ones in the order of the data set */
     uint64_t seed;
     bool skip_bad;       /* leave unreadable images out, with a warning, instead of failing */
-    bool official_levels;/* repq only: one level more than 2^bits after softmax and fractional zero points, as the official
-                            code has; such a model runs as fake-quant only. To compare with published numbers */
+    bool official_levels;/* one level more than 2^bits after softmax, fractional zero points, and the image quantized once
+                            more, as in the official RepQ-ViT code; such a model runs as fake-quant only. To compare with
+                            published numbers */
     vq_progress_fn progress; /* may be NULL */
     void *progress_user;
 } vq_calib_params;

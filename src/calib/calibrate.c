@@ -153,6 +153,25 @@ static vq_status mean_pixel_product(calibration *c, const vq_node *n, const vq_g
     return status;
 }
 
+/* The official code quantizes the normalized image to 8 bits, whatever the bits of the rest. Ours need not: pixels are
+ * 8 bits. */
+static vq_status imitate_image_quantizer(calibration *c, int node)
+{
+    const vq_preprocess *const pre = &c->source->pre;
+    const size_t count = value_count(c->source, 0) * (size_t)c->samples;
+    const vq_groups g = {count, count, 1};
+    vq_quantizer *const q = &c->model->nodes[node].in[0];
+    const vq_buf *normalized = NULL;
+    float map[3 * 256];
+    for (int i = 0; i < pre->chans * 256; i++)
+        map[i] = ((float)(i % 256) / 255.0f - pre->mean[i / 256]) / pre->std[i / 256];
+    VQ_TRY(vq_float_run_set_pixel_map(c->run, node, map));
+    VQ_TRY(vq_float_run_patches(c->run, node, c->samples, &normalized));
+    VQ_TRY(vq_quantizer_uniform(q, VQ_PER_TENSOR, 1, 8));
+    VQ_TRY(vq_search_uniform(c->dev, c->recipe->range, &g, normalized, q));
+    return vq_float_run_set_quantizer(c->run, node, q);
+}
+
 /* The graph folds the mean of the normalization into the bias, with the float weights; quantized ones must be folded
  * anew, or their rounding errors would be multiplied by half the range of the pixels. */
 static vq_status calibrate_patch_embed(calibration *c, int node)
@@ -165,6 +184,7 @@ static vq_status calibrate_patch_embed(calibration *c, int node)
     vq_status status = VQ_OK;
     VQ_GO(vq_alloc(&before, (size_t)g.groups, sizeof *before, n->name));
     VQ_GO(vq_alloc(&after, (size_t)g.groups, sizeof *after, n->name));
+    if (c->params.official_levels) VQ_GO(imitate_image_quantizer(c, node));
     VQ_GO(search_weight(c, &g, weight, &qn->weight));
     VQ_GO(keep_codes(c, node, &g, weight));
     VQ_GO(mean_pixel_product(c, n, &g, weight, before));

@@ -2,6 +2,7 @@
  * buffer, Q, K, V and P are quantized in place, for nothing else reads them. */
 #include "run/float_run.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "graph/plan.h"
@@ -151,11 +152,43 @@ done:
     return status;
 }
 
+vq_status vq_float_run_set_pixel_map(vq_float_run *run, int node, const float *map)
+{
+    const vq_preprocess *const pre = &run->graph->pre;
+    const int chans = pre->chans, patch = run->graph->nodes[node].patch;
+    vq_dev_quantizer *const d = &run->in[node];
+    float thresholds[3 * 255];
+    dev_quantizer_clear(d);
+    for (int i = 0; i < chans * 255; i++) thresholds[i] = (float)(i % 255) + 0.5f;
+    VQ_TRY(upload(&d->thresholds, run->dev, thresholds, chans * 255));
+    VQ_TRY(upload(&d->values, run->dev, map, chans * 256));
+    d->kind = VQ_QUANTIZER_CODEBOOK;
+    d->levels = 256;
+    d->groups = chans;
+    d->inner = (size_t)(patch * patch);
+    return VQ_OK;
+}
+
+/* A uniform quantizer of the normalized image, as what it does to each of the 256 values of a pixel. */
+static vq_status set_image_quantizer(vq_float_run *run, int node, const vq_quantizer *q)
+{
+    const vq_preprocess *const pre = &run->graph->pre;
+    float map[3 * 256];
+    for (int i = 0; i < pre->chans * 256; i++) {
+        const float mean = pre->mean[i / 256], std = pre->std[i / 256];
+        const float x = ((float)(i % 256) / 255.0f - mean) / std;
+        const float code = fminf(fmaxf(rintf(x / q->scale[0]) + q->zero[0], 0), (float)(q->levels - 1));
+        map[i] = ((code - q->zero[0]) * q->scale[0] * std + mean) * 255.0f;
+    }
+    return vq_float_run_set_pixel_map(run, node, map);
+}
+
 vq_status vq_float_run_set_quantizer(vq_float_run *run, int node, const vq_quantizer *q)
 {
     vq_dev_quantizer *const d = &run->in[node];
     dev_quantizer_clear(d);
     if (!q || q->kind == VQ_QUANTIZER_NONE) return VQ_OK;
+    if (run->graph->nodes[node].op == VQ_NODE_PATCH_EMBED) return set_image_quantizer(run, node, q);
     d->levels = q->levels;
     d->groups = q->groups;
     d->inner = inner_of(run, node, q->granularity);
@@ -214,7 +247,8 @@ vq_status vq_float_run_quantized(vq_float_run *run, const vq_qmodel *m)
             free(weight);
             VQ_TRY(status);
         }
-        if (n->op == VQ_NODE_LINEAR || n->op == VQ_NODE_CONTEXT) VQ_TRY(vq_float_run_set_quantizer(run, i, &qn->in[0]));
+        if (n->op == VQ_NODE_PATCH_EMBED || n->op == VQ_NODE_LINEAR || n->op == VQ_NODE_CONTEXT)
+            VQ_TRY(vq_float_run_set_quantizer(run, i, &qn->in[0]));
         if (n->op == VQ_NODE_SCORES)
             for (int j = i + 1; j < g->num_nodes; j++)
                 if (g->nodes[j].op == VQ_NODE_CONTEXT && g->nodes[j].in[1] == n->in[0])
@@ -256,14 +290,33 @@ static vq_status run_linear(vq_float_run *run, int i, int batch)
                            run->values[n->out]);
 }
 
-static vq_status run_patch_embed(vq_float_run *run, const vq_node *n, int batch)
+/* Patch rows of the pixels in scratch. */
+static vq_status patchify(vq_float_run *run, int i, int batch)
 {
     const vq_graph *const g = run->graph;
+    const vq_node *const n = &g->nodes[i];
+    const vq_preprocess *const pre = &g->pre;
+    const size_t count = value_count(g, 0) * (size_t)batch;
+    VQ_TRY(
+        vq_patchify_f32_run(run->dev, batch, pre->height, pre->width, pre->chans, n->patch, run->pixels, run->scratch));
+    if (run->in[i].kind == VQ_QUANTIZER_NONE) return VQ_OK;
+    return fakequant(run, &run->in[i], run->scratch, count, run->scratch);
+}
+
+vq_status vq_float_run_patches(vq_float_run *run, int node, int batch, const vq_buf **patches)
+{
+    *patches = run->scratch;
+    return patchify(run, node, batch);
+}
+
+static vq_status run_patch_embed(vq_float_run *run, int i, int batch)
+{
+    const vq_graph *const g = run->graph;
+    const vq_node *const n = &g->nodes[i];
     const vq_preprocess *const pre = &g->pre;
     const vq_value *const out = &g->values[n->out];
     const int k = pre->chans * n->patch * n->patch;
-    VQ_TRY(
-        vq_patchify_f32_run(run->dev, batch, pre->height, pre->width, pre->chans, n->patch, run->pixels, run->scratch));
+    VQ_TRY(patchify(run, i, batch));
     const vq_gemm_f32_shape shape = {
         .m = batch * out->rows, .n = out->cols, .k = k, .lda = k, .ldb = k, .ldc = out->cols, .trans_b = true};
     return vq_gemm_f32_run(run->dev, &shape, run->scratch, run->params[n->weight], run->params[n->bias],
@@ -347,7 +400,7 @@ vq_status vq_float_run_node(vq_float_run *run, int i, int batch)
     const vq_value *const in = &g->values[n->in[0]];
     const size_t count = value_count(g, n->in[0]) * (size_t)batch;
     switch (n->op) {
-    case VQ_NODE_PATCH_EMBED: return run_patch_embed(run, n, batch);
+    case VQ_NODE_PATCH_EMBED: return run_patch_embed(run, i, batch);
     case VQ_NODE_TOKENS: return run_tokens(run, n, batch);
     case VQ_NODE_LAYERNORM:
         return vq_layernorm_f32_run(run->dev, x, in->cols, run->params[n->weight], run->params[n->bias], n->eps, y,

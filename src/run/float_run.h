@@ -10,21 +10,22 @@
 typedef struct vq_dev_quantizer {
     vq_quantizer_kind kind; /* NONE: nothing is quantized */
     int levels, groups;
-    size_t inner;           /* as in vq_groups */
-    vq_buf *scale, *zero;   /* uniform */
+    size_t inner;         /* as in vq_groups */
+    vq_buf *scale, *zero; /* uniform */
     vq_buf *thresholds, *values;
 } vq_dev_quantizer;
 
 typedef struct vq_float_run {
     vq_device *dev;
-    const vq_graph *graph;  /* borrowed */
+    const vq_graph *graph; /* borrowed */
     int max_batch;
-    vq_buf *pixels;         /* u8 [batch][height][width][chans] */
+    vq_buf *pixels; /* u8 [batch][height][width][chans] */
     vq_buf *arena, *scratch;
-    vq_buf **values;        /* [num_values] views into the arena; [0] is NULL. A view is valid from its producer to its
-                               last use: the plan lets later values take its place */
-    vq_buf **params;        /* [num_params] NULL where the graph has no data for them (yet) */
-    vq_dev_quantizer *in;   /* [num_nodes]: LINEAR: of in[0]; SCORES: of its whole qkv value; CONTEXT: of P */
+    vq_buf **values; /* [num_values] views into the arena; [0] is NULL. A view is valid from its producer to its
+                        last use: the plan lets later values take its place */
+    vq_buf **params; /* [num_params] NULL where the graph has no data for them (yet) */
+    vq_dev_quantizer
+        *in; /* [num_nodes]: LINEAR, PATCH_EMBED: of in[0]; SCORES: of its whole qkv value; CONTEXT: of P */
     size_t device_bytes;
 } vq_float_run;
 
@@ -37,8 +38,13 @@ vq_status vq_float_run_quantized(vq_float_run *run, const vq_qmodel *model);
 
 /* Replaces parameter p on the device by count floats from the host. */
 vq_status vq_float_run_set_param(vq_float_run *run, int p, const float *data, size_t count);
-/* Sets the quantizer of a LINEAR's or CONTEXT's in[0]; NULL takes it away. cols and rows follow from the graph. */
+/* Sets the quantizer of in[0] of a LINEAR or CONTEXT, or of a PATCH_EMBED (there uniform, one group, over the
+ * normalized image: only imitations of official code have one, for u8 pixels are exact); NULL takes it away. */
 vq_status vq_float_run_set_quantizer(vq_float_run *run, int node, const vq_quantizer *q);
+/* Replaces pixel value u of channel c by map[c * 256 + u] in front of a PATCH_EMBED node; set_quantizer undoes it. */
+vq_status vq_float_run_set_pixel_map(vq_float_run *run, int node, const float *map);
+/* The rows of patches f32 [batch * P][K] that a PATCH_EMBED node multiplies, valid until the next node runs. */
+vq_status vq_float_run_patches(vq_float_run *run, int node, int batch, const vq_buf **patches);
 /* Sets those of Q, K (SCORES node) and V (the CONTEXT node that reads the same value); applied at the SCORES node. */
 vq_status vq_float_run_set_qkv(vq_float_run *run, int scores_node, const vq_quantizer *q, const vq_quantizer *k,
                                const vq_quantizer *v);
