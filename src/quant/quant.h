@@ -14,7 +14,7 @@ typedef enum vq_granularity { VQ_PER_TENSOR, VQ_PER_HEAD, VQ_PER_CHANNEL, VQ_PER
 /* Uniform or codebook; {0} quantizes nothing. Arrays are owned.
  * uniform:  q = clip(rint(x / scale) + zero, 0, levels-1),  x^ = (q - zero) * scale
  * codebook: q = number of thresholds <= x,                  x^ = values[q] * scale;  values ascending, 16-bit fixed point
- *           whose largest entry is 65535 (or 255 * 256 where all low bytes are zero) */
+ *           whose largest entry is 65535 (for uniform ones 255 * 256 or a little less: all low bytes are zero) */
 typedef struct vq_quantizer {
     vq_quantizer_kind kind;
     vq_granularity granularity;
