@@ -1,0 +1,44 @@
+/* patchify_u8 for CPUs: one work-item per row of out. With three channels, 16 pixels at a time are taken apart by
+ * shuffles. Grid: (rows), work-groups of one. */
+
+/* One channel of 16 pixels of three: bytes c, c+3, c+6, .. of the 48 in v0 v1 v2. */
+static uchar16 channel0(uchar16 v0, uchar16 v1, uchar16 v2)
+{
+    return (uchar16)(v0.s0369, v0.sc, v0.sf, v1.s258b, v1.se, v2.s147a, v2.sd);
+}
+
+static uchar16 channel1(uchar16 v0, uchar16 v1, uchar16 v2)
+{
+    return (uchar16)(v0.s147a, v0.sd, v1.s0369, v1.sc, v1.sf, v2.s258b, v2.se);
+}
+
+static uchar16 channel2(uchar16 v0, uchar16 v1, uchar16 v2)
+{
+    return (uchar16)(v0.s258b, v0.se, v1.s147a, v1.sd, v2.s0369, v2.sc, v2.sf);
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void patchify_u8(__global const uchar *image,
+                                                                        __global uchar *out, int rows, int height,
+                                                                        int width, int chans, int patch, int ld_out)
+{
+    const int row = (int)get_group_id(0), across = width / patch, down = height / patch;
+    const int b = row / (across * down), py = row / across % down, px = row % across, area = patch * patch;
+    __global uchar *const to = out + (size_t)row * ld_out;
+    for (int y = 0; y < patch; y++) {
+        __global const uchar *const from = image + (((size_t)b * height + py * patch + y) * width + px * patch) * chans;
+        __global uchar *const line = to + y * patch;
+        int x = 0;
+        if (chans == 3) {
+            for (; x + 16 <= patch; x += 16) {
+                const uchar16 v0 = vload16(0, from + 3 * x), v1 = vload16(1, from + 3 * x);
+                const uchar16 v2 = vload16(2, from + 3 * x);
+                vstore16(channel0(v0, v1, v2), 0, line + x);
+                vstore16(channel1(v0, v1, v2), 0, line + area + x);
+                vstore16(channel2(v0, v1, v2), 0, line + 2 * area + x);
+            }
+        }
+        for (; x < patch; x++)
+            for (int c = 0; c < chans; c++) line[c * area + x] = from[x * chans + c];
+    }
+    for (int col = chans * area; col < ld_out; col++) to[col] = 0;
+}

@@ -1,0 +1,69 @@
+/* Witness of layernorm_s32: the steps of base/int_ops.h in their order. */
+#include "ref/ref_int.h"
+
+uint64_t vq_ref_isqrt(uint64_t v)
+{
+    /* bisection: low^2 <= v < high^2 */
+    uint64_t low = 0, high = (uint64_t)1 << 32;
+    while (high - low > 1) {
+        const uint64_t middle = (low + high) / 2;
+        if (middle * middle <= v)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Towards minus infinity; b > 0. */
+static int64_t floor_div(int64_t a, int64_t b)
+{
+    return a / b - (a % b < 0);
+}
+
+static int64_t clip(int64_t x, int64_t low, int64_t high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+static int32_t mean_of(const int32_t *x, int c)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < c; i++) sum += x[i];
+    return (int32_t)floor_div(2 * sum + c, 2 * (int64_t)c);
+}
+
+static int64_t deviation(int32_t x, int32_t mean)
+{
+    const int64_t limit = ((int64_t)1 << 26) - 1;
+    return clip((int64_t)x - mean, -limit, limit);
+}
+
+static void row(const vq_layernorm_s32_weights *weights, const int32_t *x, uint8_t *codes)
+{
+    const int c = weights->c;
+    const int32_t mean = mean_of(x, c);
+    uint64_t v = (uint64_t)c * weights->eps;
+    for (int i = 0; i < c; i++) {
+        const int64_t d = deviation(x[i], mean);
+        v += (uint64_t)(d * d);
+    }
+    int s = 0;
+    while (v << s < (uint64_t)1 << 62) s += 2;
+    const uint64_t r = vq_ref_isqrt(v << s);
+    const uint64_t root = vq_ref_isqrt((uint64_t)c << 46);
+    const int64_t gain = (int64_t)((root << 33) / r);
+    const int h = 40 - s / 2;
+    for (int i = 0; i < c; i++) {
+        const int64_t half = (int64_t)1 << (h - 1), unit = (int64_t)1 << h;
+        const int64_t y = floor_div(deviation(x[i], mean) * gain + half, unit);
+        const int64_t sum = y * weights->mult[i] + weights->bias[i] + ((int64_t)1 << (weights->shift[i] - 1));
+        codes[i] = (uint8_t)clip(floor_div(sum, (int64_t)1 << weights->shift[i]), 0, (1 << weights->bits) - 1);
+    }
+}
+
+void vq_ref_layernorm_s32(const vq_layernorm_s32_weights *weights, const int32_t *x, int ldx, uint8_t *codes,
+                          int ld_codes, int m)
+{
+    for (int i = 0; i < m; i++) row(weights, x + (size_t)i * (size_t)ldx, codes + (size_t)i * (size_t)ld_codes);
+}
