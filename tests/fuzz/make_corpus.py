@@ -183,6 +183,11 @@ write("idx", "labels", labels_idx)
 write("idx", "images.gz", gzip.compress(images_idx, mtime=0))
 write("idx", "labels.gz", gzip.compress(labels_idx, mtime=0))
 
+# ---- labels ----------------------------------------------------------------------------------------------------------
+
+write("csv", "plain.csv", b"file,class_index\na.png,1\nb.png,2\n")
+write("csv", "quoted.csv", b"\xef\xbb\xbfclass_index,note,file\r\n7,\"a, \"\"b\"\"\r\nc\",\"x y.png\"\r\n\r\n8,,z.png")
+
 # ---- configs ---------------------------------------------------------------------------------------------------------
 
 config = {"architecture": "vit_tiny_patch16_224", "num_classes": 1000, "num_features": 192, "global_pool": "token",
