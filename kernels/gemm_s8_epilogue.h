@@ -29,17 +29,17 @@ typedef uchar result_t;
 enum { FIELD_BIAS, FIELD_MULT, FIELD_ADD, FIELD_SHIFT, FIELD_PRE, FIELD_W_ZERO };
 
 typedef struct gemm_shape {
-    int m, n, k, n_pad, lda, ldc, rows_in, rows_out, row_first, code_max;
+    int m, n, k, n_pad, lda, ldc, rows_in, rows_out, row_first, code_max, split;
 } gemm_shape;
 
 #define GEMM_ARGS                                                                                                      \
     __global const uchar *restrict a, __global const char *restrict w, __global const int *restrict consts,            \
         __global const uchar *restrict table, __global result_t *restrict c, int m, int n, int k, int n_pad, int lda,  \
-        int ldc, int rows_in, int rows_out, int row_first, int code_max, int rows_per_item, int panels_per_item,       \
-        int steps
+        int ldc, int rows_in, int rows_out, int row_first, int code_max, int split, int rows_per_item,                \
+        int panels_per_item, int steps
 #define GEMM_SHAPE                                                                                                     \
     {                                                                                                                  \
-        m, n, k, n_pad, lda, ldc, rows_in, rows_out, row_first, code_max                                               \
+        m, n, k, n_pad, lda, ldc, rows_in, rows_out, row_first, code_max, split                                               \
     }
 
 static int c_row(const gemm_shape *s, int row)

@@ -9,11 +9,15 @@
  *        therefore exact, in any order and with or without contraction. GROUP 1
  *      1 vpmaddubsw: u8 x s8 summed in 16 bits for `steps` groups, which the ranges prove safe, then widened. GROUP 4
  *      2 vpmaddwd on both operands widened to 16 bits, for ranges too large for 1. GROUP 2
- *      3 vpdpbusd. GROUP 4 */
+ *      3 vpdpbusd. GROUP 4
+ * STEP_SEGMENTS  0, or the table as steps (below), 64 blocks a segment: 1, 2, 4 or 8. Needs AVX-512BW and 2 vectors. */
 #include "gemm_s8_epilogue.h"
 
 #ifndef DOT
 #define DOT VQ_P3
+#endif
+#ifndef STEP_SEGMENTS
+#define STEP_SEGMENTS 0
 #endif
 #define ROWS    VQ_P0
 #define VECTORS VQ_P1
@@ -33,30 +37,70 @@ typedef uint16 uintv;
 typedef long8 longv;
 typedef ulong8 ulongv;
 #define VLOAD(p)     vload16(0, p)
-#define VSTORE(x, p) vstore16(x, 0, p)
 #define AS_INTV      as_int16
 #define AS_UINTV     as_uint16
 #define AS_LONGV     as_long8
 #define AS_ULONGV    as_ulong8
-#define TO_UCHARV    convert_uchar16
+typedef uchar16 ucharv;
 #else
 typedef int8 intv;
 typedef uint8 uintv;
 typedef long4 longv;
 typedef ulong4 ulongv;
 #define VLOAD(p)     vload8(0, p)
-#define VSTORE(x, p) vstore8(x, 0, p)
 #define AS_INTV      as_int8
 #define AS_UINTV     as_uint8
 #define AS_LONGV     as_long4
 #define AS_ULONGV    as_ulong4
-#define TO_UCHARV    convert_uchar8
+typedef uchar8 ucharv;
+#endif
+
+/* PoCL's vstore and convert_ built-ins work on halves and quarters of vectors, ten times the instructions. */
+typedef struct __attribute__((packed)) unaligned_ints {
+    intv v;
+} unaligned_ints;
+typedef struct __attribute__((packed)) unaligned_bytes {
+    ucharv v;
+} unaligned_bytes;
+typedef struct __attribute__((packed)) unaligned_codes {
+    uint8 v;
+} unaligned_codes;
+#define STORE_INTS(x, p)  ((__global unaligned_ints *)(p))->v = (x)
+#define STORE_BYTES(x, p) ((__global unaligned_bytes *)(p))->v = (x)
+#ifdef __has_builtin
+#if __has_builtin(__builtin_convertvector)
+#define CONVERT(x, type) __builtin_convertvector(x, type)
+#endif
+#endif
+#ifndef CONVERT
+#define CONVERT(x, type) convert_##type(x)
+#endif
+#if LANES == 16
+#define TO_UCHARV(x) CONVERT(x, uchar16)
+#else
+#define TO_UCHARV(x) CONVERT(x, uchar8)
 #endif
 
 /* ---- epilogue ---------------------------------------------------------------------------------------------------- */
 
+/* Constants of LANES columns. */
+typedef struct lane_consts {
+    intv mult, add, shift, pre, w_zero;
+} lane_consts;
+
+static lane_consts load_consts(const gemm_shape *s, __global const int *consts, int col)
+{
+    lane_consts v;
+    v.mult = VLOAD(consts + FIELD_MULT * s->n_pad + col);
+    v.add = VLOAD(consts + FIELD_ADD * s->n_pad + col);
+    v.shift = VLOAD(consts + FIELD_SHIFT * s->n_pad + col);
+    v.pre = VLOAD(consts + FIELD_PRE * s->n_pad + col);
+    v.w_zero = VLOAD(consts + FIELD_W_ZERO * s->n_pad + col);
+    return v;
+}
+
 #if REQUANT < 2
-/* High halves of the products of lanes, as even and odd lanes' 64-bit products: what compilers turn into vpmuldq. */
+/* High halves of the products of lanes, by way of even and odd lanes' 64-bit products: compilers make it vpmuldq. */
 static intv mul_high(intv x, intv y)
 {
     const longv even = ((AS_LONGV(x) << 32) >> 32) * ((AS_LONGV(y) << 32) >> 32);
@@ -64,51 +108,127 @@ static intv mul_high(intv x, intv y)
     return AS_INTV((AS_ULONGV(odd) & (ulongv)(0xffffffff00000000UL)) | (AS_ULONGV(even) >> 32));
 }
 
-static intv requant(const gemm_shape *s, __global const int *consts, intv acc)
+static intv requant(const lane_consts *v, intv acc)
 {
 #if REQUANT == 1
-    acc <<= VLOAD(consts + FIELD_PRE * s->n_pad);
+    acc <<= v->pre;
 #endif
-    return (mul_high(acc, VLOAD(consts + FIELD_MULT * s->n_pad)) + VLOAD(consts + FIELD_ADD * s->n_pad)) >>
-           VLOAD(consts + FIELD_SHIFT * s->n_pad);
+    return (mul_high(acc, v->mult) + v->add) >> v->shift;
 }
 
-/* Sums of LANES columns to out; consts and out are those of the first column. */
-static void put_vector(const gemm_shape *s, __global const int *consts, __global const uchar *table,
-                       __global result_t *out, intv acc)
+/* Sums of LANES columns, all before n, to out. */
+static void put_vector(const gemm_shape *s, const lane_consts *v, __global const uchar *table, __global result_t *out,
+                       intv acc)
 {
-    const intv r = requant(s, consts, acc);
+    const intv r = requant(v, acc);
 #if EPILOGUE == 0
-    VSTORE(TO_UCHARV(min(max(r, (intv)(0)), (intv)(s->code_max))), out);
+    STORE_BYTES(TO_UCHARV(min(max(r, (intv)(0)), (intv)(s->code_max))), out);
 #elif EPILOGUE == 1
-    int index[LANES];
-    VSTORE(min(max(r, (intv)(0)), (intv)(s->code_max)), index);
+    const intv indices = min(max(r, (intv)(0)), (intv)(s->code_max));
+    const int *const index = (const int *)&indices;
 #pragma unroll
     for (int j = 0; j < LANES; j++) out[j] = table[index[j]];
 #elif EPILOGUE == 2
     const intv x = VLOAD(out), sum = AS_INTV(AS_UINTV(x) + AS_UINTV(r));
     /* overflow: both operands' signs differ from the sum's */
     const intv over = ((x ^ sum) & (r ^ sum)) >> 31, limit = (x >> 31) ^ (intv)(0x7fffffff);
-    VSTORE((sum & ~over) | (limit & over), out);
+    STORE_INTS((sum & ~over) | (limit & over), out);
 #else
-    VSTORE(r, out);
+    STORE_INTS(r, out);
 #endif
 }
 #endif
 
-/* A vector of sums of columns col.., of which those before n exist. */
-static void put(const gemm_shape *s, __global const int *consts, __global const uchar *table, __global result_t *row,
-                int col, intv acc)
+#if STEP_SEGMENTS && EPILOGUE == 1 && REQUANT < 2
+/* Lookups in registers, 32 at a time, where gathering 16 bytes takes some 26 cycles. A table that follows a smooth curve
+ * changes by at most 1 within 32 entries, so a block of 32 entries is one 16-bit number: the entry for x, the index within
+ * the block, is (number + 8 * x) >> 8. Blocks before `split` fall: there x counts from the block's end. */
+#define WORDS(x) ((intv)((x) * 0x00010001))
+#define LOOK_UP(segment)                                                                                               \
+    __asm__("vpcmpeqw %2, %1, %%k1\n\tvpermi2w %4, %3, %0%{%%k1%}"                                                     \
+            : "+v"(found)                                                                                              \
+            : "v"(high), "v"(WORDS(segment)), "v"(VLOAD(numbers + 32 * segment)),                                      \
+              "v"(VLOAD(numbers + 32 * segment + 16))                                                                  \
+            : "k1");
+
+static void put_steps(const gemm_shape *s, const lane_consts *v0, const lane_consts *v1, __global const int *numbers,
+                      int split, __global uchar *out, intv p, intv q)
 {
-#if REQUANT < 2
-    if (col + LANES <= s->n) {
-        put_vector(s, consts + col, table, row + col, acc);
+    const intv even_words = (intv)(0x00020000, 0x00060004, 0x000a0008, 0x000e000c, 0x00120010, 0x00160014, 0x001a0018,
+                                   0x001e001c, 0x00220020, 0x00260024, 0x002a0028, 0x002e002c, 0x00320030, 0x00360034,
+                                   0x003a0038, 0x003e003c);
+    const intv top = (intv)(s->code_max), zero = (intv)(0);
+    intv index = min(max(requant(v0, p), zero), top), x, found, high;
+    __asm__("vpermt2w %2, %1, %0" : "+v"(index) : "v"(even_words), "v"(min(max(requant(v1, q), zero), top)));
+    __asm__("vpsllw $3, %1, %0" : "=v"(x) : "v"(index));
+    __asm__("vpsrlw $5, %1, %0" : "=v"(found) : "v"(index));
+    __asm__("vpsrlw $11, %1, %0" : "=v"(high) : "v"(index));
+    x &= WORDS(0xf8);
+    __asm__("vpcmpltuw %2, %1, %%k1\n\tvpsubw %0, %3, %0%{%%k1%}"
+            : "+v"(x)
+            : "v"(index), "v"(WORDS(split)), "v"(WORDS(0xf8))
+            : "k1");
+    LOOK_UP(0)
+#if STEP_SEGMENTS > 1
+    LOOK_UP(1)
+#endif
+#if STEP_SEGMENTS > 2
+    LOOK_UP(2)
+    LOOK_UP(3)
+#endif
+#if STEP_SEGMENTS > 4
+    LOOK_UP(4)
+    LOOK_UP(5)
+    LOOK_UP(6)
+    LOOK_UP(7)
+#endif
+    uint8 codes;
+    __asm__("vpaddw %1, %0, %0\n\tvpsrlw $8, %0, %0" : "+v"(found) : "v"(x));
+    __asm__("vpmovwb %1, %0" : "=v"(codes) : "v"(found));
+    ((__global unaligned_codes *)out)->v = codes;
+}
+#endif
+
+/* Rows of PANEL sums each, from n0, to their places; row_sums belong to the same rows. The sums come through memory so
+ * that this is a loop and not ROWS copies of its body. */
+static void put_rows(const gemm_shape *s, __global const int *consts, __global const uchar *table, __global result_t *c,
+                     const intv *sums, const int *row_sums, int m0, int rows, int n0)
+{
+#if STEP_SEGMENTS && EPILOGUE == 1 && REQUANT < 2
+    if (n0 + PANEL <= s->n) {
+        const lane_consts v0 = load_consts(s, consts, n0), v1 = load_consts(s, consts, n0 + LANES);
+        __global const int *const numbers = (__global const int *)(table + ((s->code_max + 64) & ~63));
+        for (int r = 0; r < rows; r++) {
+            intv p = sums[2 * r], q = sums[2 * r + 1];
+#if W_ZERO
+            p += v0.w_zero * row_sums[r];
+            q += v1.w_zero * row_sums[r];
+#endif
+            put_steps(s, &v0, &v1, numbers, s->split, c + (size_t)(m0 + r) * s->ldc + n0, p, q);
+        }
         return;
     }
 #endif
-    int sums[LANES];
-    VSTORE(acc, sums);
-    for (int j = 0; j < LANES && col + j < s->n; j++) put_one(s, consts, table, row + col + j, col + j, sums[j]);
+#pragma unroll
+    for (int v = 0; v < VECTORS; v++) {
+        const int col = n0 + v * LANES, cols = s->n - col;
+        const lane_consts lanes = load_consts(s, consts, col);
+        for (int r = 0; r < rows; r++) {
+            __global result_t *const out = c + (size_t)c_row(s, m0 + r) * s->ldc + col;
+            intv acc = sums[r * VECTORS + v];
+#if W_ZERO
+            acc += lanes.w_zero * row_sums[r];
+#endif
+#if REQUANT < 2
+            if (cols >= LANES) {
+                put_vector(s, &lanes, table, out, acc);
+                continue;
+            }
+#endif
+            for (int j = 0; j < LANES && j < cols; j++)
+                put_one(s, consts, table, out + j, col + j, ((const int *)&acc)[j]);
+        }
+    }
 }
 
 /* ---- products ---------------------------------------------------------------------------------------------------- */
@@ -117,11 +237,12 @@ static void put(const gemm_shape *s, __global const int *consts, __global const 
 #define GROUP   1
 #define K_BLOCK 256
 typedef float wide_t;
+typedef float16 wide16_t;
 #if LANES == 16
 typedef float16 partial;
-#define WIDEN_16(p)   convert_float16(vload16(0, p))
-#define TO_SUM        convert_int16
-#define LOAD_W(p)     convert_float16(vload16(0, p))
+#define WIDEN_16(p)   CONVERT(vload16(0, p), float16)
+#define TO_SUM(x)     CONVERT(x, int16)
+#define LOAD_W(p)     CONVERT(vload16(0, p), float16)
 #endif
 #define MAC(sum, x, y) sum += x * y
 #endif
@@ -154,15 +275,16 @@ static intv to_sum(intv pairs)
 #define GROUP   2
 #define K_BLOCK 512
 typedef short wide_t;
+typedef short16 wide16_t;
 typedef intv partial;
-#define WIDEN_16(p) convert_short16(vload16(0, p))
+#define WIDEN_16(p) CONVERT(vload16(0, p), short16)
 #if LANES == 16
 #define REG "v"
 #define LOAD_W(p) \
-    (int16)(as_int8(convert_short16(vload16(0, p))), as_int8(convert_short16(vload16(1, p))))
+    (int16)(as_int8(CONVERT(vload16(0, p), short16)), as_int8(CONVERT(vload16(1, p), short16)))
 #else
 #define REG "x"
-#define LOAD_W(p) as_int8(convert_short16(vload16(0, p)))
+#define LOAD_W(p) as_int8(CONVERT(vload16(0, p), short16))
 #endif
 #define MAC(sum, x, y)                                                                                                 \
     {                                                                                                                  \
@@ -200,18 +322,8 @@ typedef intv partial;
 #define typeof_partial intv
 #endif
 
-#define DECLARE(r) intv p##r = zero_p; SECOND(intv q##r = zero_q;)
-#if W_ZERO
-#define START(r) p##r += (intv)(sums[r]) * wz_p; SECOND(q##r += (intv)(sums[r]) * wz_q;)
-#else
-#define START(r)
-#endif
-#define FINISH(r)                                                                                                      \
-    if (r < rows) {                                                                                                    \
-        __global result_t *const row = c + (size_t)c_row(s, m0 + r) * s->ldc;                                          \
-        put(s, consts, table, row, n0, p##r);                                                                          \
-        SECOND(if (n0 + LANES < s->n) put(s, consts, table, row, n0 + LANES, q##r);)                                   \
-    }
+#define DECLARE(r) intv p##r = bias_p; SECOND(intv q##r = bias_q;)
+#define KEEP(r) sums[r * VECTORS] = p##r; SECOND(sums[r * VECTORS + 1] = q##r;)
 
 #ifdef K_BLOCK
 /* Codes of a block of k for ROWS rows, as wide_t; reads whole vectors of 16 codes, which the pitch of rows allows. */
@@ -219,26 +331,22 @@ static void widen(wide_t *wide, __global const uchar *a, const gemm_shape *s, in
 {
     for (int r = 0; r < ROWS; r++) {
         __global const uchar *const row = a + (size_t)min(m0 + r, s->m - 1) * s->lda + k0;
-        for (int i = 0; i < count; i += 16) vstore16(WIDEN_16(row + i), 0, wide + r * K_BLOCK + i);
+        for (int i = 0; i < count; i += 16) *(wide16_t *)(wide + r * K_BLOCK + i) = WIDEN_16(row + i);
     }
 }
 #endif
 
-/* ROWS rows from m0, of which those before `end` exist and are stored, x one panel. */
+/* ROWS rows from m0, of which those before m exist and are stored, x one panel. */
 static void tile(const gemm_shape *s, __global const uchar *a, __global const char *panel, __global const int *consts,
-                 __global const uchar *table, __global result_t *c, const int *sums, int m0, int n0, int steps)
+                 __global const uchar *table, __global result_t *c, const int *row_sums, int m0, int n0, int steps)
 {
-    const int groups = (s->k + GROUP - 1) / GROUP, rows = min(ROWS, s->m - m0);
-    const intv zero_p = VLOAD(consts + FIELD_BIAS * s->n_pad + n0);
-    SECOND(const intv zero_q = VLOAD(consts + FIELD_BIAS * s->n_pad + n0 + LANES);)
+    const int groups = (s->k + GROUP - 1) / GROUP;
+    const intv bias_p = VLOAD(consts + FIELD_BIAS * s->n_pad + n0);
+    SECOND(const intv bias_q = VLOAD(consts + FIELD_BIAS * s->n_pad + n0 + LANES);)
+    intv sums[ROWS * VECTORS];
     EACH_ROW(DECLARE)
-#if W_ZERO
-    const intv wz_p = VLOAD(consts + FIELD_W_ZERO * s->n_pad + n0);
-    SECOND(const intv wz_q = VLOAD(consts + FIELD_W_ZERO * s->n_pad + n0 + LANES);)
-    EACH_ROW(START)
-#endif
 #ifdef K_BLOCK
-    wide_t wide[ROWS * K_BLOCK];
+    wide_t wide[ROWS * K_BLOCK] __attribute__((aligned(64)));
     const int block = min(steps, K_BLOCK / GROUP);
     for (int g0 = 0; g0 < groups; g0 += block) {
         const int count = min(block, groups - g0);
@@ -282,7 +390,8 @@ static void tile(const gemm_shape *s, __global const uchar *a, __global const ch
     }
 #endif
 #endif
-    EACH_ROW(FINISH)
+    EACH_ROW(KEEP)
+    put_rows(s, consts, table, c, sums, row_sums, m0, min(ROWS, s->m - m0), n0);
 }
 
 #if W_ZERO
@@ -319,12 +428,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_s8(GEMM_ARGS)
     const size_t panel_bytes = (size_t)((k + GROUP - 1) / GROUP) * (PANEL * GROUP);
     const int first = (int)get_group_id(0) * rows_per_item, end = min(first + rows_per_item, m);
     const int n_first = (int)get_group_id(1) * panels_per_item * PANEL, n_end = min(n_first + panels_per_item * PANEL, n);
-    int sums[MAX_ROWS];
+    int row_sums[MAX_ROWS];
 #if W_ZERO
-    for (int r = first; r < end; r++) sums[r - first] = row_sum(a + (size_t)r * lda, k);
-    for (int r = end; r < first + rows_per_item; r++) sums[r - first] = 0;
+    for (int r = first; r < end; r++) row_sums[r - first] = row_sum(a + (size_t)r * lda, k);
 #endif
     for (int n0 = n_first; n0 < n_end; n0 += PANEL)
         for (int m0 = first; m0 < end; m0 += ROWS)
-            tile(&s, a, w + (size_t)(n0 / PANEL) * panel_bytes, consts, table, c, sums + (m0 - first), m0, n0, steps);
+            tile(&s, a, w + (size_t)(n0 / PANEL) * panel_bytes, consts, table, c, row_sums + (m0 - first), m0, n0, steps);
 }

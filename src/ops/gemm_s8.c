@@ -12,7 +12,7 @@ enum { FIELD_BIAS, FIELD_MULT, FIELD_ADD, FIELD_SHIFT, FIELD_PRE, FIELD_W_ZERO, 
 enum { REQUANT_32, REQUANT_32_SHIFTED, REQUANT_64 };
 /* kernels/gemm_s8_wide.cl */
 enum { DOT_FLOAT, DOT_MADDUBS, DOT_MADD, DOT_DPBUSD };
-enum { MAX_ROWS = 96 };
+enum { MAX_ROWS = 96, STEP_BLOCK = 32, STEP_BLOCKS = 512 };
 
 struct vq_gemm_s8 {
     vq_kernel *kernel;
@@ -20,6 +20,7 @@ struct vq_gemm_s8 {
     int n, k, n_pad, code_max;
     bool wide, codes;
     int tile_rows, tile_cols; /* of a work-item's register tile, or of a work-group's block */
+    int segments, split;      /* of the table as steps; segments 0: it is not */
     int steps;                /* groups of k that a 16-bit or float sum takes */
     int items;                /* work-groups that share the work evenly on this device */
 };
@@ -133,6 +134,57 @@ static int fill_consts(int32_t *consts, size_t n_pad, const vq_gemm_s8_weights *
     return REQUANT_64;
 }
 
+/* ---- tables ------------------------------------------------------------------------------------------------------ */
+
+/* A block of 32 entries as one number, see kernels/gemm_s8_wide.cl; false where it changes more than once, by more than
+ * 1, or the other way than `falls` says. */
+static bool block_number(uint16_t *number, const uint8_t *table, int len, int block, bool falls)
+{
+    int entries[STEP_BLOCK], at = STEP_BLOCK;
+    for (int i = 0; i < STEP_BLOCK; i++) {
+        const int x = block * STEP_BLOCK + (falls ? STEP_BLOCK - 1 - i : i);
+        entries[i] = table[VQ_MIN(x, len - 1)];
+    }
+    for (int i = STEP_BLOCK - 1; i > 0; i--) {
+        if (entries[i] == entries[i - 1]) continue;
+        if (at != STEP_BLOCK || entries[i] != entries[i - 1] + 1) return false;
+        at = i;
+    }
+    *number = (uint16_t)(entries[0] << 8 | (256 - 8 * at));
+    return true;
+}
+
+/* The table as steps: falling blocks, then rising ones. Returns the number of segments of 64 blocks, rounded to a power
+ * of two, or 0 where the table has no such form. */
+static int step_table(uint16_t numbers[STEP_BLOCKS], int *split, const uint8_t *table, int len)
+{
+    const int blocks = VQ_CEIL_DIV(len, STEP_BLOCK);
+    int segments = 1, b = 0;
+    if (blocks > STEP_BLOCKS) return 0;
+    while (b < blocks && block_number(&numbers[b], table, len, b, true)) b++;
+    *split = b * STEP_BLOCK;
+    while (b < blocks && block_number(&numbers[b], table, len, b, false)) b++;
+    if (b < blocks) return 0;
+    while (segments * 64 < blocks) segments *= 2;
+    return segments;
+}
+
+static vq_status create_table(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, bool as_steps)
+{
+    const size_t raw = VQ_ROUND_UP((size_t)w->table_len, 64);
+    uint16_t numbers[STEP_BLOCKS] = {0};
+    uint8_t *bytes = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&bytes, raw + sizeof numbers, 1, "a table"));
+    if (as_steps) op->segments = step_table(numbers, &op->split, w->table, w->table_len);
+    memcpy(bytes, w->table, (size_t)w->table_len);
+    memcpy(bytes + raw, numbers, sizeof numbers);
+    VQ_GO(vq_buf_create_from(&op->table, dev, bytes, raw + sizeof numbers));
+done:
+    free(bytes);
+    return status;
+}
+
 /* ---- creation ---------------------------------------------------------------------------------------------------- */
 
 static vq_status check_weights(const vq_gemm_s8_weights *w)
@@ -175,7 +227,6 @@ static vq_status create_consts(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_
     VQ_GO(vq_alloc(&consts, NUM_FIELDS * n_pad, sizeof *consts, "constants of a product"));
     *requant = fill_consts(consts, n_pad, w);
     VQ_GO(vq_buf_create_from(&op->consts, dev, consts, NUM_FIELDS * n_pad * sizeof *consts));
-    if (w->epilogue == VQ_GEMM_TABLE) VQ_GO(vq_buf_create_from(&op->table, dev, w->table, (size_t)w->table_len));
 done:
     free(consts);
     return status;
@@ -185,8 +236,8 @@ static vq_status create_kernel(vq_gemm_s8 *op, vq_device *dev, const vq_variant 
                                int dot, int requant)
 {
     char options[128];
-    snprintf(options, sizeof options, "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d", (int)w->epilogue, requant,
-             w->w_zero != NULL, dot);
+    snprintf(options, sizeof options, "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d -DSTEP_SEGMENTS=%d",
+             (int)w->epilogue, requant, w->w_zero != NULL, dot, op->segments);
     return vq_kernel_get(&op->kernel, dev, variant, "gemm_s8", options);
 }
 
@@ -211,6 +262,9 @@ static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights
     if (!op->wide) op->items = variant->p[0];
     VQ_TRY(create_weights(op, dev, w, dot));
     VQ_TRY(create_consts(op, dev, w, &requant));
+    /* step tables take the 512-bit instructions that the AVX-512 variants rely on */
+    if (w->epilogue == VQ_GEMM_TABLE)
+        VQ_TRY(create_table(op, dev, w, variant->needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI)));
     return create_kernel(op, dev, variant, w, dot, requant);
 }
 
@@ -295,6 +349,6 @@ vq_status vq_gemm_s8_run(vq_device *dev, const vq_gemm_s8 *op, const vq_gemm_s8_
     return VQ_LAUNCH(dev, op->kernel, grid, VQ_A_BUF(io->a), VQ_A_BUF(op->w), VQ_A_BUF(op->consts),
                      VQ_A_BUF(op->table ? op->table : op->consts), VQ_A_BUF(io->c), VQ_A_I32(io->m), VQ_A_I32(op->n),
                      VQ_A_I32(op->k), VQ_A_I32(op->n_pad), VQ_A_I32(io->lda), VQ_A_I32(io->ldc), VQ_A_I32(io->rows_in),
-                     VQ_A_I32(io->rows_out), VQ_A_I32(io->row_first), VQ_A_I32(op->code_max), VQ_A_I32(rows),
-                     VQ_A_I32(panels), VQ_A_I32(op->steps));
+                     VQ_A_I32(io->rows_out), VQ_A_I32(io->row_first), VQ_A_I32(op->code_max), VQ_A_I32(op->split),
+                     VQ_A_I32(rows), VQ_A_I32(panels), VQ_A_I32(op->steps));
 }

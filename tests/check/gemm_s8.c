@@ -1,0 +1,155 @@
+/* gemm_s8 on every variant: all epilogues, ways to requantize, code ranges and row maps. */
+#include "check.h"
+#include "ops/ops_int.h"
+#include "ref/ref_int.h"
+
+typedef enum shifts { SHIFTS_CODES, SHIFTS_LOW, SHIFTS_ANY } shifts;
+
+typedef struct problem {
+    int m, n, k;
+    vq_gemm_epilogue epilogue;
+    int a_max, w_abs_max;
+    bool w_zero;
+    shifts shifts;
+    int table_len; /* below 0: one that is no step function */
+    bool row_map;
+} problem;
+
+static const char *const epilogue_names[] = {"codes", "table", "add", "set"};
+static const char *const shift_names[] = {"32bit", "shifted", "64bit"};
+
+typedef struct args {
+    const vq_gemm_s8_weights *weights;
+    vq_gemm_s8 *op;
+    vq_gemm_s8_io io;
+} args;
+
+/* A new op each time, so that creation is part of what is checked; kept for check_bench, which runs it often. */
+static vq_status run(void *user, vq_device *dev)
+{
+    args *const a = user;
+    if (!a->op) VQ_TRY(vq_gemm_s8_create(&a->op, dev, a->weights));
+    return vq_gemm_s8_run(dev, a->op, &a->io);
+}
+
+/* Falls, then rises, in steps of 1 as GELU's tables do; or anything. */
+static uint8_t *make_table(check *ck, int len, bool steps)
+{
+    uint8_t *const table = check_alloc(ck, (size_t)len);
+    const int every = VQ_MAX(len / 200, 20 + check_between(ck, 12, 30)), turn = check_between(ck, 0, len / 2);
+    int code = 9;
+    if (!steps) check_fill_u8(ck, table, (size_t)len, 0, 255);
+    for (int i = 0; steps && i < len; i++) {
+        if (i % every == every / 3) code = i < turn ? VQ_MAX(code - 1, 0) : VQ_MIN(code + 1, 255);
+        table[i] = (uint8_t)code;
+    }
+    return table;
+}
+
+static int shift_of(check *ck, const problem *p)
+{
+    if (p->shifts == SHIFTS_ANY) return check_between(ck, 1, 62);
+    if (p->shifts == SHIFTS_LOW) return check_between(ck, 28, 40);
+    return check_between(ck, 38, 44);
+}
+
+static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p)
+{
+    const size_t n = (size_t)p->n, count = n * (size_t)p->k;
+    int8_t *const values = check_alloc(ck, count);
+    int32_t *const ints = check_alloc(ck, 4 * n * sizeof *ints);
+    uint8_t *const shift = check_alloc(ck, n);
+    const bool table = p->epilogue == VQ_GEMM_TABLE;
+    const int len = p->table_len < 0 ? -p->table_len : p->table_len;
+    check_fill_s8(ck, values, count, -p->w_abs_max, VQ_MIN(p->w_abs_max, 127));
+    check_fill_s32(ck, ints, n, -100000, 100000);
+    for (size_t i = 0; i < n; i++) {
+        ints[n + i] = check_between(ck, 0, 30) ? check_between(ck, 1 << 30, INT32_MAX) : 0;
+        ints[2 * n + i] = table ? len / 2 + check_between(ck, -9, 9) : check_between(ck, -40, 300);
+        ints[3 * n + i] = check_between(ck, -128, 128);
+        shift[i] = (uint8_t)shift_of(ck, p);
+    }
+    *w = (vq_gemm_s8_weights){.n = p->n,
+                              .k = p->k,
+                              .a_max = p->a_max,
+                              .w_abs_max = p->w_abs_max,
+                              .w = values,
+                              .bias = ints,
+                              .mult = ints + n,
+                              .zero = ints + 2 * n,
+                              .w_zero = p->w_zero ? ints + 3 * n : NULL,
+                              .shift = shift,
+                              .epilogue = p->epilogue,
+                              .bits = check_between(ck, 2, 8)};
+    if (!table) return;
+    w->table_len = len;
+    w->table = make_table(ck, len, p->table_len > 0);
+}
+
+static void check_problem(check *ck, const problem *p)
+{
+    const double work = (double)p->m * p->n * p->k;
+    vq_gemm_s8_weights w;
+    args a = {.weights = &w};
+    if (!check_case(ck, work, "m%d_n%d_k%d_%s_a%d_w%d%s_%s%s_t%d", p->m, p->n, p->k, epilogue_names[p->epilogue],
+                    p->a_max, p->w_abs_max, p->w_zero ? "_wz" : "", shift_names[p->shifts], p->row_map ? "_map" : "",
+                    p->table_len))
+        return;
+    const bool codes = p->epilogue == VQ_GEMM_CODES || p->epilogue == VQ_GEMM_TABLE;
+    const int lda = VQ_ROUND_UP(p->k, VQ_CODE_PITCH) + VQ_CODE_PITCH * check_between(ck, 0, 1);
+    const int ldc = codes ? VQ_ROUND_UP(p->n, VQ_CODE_PITCH) + VQ_CODE_PITCH * check_between(ck, 0, 1)
+                          : p->n + check_between(ck, 0, 3);
+    const int rows_in = p->row_map ? VQ_CEIL_DIV(p->m, 2) : 0, rows_out = p->row_map ? rows_in + 2 : 0;
+    const int rows = p->row_map ? 2 * rows_out : p->m;
+    fill_weights(ck, &w, p);
+    check_buf *const in = check_in_u8(ck, (size_t)p->m * (size_t)lda, 0, p->a_max);
+    check_buf *const out = codes ? check_out(ck, (size_t)rows * (size_t)ldc)
+                                 : check_in_s32(ck, (size_t)rows * (size_t)ldc, INT32_MIN, INT32_MAX);
+    vq_ref_gemm_s8(&w, in->host, lda, out->want, ldc, p->m, rows_in, rows_out, p->row_map);
+    a.io = (vq_gemm_s8_io){.a = in->buf,
+                           .c = out->buf,
+                           .m = p->m,
+                           .lda = lda,
+                           .ldc = ldc,
+                           .rows_in = rows_in,
+                           .rows_out = rows_out,
+                           .row_first = p->row_map};
+    if (check_run(ck, run, &a)) {
+        if (codes)
+            check_equal_u8(ck, "c", out, (size_t)p->n, (size_t)ldc);
+        else
+            check_equal_s32(ck, "c", out, (size_t)p->n, (size_t)ldc);
+        check_bench(ck, 2 * work, (double)p->m * p->k + (double)p->n * p->k + (double)p->m * p->n * (codes ? 1 : 4));
+    }
+    vq_gemm_s8_destroy(&a.op);
+}
+
+void check_gemm_s8(check *ck)
+{
+    static const problem problems[] = {
+        {1, 1, 1, VQ_GEMM_SET, 255, 128, false, SHIFTS_ANY, 0, false},
+        {3, 5, 7, VQ_GEMM_CODES, 255, 128, true, SHIFTS_ANY, 0, false},
+        {13, 33, 17, VQ_GEMM_CODES, 255, 128, true, SHIFTS_CODES, 0, false},
+        {12, 32, 16, VQ_GEMM_TABLE, 255, 128, false, SHIFTS_CODES, 300, false},
+        {25, 65, 100, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 16384, false},
+        {25, 64, 31, VQ_GEMM_TABLE, 15, 8, false, SHIFTS_CODES, 5000, false},
+        {25, 64, 31, VQ_GEMM_TABLE, 63, 32, true, SHIFTS_CODES, -2500, false},
+        {7, 40, 50, VQ_GEMM_TABLE, 255, 128, false, SHIFTS_CODES, -65536, false},
+        {11, 37, 90, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_ANY, 1000, false},
+        {14, 31, 33, VQ_GEMM_ADD, 255, 128, true, SHIFTS_LOW, 0, true},
+        {15, 48, 200, VQ_GEMM_ADD, 7, 4, false, SHIFTS_ANY, 0, true},
+        {16, 50, 64, VQ_GEMM_SET, 3, 2, false, SHIFTS_LOW, 0, true},
+        {49, 50, 2100, VQ_GEMM_SET, 255, 128, true, SHIFTS_LOW, 0, false},
+        {11, 20, 3072, VQ_GEMM_ADD, 127, 64, false, SHIFTS_LOW, 0, false},
+        {11, 20, 3071, VQ_GEMM_CODES, 255, 64, true, SHIFTS_CODES, 0, false},
+        {197, 64, 192, VQ_GEMM_CODES, 15, 15, false, SHIFTS_CODES, 0, false},
+        /* a ViT-Ti at batch 8 */
+        {1576, 576, 192, VQ_GEMM_CODES, 255, 128, true, SHIFTS_CODES, 0, false},
+        {1576, 192, 192, VQ_GEMM_ADD, 255, 128, true, SHIFTS_LOW, 0, false},
+        {1576, 768, 192, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 16376, false},
+        {1576, 192, 768, VQ_GEMM_ADD, 255, 128, true, SHIFTS_LOW, 0, false},
+        {1576, 192, 768, VQ_GEMM_ADD, 15, 8, false, SHIFTS_LOW, 0, false},
+    };
+    for (const vq_variant *v = check_first(ck, VQ_OP_GEMM_S8); v; v = check_next(ck))
+        for (size_t i = 0; i < VQ_ARRAY_LEN(problems); i++) check_problem(ck, &problems[i]);
+}
