@@ -8,25 +8,33 @@ static float lanes(float16 v)
     return d.x + d.y;
 }
 
+/* As in layernorm_f32.cl: the mean of the differences corrects the mean. */
 static void row(__global const float *in, __global const float *gamma, __global const float *beta, float eps,
                 __global float *out, int c)
 {
     const int whole = c & ~15;
-    float16 sum = 0.0f, squares = 0.0f;
-    float rest = 0.0f;
+    float16 sum = 0.0f, squares = 0.0f, differences = 0.0f;
+    float tail = 0.0f, tail_squares = 0.0f;
     for (int i = 0; i < whole; i += 16) sum += vload16(0, in + i);
-    for (int i = whole; i < c; i++) rest += in[i];
-    const float mean = (lanes(sum) + rest) / c;
-    rest = 0.0f;
+    for (int i = whole; i < c; i++) tail += in[i];
+    const float mean = (lanes(sum) + tail) / c;
+    tail = 0.0f;
     for (int i = 0; i < whole; i += 16) {
         const float16 d = vload16(0, in + i) - mean;
         squares = fma(d, d, squares);
+        differences += d;
     }
-    for (int i = whole; i < c; i++) rest = fma(in[i] - mean, in[i] - mean, rest);
-    const float scale = 1.0f / sqrt((lanes(squares) + rest) / c + eps);
+    for (int i = whole; i < c; i++) {
+        const float d = in[i] - mean;
+        tail_squares = fma(d, d, tail_squares);
+        tail += d;
+    }
+    const float rest = (lanes(differences) + tail) / c;
+    const float scale = 1.0f / sqrt(max((lanes(squares) + tail_squares) / c - rest * rest, 0.0f) + eps);
     for (int i = 0; i < whole; i += 16)
-        vstore16(fma((vload16(0, in + i) - mean) * scale, vload16(0, gamma + i), vload16(0, beta + i)), 0, out + i);
-    for (int i = whole; i < c; i++) out[i] = fma((in[i] - mean) * scale, gamma[i], beta[i]);
+        vstore16(fma((vload16(0, in + i) - mean - rest) * scale, vload16(0, gamma + i), vload16(0, beta + i)), 0,
+                 out + i);
+    for (int i = whole; i < c; i++) out[i] = fma((in[i] - mean - rest) * scale, gamma[i], beta[i]);
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layernorm_f32(__global const float *x, int ldx,

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { CHUNK = 4096, CHANNEL_CHUNK = 256 };
+enum { CHUNK = 4096, SHORT_CHUNK = 256, VECTOR = 16 };
 
 /* One sweep: a kernel, its parameters on the device and how it cuts the tensor. */
 typedef struct sweep {
@@ -14,11 +14,13 @@ typedef struct sweep {
     const vq_buf *x;
     int num, levels;
     size_t n, chunks; /* elements of a group; its chunks */
+    int chunk;        /* elements of one */
     vq_buf *p0, *p1, *partial;
     float *sums;
 } sweep;
 
-static vq_status sweep_begin(sweep *s, const char *op, vq_device *dev, size_t chunk)
+/* Runs shorter than a vector are added up one element at a time, into one float: so their chunks are shorter too. */
+static vq_status sweep_begin(sweep *s, const char *op, vq_device *dev)
 {
     VQ_TRY(vq_need_groups(op, s->g));
     VQ_TRY(vq_need(op, "x", s->x, s->g->count, sizeof(float)));
@@ -26,7 +28,8 @@ static vq_status sweep_begin(sweep *s, const char *op, vq_device *dev, size_t ch
         return vq_fail(VQ_ERR_INVALID_ARG, "%s: %d candidates of %d levels; from 1 to %d of at least 2", op, s->num,
                        s->levels, VQ_MAX_CANDIDATES);
     s->n = s->g->count / (size_t)s->g->groups;
-    s->chunks = VQ_CEIL_DIV(s->n, chunk);
+    s->chunk = s->g->groups > 1 && s->g->inner < VECTOR ? SHORT_CHUNK : CHUNK;
+    s->chunks = VQ_CEIL_DIV(s->n, (size_t)s->chunk);
     const size_t count = s->chunks * (size_t)s->g->groups * (size_t)s->num;
     VQ_TRY(vq_alloc(&s->sums, count, sizeof *s->sums, "partial errors"));
     return vq_buf_create(&s->partial, dev, count * sizeof *s->sums);
@@ -63,7 +66,7 @@ static vq_status launch_runs(const sweep *s, vq_device *dev, const char *functio
     vq_kernel *kernel = NULL;
     VQ_TRY(vq_kernel_get(&kernel, dev, variant, function, NULL));
     return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(s->x), VQ_A_BUF(s->p0), VQ_A_BUF(s->p1), VQ_A_BUF(s->partial),
-                     VQ_A_I32((int)inner), VQ_A_I32(s->g->groups), VQ_A_I32((int)s->n), VQ_A_I32(CHUNK),
+                     VQ_A_I32((int)inner), VQ_A_I32(s->g->groups), VQ_A_I32((int)s->n), VQ_A_I32(s->chunk),
                      VQ_A_I32(s->num), VQ_A_I32(s->levels));
 }
 
@@ -76,7 +79,7 @@ static vq_status launch_channels(const sweep *s, vq_device *dev)
     vq_kernel *kernel = NULL;
     VQ_TRY(vq_kernel_get(&kernel, dev, variant, "error_uniform_channels", NULL));
     return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(s->x), VQ_A_BUF(s->p0), VQ_A_BUF(s->p1), VQ_A_BUF(s->partial),
-                     VQ_A_I32(s->g->groups), VQ_A_I32((int)s->n), VQ_A_I32(CHANNEL_CHUNK), VQ_A_I32(s->num),
+                     VQ_A_I32(s->g->groups), VQ_A_I32((int)s->n), VQ_A_I32(s->chunk), VQ_A_I32(s->num),
                      VQ_A_I32(s->levels));
 }
 
@@ -98,7 +101,7 @@ vq_status vq_quant_error_uniform_run(vq_device *dev, const vq_groups *g, const v
     const bool channels = g->inner == 1 && g->groups > 1;
     sweep s = {.g = g, .x = x, .num = num, .levels = levels};
     vq_status status = VQ_OK;
-    VQ_GO(sweep_begin(&s, "quant_error_uniform", dev, channels ? CHANNEL_CHUNK : CHUNK));
+    VQ_GO(sweep_begin(&s, "quant_error_uniform", dev));
     VQ_GO(upload_transposed(&s.p0, dev, scale, g->groups, num));
     VQ_GO(upload_transposed(&s.p1, dev, zero, g->groups, num));
     VQ_GO(channels ? launch_channels(&s, dev) : launch_runs(&s, dev, "error_uniform"));
@@ -114,7 +117,7 @@ vq_status vq_quant_error_codebook_run(vq_device *dev, const vq_groups *g, const 
     const size_t count = (size_t)g->groups * (size_t)num * (size_t)levels;
     sweep s = {.g = g, .x = x, .num = num, .levels = levels};
     vq_status status = VQ_OK;
-    VQ_GO(sweep_begin(&s, "quant_error_codebook", dev, CHUNK));
+    VQ_GO(sweep_begin(&s, "quant_error_codebook", dev));
     VQ_GO(vq_buf_create_from(&s.p0, dev, thresholds, (count - (size_t)g->groups * (size_t)num) * sizeof *thresholds));
     VQ_GO(vq_buf_create_from(&s.p1, dev, values, count * sizeof *values));
     VQ_GO(launch_runs(&s, dev, "error_codebook"));

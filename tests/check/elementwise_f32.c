@@ -1,0 +1,142 @@
+/* The small float ops; their witnesses are the loops here. */
+#include "check.h"
+#include "ops/ops_f32.h"
+
+/* Buffers and numbers of any of them. */
+typedef struct args {
+    check_buf *a, *b, *y;
+    size_t count, total, first;
+    int batch, height, width, chans, patch;
+} args;
+
+/* ---- add --------------------------------------------------------------------------------------------------------- */
+
+static vq_status run_add(void *user, vq_device *dev)
+{
+    const args *const t = user;
+    return vq_add_f32_run(dev, t->a->buf, t->b->buf, t->y->buf, t->count);
+}
+
+static void check_add(check *ck, size_t count, bool in_place)
+{
+    if (!check_case(ck, (double)count, "add_n%zu%s", count, in_place ? "_in_place" : "")) return;
+    args t = {.a = check_in_f32(ck, count, -9, 9), .b = check_in_f32(ck, count, -9, 9), .count = count};
+    t.y = in_place ? t.a : check_out(ck, count * sizeof(float));
+    const float *const a = t.a->host, *const b = t.b->host;
+    for (size_t i = 0; i < count; i++) ((float *)t.y->want)[i] = a[i] + b[i];
+    if (!check_run(ck, run_add, &t)) return;
+    check_near_f32(ck, "y", t.y, count, count, 0, 0, 0);
+    check_bench(ck, (double)count, 12.0 * (double)count);
+}
+
+/* ---- patchify ---------------------------------------------------------------------------------------------------- */
+
+static vq_status run_patchify(void *user, vq_device *dev)
+{
+    const args *const t = user;
+    return vq_patchify_f32_run(dev, t->batch, t->height, t->width, t->chans, t->patch, t->a->buf, t->y->buf);
+}
+
+static void patchify(const args *t)
+{
+    const uint8_t *pixel = t->a->host;
+    const int across = t->width / t->patch, patches = t->height / t->patch * across;
+    for (int b = 0; b < t->batch; b++)
+        for (int y = 0; y < t->height; y++)
+            for (int x = 0; x < t->width; x++)
+                for (int c = 0; c < t->chans; c++) {
+                    const int row = b * patches + y / t->patch * across + x / t->patch;
+                    const int col = (c * t->patch + y % t->patch) * t->patch + x % t->patch;
+                    ((float *)t->y->want)[row * t->chans * t->patch * t->patch + col] = *pixel++;
+                }
+}
+
+static void check_patchify(check *ck, int batch, int height, int width, int chans, int patch)
+{
+    const size_t count = (size_t)batch * (size_t)height * (size_t)width * (size_t)chans;
+    if (!check_case(ck, (double)count, "patchify_b%d_%dx%dx%d_p%d", batch, height, width, chans, patch)) return;
+    args t = {.batch = batch, .height = height, .width = width, .chans = chans, .patch = patch};
+    t.a = check_in_u8(ck, count, 0, 255);
+    t.y = check_out(ck, count * sizeof(float));
+    patchify(&t);
+    if (!check_run(ck, run_patchify, &t)) return;
+    check_near_f32(ck, "out", t.y, count, count, 0, 0, 0);
+    check_bench(ck, (double)count, 5.0 * (double)count);
+}
+
+/* ---- broadcast, add_rows, scale_columns -------------------------------------------------------------------------- */
+
+static vq_status run_broadcast(void *user, vq_device *dev)
+{
+    const args *const t = user;
+    return vq_broadcast_f32_run(dev, t->a->buf, t->count, t->y->buf, t->batch);
+}
+
+static void check_broadcast(check *ck, size_t count, int batch)
+{
+    const size_t total = count * (size_t)batch;
+    if (!check_case(ck, (double)total, "broadcast_n%zu_b%d", count, batch)) return;
+    args t = {.a = check_in_f32(ck, count, -9, 9), .count = count, .batch = batch};
+    t.y = check_out(ck, total * sizeof(float));
+    for (size_t i = 0; i < total; i++) ((float *)t.y->want)[i] = ((const float *)t.a->host)[i % count];
+    if (!check_run(ck, run_broadcast, &t)) return;
+    check_near_f32(ck, "out", t.y, total, total, 0, 0, 0);
+}
+
+static vq_status run_add_rows(void *user, vq_device *dev)
+{
+    const args *const t = user;
+    return vq_add_rows_f32_run(dev, t->a->buf, t->count, t->y->buf, t->total, t->first, t->batch);
+}
+
+static void check_add_rows(check *ck, size_t count, size_t total, size_t first, int batch)
+{
+    if (!check_case(ck, (double)(count * (size_t)batch), "add_rows_n%zu_of%zu_b%d", count, total, batch)) return;
+    args t = {.a = check_in_f32(ck, count * (size_t)batch, -9, 9), .y = check_in_f32(ck, total * (size_t)batch, -9, 9)};
+    t.count = count;
+    t.total = total;
+    t.first = first;
+    t.batch = batch;
+    for (size_t b = 0; b < (size_t)batch; b++)
+        for (size_t i = 0; i < count; i++)
+            ((float *)t.y->want)[b * total + first + i] += ((const float *)t.a->host)[b * count + i];
+    if (!check_run(ck, run_add_rows, &t)) return;
+    check_near_f32(ck, "y", t.y, total, total, 0, 0, 0);
+}
+
+static vq_status run_scale_columns(void *user, vq_device *dev)
+{
+    const args *const t = user;
+    return vq_scale_columns_f32_run(dev, t->y->buf, t->a->buf, t->total, (int)t->count);
+}
+
+static void check_scale_columns(check *ck, size_t rows, size_t cols)
+{
+    if (!check_case(ck, (double)(rows * cols), "scale_columns_r%zu_c%zu", rows, cols)) return;
+    args t = {
+        .a = check_in_f32(ck, cols, -3, 3), .y = check_in_f32(ck, rows * cols, -9, 9), .count = cols, .total = rows};
+    for (size_t i = 0; i < rows * cols; i++) ((float *)t.y->want)[i] *= ((const float *)t.a->host)[i % cols];
+    if (!check_run(ck, run_scale_columns, &t)) return;
+    check_near_f32(ck, "x", t.y, cols, cols, 0, 0, 0);
+}
+
+void check_elementwise_f32(check *ck)
+{
+    static const size_t counts[] = {1, 255, 256, 257, 302592};
+    for (const vq_variant *v = check_first(ck, VQ_OP_ELEMENTWISE_F32); v; v = check_next(ck)) {
+        for (size_t i = 0; i < 2 * VQ_ARRAY_LEN(counts); i++) check_add(ck, counts[i / 2], i % 2);
+        check_patchify(ck, 1, 1, 1, 1, 1);
+        check_patchify(ck, 3, 12, 8, 3, 4);
+        check_patchify(ck, 2, 28, 28, 1, 7);
+        check_patchify(ck, 2, 224, 224, 3, 16);
+        check_broadcast(ck, 1, 1);
+        check_broadcast(ck, 197, 5);
+        check_broadcast(ck, 513, 2);
+        check_add_rows(ck, 1, 1, 0, 1);
+        check_add_rows(ck, 196 * 3, 197 * 3, 3, 4);
+        check_add_rows(ck, 100, 300, 150, 3);
+        check_scale_columns(ck, 1, 1);
+        check_scale_columns(ck, 7, 193);
+        check_scale_columns(ck, 768, 192);
+    }
+}

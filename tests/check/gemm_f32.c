@@ -1,0 +1,85 @@
+/* gemm_f32: plain, batched, accumulating and row-mapped products. */
+#include "check.h"
+#include "ops/ops_f32.h"
+#include "ref/ref_f32.h"
+
+/* Rows of the operands get `surplus` more elements than they need. */
+typedef struct shape {
+    int m, n, k, trans_b, accumulate, bias, outer, inner, rows_in, rows_out, row_first, surplus;
+    float alpha;
+} shape;
+
+static const shape shapes[] = {
+    {1, 1, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0.0f},        {5, 3, 7, 0, 0, 1, 1, 1, 0, 0, 0, 3, 0.5f},
+    {13, 33, 515, 1, 1, 1, 1, 1, 0, 0, 0, 1, 0.0f},    {12, 32, 64, 1, 0, 1, 2, 3, 0, 0, 0, 0, 0.125f},
+    {7, 31, 1030, 0, 1, 0, 1, 2, 0, 0, 0, 5, 2.0f},    {25, 17, 16, 1, 0, 1, 1, 1, 4, 6, 1, 2, 0.0f},
+    {64, 65, 63, 0, 1, 1, 1, 1, 16, 17, 1, 0, 0.0f},   {65, 64, 17, 1, 0, 0, 3, 1, 0, 0, 0, 0, 0.0f},
+    {197, 197, 64, 1, 0, 0, 1, 2, 0, 0, 0, 4, 0.125f}, {197, 64, 197, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0.0f},
+    {197, 192, 768, 1, 0, 1, 1, 1, 0, 0, 0, 0, 0.0f},  {1576, 576, 192, 1, 0, 1, 1, 1, 0, 0, 0, 0, 0.0f},
+};
+
+typedef struct args {
+    vq_gemm_f32_shape shape;
+    check_buf *a, *b, *bias, *c;
+} args;
+
+static vq_status run(void *user, vq_device *dev)
+{
+    const args *const t = user;
+    return vq_gemm_f32_run(dev, &t->shape, t->a->buf, t->b->buf, t->bias ? t->bias->buf : NULL, t->c->buf);
+}
+
+static vq_gemm_f32_shape gemm_of(const shape *s)
+{
+    const int ldb = (s->trans_b ? s->k : s->n) + s->surplus, b_rows = s->trans_b ? s->n : s->k;
+    vq_gemm_f32_shape g = {.m = s->m,
+                           .n = s->n,
+                           .k = s->k,
+                           .lda = s->k + s->surplus,
+                           .ldb = ldb,
+                           .ldc = s->n + s->surplus,
+                           .trans_b = s->trans_b,
+                           .accumulate = s->accumulate,
+                           .alpha = s->alpha,
+                           .outer = s->outer,
+                           .inner = s->inner,
+                           .rows_in = s->rows_in,
+                           .rows_out = s->rows_out,
+                           .row_first = s->row_first,
+                           .a_offset = (size_t)s->surplus,
+                           .b_offset = 2 * (size_t)s->surplus};
+    g.a_inner = (size_t)s->m * (size_t)g.lda;
+    g.b_inner = (size_t)b_rows * (size_t)g.ldb;
+    g.c_inner = (size_t)s->m * (size_t)g.ldc;
+    g.a_outer = (size_t)s->inner * g.a_inner;
+    g.b_outer = (size_t)s->inner * g.b_inner;
+    g.c_outer = (size_t)s->inner * g.c_inner;
+    return g;
+}
+
+static void check_shape(check *ck, const shape *s)
+{
+    const vq_gemm_f32_shape g = gemm_of(s);
+    const size_t batch = (size_t)s->outer * (size_t)s->inner;
+    const size_t c_rows = s->rows_in ? (size_t)(s->m / s->rows_in + 1) * (size_t)s->rows_out + (size_t)s->row_first
+                                     : (size_t)s->m * batch;
+    const double work = (double)batch * s->m * s->n * s->k;
+    if (!check_case(ck, work, "m%d_n%d_k%d%s%s%s_z%zu%s", s->m, s->n, s->k, s->trans_b ? "_bt" : "",
+                    s->accumulate ? "_acc" : "", s->bias ? "_bias" : "", batch, s->rows_in ? "_map" : ""))
+        return;
+    args t = {g, check_in_f32(ck, g.a_offset + g.a_inner * batch, -1, 2),
+              check_in_f32(ck, g.b_offset + g.b_inner * batch, -2, 1),
+              s->bias ? check_in_f32(ck, (size_t)s->n, -3, 3) : NULL, check_in_f32(ck, c_rows * (size_t)g.ldc, -1, 1)};
+    vq_ref_gemm_f32(&g, t.a->host, t.b->host, t.bias ? t.bias->host : NULL, t.c->want);
+    if (!check_run(ck, run, &t)) return;
+    /* k roundings, to 2^-24, of a sum of up to 4 k; they add up like a random walk, not to 4 k^2 2^-24 */
+    const double alpha = s->alpha == 0.0f ? 1.0 : (double)s->alpha;
+    check_near_f32(ck, "c", t.c, (size_t)s->n, (size_t)g.ldc, 1e-10, 1e-6 * (1 + alpha * s->k), 4);
+    check_bench(ck, 2 * work, 4 * (double)batch * ((double)s->m * s->k + (double)s->n * s->k + (double)s->m * s->n));
+}
+
+void check_gemm_f32(check *ck)
+{
+    for (const vq_variant *v = check_first(ck, VQ_OP_GEMM_F32); v; v = check_next(ck))
+        for (size_t i = 0; i < VQ_ARRAY_LEN(shapes); i++) check_shape(ck, &shapes[i]);
+}
