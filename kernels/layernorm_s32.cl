@@ -1,0 +1,53 @@
+/* layernorm_s32: one work-group of VQ_P0 (a power of two) work-items per row. Grid: (m). base/int_ops.h has the formula
+ * and why nothing overflows. */
+#include "layernorm_s32.h"
+
+static int deviation(int x, int mean)
+{
+    return (int)clamp((long)x - mean, -(long)LIMIT, (long)LIMIT);
+}
+
+/* Sum over the work-group, in every item. */
+static long sum_group(__local long *part, long value)
+{
+    const int item = (int)get_local_id(0);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    part[item] = value;
+    for (int middle = VQ_P0 / 2; middle > 0; middle /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (item < middle) part[item] += part[item + middle];
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return part[0];
+}
+
+__kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void layernorm_s32(LAYERNORM_ARGS)
+{
+    __local long part[VQ_P0];
+    __local uint shared_gain;
+    __local int shared_h;
+    const size_t row = get_group_id(0);
+    __global const int *const in = x + row * (size_t)ldx;
+    const int item = (int)get_local_id(0);
+    long sum = 0, squares = 0; /* the squares' sum may pass 2^63: it wraps to the right u64 */
+    for (int i = item; i < c; i += VQ_P0) sum += in[i];
+    const int mean = mean_of(sum_group(part, sum), c);
+    for (int i = item; i < c; i += VQ_P0) {
+        const long d = deviation(in[i], mean);
+        squares += d * d;
+    }
+    const ulong v = (ulong)sum_group(part, squares) + c_eps;
+    if (item == 0) {
+        uint gain;
+        shared_h = gain_of(v, root, &gain);
+        shared_gain = gain;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    const long gain = shared_gain;
+    const int h = shared_h;
+    for (int i = item; i < c; i += VQ_P0) {
+        const long y = (deviation(in[i], mean) * gain + (1L << (h - 1))) >> h;
+        const long code = (y * mult[i] + bias[spread(i)]) >> shift[spread(i)];
+        codes[row * (size_t)ld_codes + i] = (uchar)clamp(code, 0L, (long)code_max);
+    }
+}

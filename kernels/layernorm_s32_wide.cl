@@ -1,0 +1,95 @@
+/* layernorm_s32 for CPUs: one work-item per VQ_P0 rows, 16 channels at a time, as 8 even and 8 odd 64-bit lanes. Grid:
+ * (m / VQ_P0), work-groups of one. */
+#include "layernorm_s32.h"
+
+#define MAX_C 4096
+
+/* Even and odd 32-bit lanes, sign-extended. */
+static long8 even(int16 x)
+{
+    return (as_long8(x) << 32) >> 32;
+}
+
+static long8 odd(int16 x)
+{
+    return as_long8(x) >> 32;
+}
+
+static long add_lanes(long8 v)
+{
+    const long4 a = v.lo + v.hi;
+    const long2 b = a.lo + a.hi;
+    return b.x + b.y;
+}
+
+/* x to d [c rounded up to 16], zeros beyond c; returns their sum. */
+static long load_row(__global const int *x, int *d, int c)
+{
+    const int whole = c & ~15;
+    long8 sum = 0;
+    for (int i = 0; i < whole; i += 16) {
+        const int16 v = vload16(0, x + i);
+        vstore16(v, 0, d + i);
+        sum += even(v) + odd(v);
+    }
+    if (whole < c) {
+        vstore16((int16)(0), 0, d + whole);
+        for (int i = whole; i < c; i++) d[i] = x[i];
+        const int16 v = vload16(0, d + whole);
+        sum += even(v) + odd(v);
+    }
+    return add_lanes(sum);
+}
+
+/* d from values to deviations; returns the sum of their squares. */
+static ulong center_row(int *d, int mean, int c)
+{
+    const int whole = c & ~15;
+    const int16 low = (int16)((int)max((long)mean - LIMIT, -2147483648L));
+    const int16 high = (int16)((int)min((long)mean + LIMIT, 2147483647L));
+    long8 squares = 0;
+    for (int i = c; i < ((c + 15) & ~15); i++) d[i] = mean;
+    for (int i = 0; i < c; i += 16) {
+        const int16 v = clamp(vload16(0, d + i), low, high) - (int16)(mean);
+        const long8 e = even(v), o = odd(v);
+        vstore16(v, 0, d + i);
+        squares += e * e + o * o;
+    }
+    return (ulong)add_lanes(squares);
+}
+
+/* 8 codes from 8 deviations; a negative sum has code 0, so the shift may be a logical one. */
+static ulong8 code8(long8 d, long8 mult, __global const long *bias, __global const ulong *shift, long gain, long round,
+                    long h, ulong last)
+{
+    const long8 y = (d * gain + round) >> h;
+    const long8 sum = ((y << 32) >> 32) * mult + vload8(0, bias); /* |y| < 2^23 */
+    return min(as_ulong8(max(sum, (long8)(0))) >> vload8(0, shift), (ulong8)(last));
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layernorm_s32(LAYERNORM_ARGS)
+{
+    int d[MAX_C];
+    const int first = (int)get_group_id(0) * VQ_P0, end = min(first + VQ_P0, m);
+    for (int row = first; row < end; row++) {
+        __global uchar *const out = codes + (size_t)row * ld_codes;
+        const int mean = mean_of(load_row(x + (size_t)row * ldx, d, c), c);
+        const ulong v = center_row(d, mean, c) + c_eps;
+        uint gain;
+        const int h = gain_of(v, root, &gain);
+        const long round = 1L << (h - 1);
+        for (int i = 0; i < c; i += 16) {
+            const int16 di = vload16(0, d + i), mi = vload16(0, mult + i);
+            const ulong8 e = code8(even(di), even(mi), bias + i, shift + i, gain, round, h, (ulong)code_max);
+            const ulong8 o = code8(odd(di), odd(mi), bias + i + 8, shift + i + 8, gain, round, h, (ulong)code_max);
+            const uchar16 code = convert_uchar16(as_int16(e | o << 32));
+            if (i + 16 <= c) {
+                vstore16(code, 0, out + i);
+            } else {
+                uchar rest[16];
+                vstore16(code, 0, rest);
+                for (int j = i; j < c; j++) out[j] = rest[j - i];
+            }
+        }
+    }
+}

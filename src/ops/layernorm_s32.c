@@ -1,0 +1,122 @@
+/* layernorm_s32 on a device. */
+#include <stdlib.h>
+
+#include "ops/args_int.h"
+#include "ops/ops_int.h"
+
+enum { MAX_C = 4095, LANES = 16 };
+
+struct vq_layernorm_s32 {
+    vq_kernel *kernel;
+    vq_buf *mult, *bias, *shift;
+    int c, code_max, rows_per_group;
+    bool one_item;
+    int64_t c_eps;
+    int32_t root; /* sqrt(C) * 2^23 */
+    int local;
+};
+
+static vq_status check_weights(const vq_layernorm_s32_weights *w)
+{
+    if (w->c < 1 || w->c > MAX_C || w->bits < 1 || w->bits > 8 || w->eps < 1 || w->eps >> 32)
+        return vq_fail(VQ_ERR_INVALID_ARG, "layernorm_s32: %d channels, %d bits, eps %llu * 2^-32", w->c, w->bits,
+                       (unsigned long long)w->eps);
+    for (int i = 0; i < w->c; i++)
+        if (w->shift[i] < 1 || w->shift[i] > 62 || w->mult[i] == INT32_MIN || w->bias[i] >= (int64_t)1 << 61 ||
+            w->bias[i] <= -((int64_t)1 << 61))
+            return vq_fail(VQ_ERR_INVALID_ARG, "layernorm_s32: channel %d has multiplier %d, bias %lld, shift %d", i,
+                           w->mult[i], (long long)w->bias[i], w->shift[i]);
+    return VQ_OK;
+}
+
+static int32_t root_of(uint64_t v)
+{
+    uint64_t r = 0;
+    for (uint64_t bit = (uint64_t)1 << 29; bit; bit >>= 1)
+        if ((r + bit) * (r + bit) <= v) r += bit;
+    return (int32_t)r;
+}
+
+/* Place of channel i among spread ones (kernels/layernorm_s32.h). */
+static size_t spread(size_t i)
+{
+    return i / LANES * LANES + i % 2 * (LANES / 2) + i % LANES / 2;
+}
+
+static vq_status create_consts(vq_layernorm_s32 *op, vq_device *dev, const vq_layernorm_s32_weights *w)
+{
+    const size_t c = (size_t)w->c, padded = VQ_ROUND_UP(c, LANES);
+    int32_t *mult = NULL;
+    int64_t *bias = NULL;
+    uint64_t *shift = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&mult, padded, sizeof *mult, "layernorm_s32 multipliers"));
+    VQ_GO(vq_alloc(&bias, padded, sizeof *bias, "layernorm_s32 biases"));
+    VQ_GO(vq_alloc(&shift, padded, sizeof *shift, "layernorm_s32 shifts"));
+    for (size_t i = 0; i < c; i++) {
+        mult[i] = w->mult[i];
+        bias[spread(i)] = w->bias[i] + ((int64_t)1 << (w->shift[i] - 1));
+        shift[spread(i)] = w->shift[i];
+    }
+    VQ_GO(vq_buf_create_from(&op->mult, dev, mult, padded * sizeof *mult));
+    VQ_GO(vq_buf_create_from(&op->bias, dev, bias, padded * sizeof *bias));
+    VQ_GO(vq_buf_create_from(&op->shift, dev, shift, padded * sizeof *shift));
+done:
+    free(mult);
+    free(bias);
+    free(shift);
+    return status;
+}
+
+static vq_status create(vq_layernorm_s32 *op, vq_device *dev, const vq_layernorm_s32_weights *w)
+{
+    const vq_variant *const variant = vq_variant_choose(dev, VQ_OP_LAYERNORM_S32);
+    VQ_TRY(check_weights(w));
+    op->c = w->c;
+    op->code_max = (1 << w->bits) - 1;
+    op->c_eps = (int64_t)((uint64_t)w->c * w->eps);
+    op->root = root_of((uint64_t)w->c << 46);
+    op->one_item = vq_has_one_item(variant);
+    op->local = op->one_item ? 1 : variant->p[0];
+    op->rows_per_group = op->one_item ? variant->p[0] : 1;
+    VQ_TRY(create_consts(op, dev, w));
+    return vq_kernel_get(&op->kernel, dev, variant, "layernorm_s32", NULL);
+}
+
+vq_status vq_layernorm_s32_create(vq_layernorm_s32 **out, vq_device *dev, const vq_layernorm_s32_weights *weights)
+{
+    vq_layernorm_s32 *op;
+    *out = NULL;
+    VQ_TRY(vq_alloc(&op, 1, sizeof *op, "a layer normalization"));
+    const vq_status status = create(op, dev, weights);
+    if (status != VQ_OK) {
+        vq_layernorm_s32_destroy(&op);
+        return status;
+    }
+    *out = op;
+    return VQ_OK;
+}
+
+void vq_layernorm_s32_destroy(vq_layernorm_s32 **op_ptr)
+{
+    vq_layernorm_s32 *const op = *op_ptr;
+    if (!op) return;
+    vq_buf_destroy(&op->shift);
+    vq_buf_destroy(&op->bias);
+    vq_buf_destroy(&op->mult);
+    free(op);
+    *op_ptr = NULL;
+}
+
+vq_status vq_layernorm_s32_run(vq_device *dev, const vq_layernorm_s32 *op, const vq_buf *x, int ldx,
+                               const vq_buf *codes, int ld_codes, int m)
+{
+    if (m < 1 || ldx < op->c || ld_codes < op->c)
+        return vq_fail(VQ_ERR_SHAPE, "layernorm_s32: M %d, C %d, row strides %d and %d", m, op->c, ldx, ld_codes);
+    VQ_TRY(vq_need_bytes("layernorm_s32", "x", x, vq_rows_bytes((size_t)m, ldx, op->c, sizeof(int32_t))));
+    VQ_TRY(vq_need_bytes("layernorm_s32", "codes", codes, vq_rows_bytes((size_t)m, ld_codes, op->c, 1)));
+    const vq_grid grid = {{VQ_CEIL_DIV((size_t)m, (size_t)op->rows_per_group)}, {(size_t)op->local}};
+    return VQ_LAUNCH(dev, op->kernel, grid, VQ_A_BUF(x), VQ_A_I32(ldx), VQ_A_BUF(op->mult), VQ_A_BUF(op->bias),
+                     VQ_A_BUF(op->shift), VQ_A_BUF(codes), VQ_A_I32(ld_codes), VQ_A_I32(m), VQ_A_I32(op->c),
+                     VQ_A_I64(op->c_eps), VQ_A_I32(op->root), VQ_A_I32(op->code_max));
+}
