@@ -90,7 +90,8 @@ vq_status vq_fail(vq_status status, const char *fmt, ...)
 vq_status vq_alloc(void *out_ptr, size_t count, size_t size, const char *what)
 {
     /* The caller's pointer has any type; memcpy is the way to store into it without aliasing trouble. */
-    void *const memory = calloc(count ? count : 1, size ? size : 1);
+    const bool fits = size == 0 || count <= PTRDIFF_MAX / size;
+    void *const memory = fits ? calloc(count ? count : 1, size ? size : 1) : NULL;
     memcpy(out_ptr, &memory, sizeof memory);
     if (!memory) return vq_fail(VQ_ERR_NO_MEMORY, "%s: out of memory (%zu elements of %zu bytes)", what, count, size);
     return VQ_OK;
