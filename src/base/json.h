@@ -6,8 +6,8 @@
 
 #include "base/base.h"
 
-/* Parses exactly bytes characters (no NUL needed); anything but one JSON value fails with VQ_ERR_FORMAT, naming path and
- * the offset. cJSON_Delete releases *out. */
+/* Parses exactly bytes characters (no NUL needed); anything but one JSON value fails with VQ_ERR_FORMAT, naming path
+ * and the offset. cJSON_Delete releases *out. */
 vq_status vq_json_parse(cJSON **out, const char *path, const char *text, size_t bytes);
 
 /* A member that must be there and of the right kind; messages name path and key. The integer lies in min..max. */

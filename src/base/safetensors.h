@@ -24,15 +24,16 @@ void vq_safetensors_destroy(vq_safetensors **st);
 int vq_safetensors_count(const vq_safetensors *st);
 const vq_st_tensor *vq_safetensors_at(const vq_safetensors *st, int i); /* 0 <= i < count, in the order of the header */
 const vq_st_tensor *vq_safetensors_find(const vq_safetensors *st, const char *name); /* NULL where absent */
-const char *vq_safetensors_meta(const vq_safetensors *st, const char *key); /* a __metadata__ string, NULL where absent */
+const char *vq_safetensors_meta(const vq_safetensors *st,
+                                const char *key); /* a __metadata__ string, NULL where absent */
 const char *vq_safetensors_path(const vq_safetensors *st);
 
 /* Copies a F32, F16 or BF16 tensor into count floats; fails where dtype or count do not fit, naming the tensor. */
 vq_status vq_st_to_f32(float *out, size_t count, const vq_safetensors *st, const vq_st_tensor *t);
 
 /* Writing: list tensors (data is borrowed until finish), add metadata strings, finish. The file is written atomically
- * (base/file.h), tensors of wider elements first so that each is aligned to its element; the same content gives the same
- * bytes. */
+ * (base/file.h), tensors of wider elements first so that each is aligned to its element; the same content gives the
+ * same bytes. */
 typedef struct vq_st_writer vq_st_writer;
 vq_status vq_st_writer_create(vq_st_writer **out);
 vq_status vq_st_writer_add(vq_st_writer *w, const char *name, vq_dtype dtype, vq_shape shape, const void *data);
