@@ -15,7 +15,7 @@ typedef enum vq_crop_mode { VQ_CROP_CENTER, VQ_CROP_SQUASH, VQ_CROP_BORDER } vq_
  * to floor(size / crop_pct) with Pillow's antialiased filter, centre crop, all on u8 and equal to Pillow to the bit:
  * the horizontal pass first, as every Pillow before 13 (which takes the vertical pass first for some tall images).
  * crop_mode: CENTER as above; SQUASH resizes each side to floor(side / crop_pct), whatever the aspect ratio; BORDER makes
- * the whole image fit and pads with the mean colour.
+ * the whole image fit and pads with the mean colour. EXIF orientation, gamma and colour profiles are not applied.
  * Normalization, (u8/255 - mean) / std, is part of the model, not of the pixels. */
 typedef struct vq_preprocess {
     int chans;          /* 1 or 3 */
