@@ -1,0 +1,87 @@
+/* What the commands share: messages, the progress line, interruption, JSON, checks. */
+#ifndef VQ_SRC_CLI_CLI_H
+#define VQ_SRC_CLI_CLI_H
+
+#include <cjson/cJSON.h>
+
+#include "cli/options.h"
+#include "vitq/calib.h"
+#include "vitq/device.h"
+#include "vitq/session.h"
+
+#if defined(__GNUC__)
+#define CLI_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#else
+#define CLI_PRINTF(fmt, args)
+#endif
+
+enum { CLI_LINE = 1024 }; /* longest message */
+
+/* ---- messages (terminal.c) ---- */
+
+/* Routes the library's messages and decides on progress line and warnings. Call once, before any thread. */
+void cli_terminal_init(const cli_options *options);
+
+/* One line "vitq: text" on stderr; returns code. */
+int cli_fail(int code, const char *fmt, ...) CLI_PRINTF(2, 3);
+/* "vitq: warning: text", nothing with --quiet. */
+void cli_warn(const char *fmt, ...) CLI_PRINTF(1, 2);
+
+/* From here on the calling thread's library errors are stored in text [CLI_LINE], not printed; NULL ends it. */
+void cli_capture_errors(char *text);
+
+/* Around library calls that skip images: their errors become warnings, but for the last one if the call failed.
+ * end returns how many were skipped. */
+void cli_skips_begin(void);
+int cli_skips_end(bool failed);
+
+/* A vq_progress_fn: draws the progress line where stderr is a terminal; false once the user pressed Ctrl-C. */
+bool cli_progress(void *unused, const char *stage, const char *item, size_t done, size_t total);
+void cli_progress_end(void); /* clears the line */
+
+/* ---- Ctrl-C (terminal.c) ---- */
+void cli_signals_init(void);
+bool cli_interrupted(void);
+/* While held a second Ctrl-C does not kill: a file is being put in place. */
+void cli_signals_hold(bool hold);
+/* Says that the work was interrupted and returns the exit code, 128 + signal. */
+int cli_stopped(const char *detail);
+/* Exit code of a failed or cancelled library call, whose message is out already. */
+int cli_code(vq_status status);
+
+/* ---- output (output.c) ---- */
+
+/* Text that is valid UTF-8 in the JSON even where a file name is not. */
+void cli_json_text(cJSON *object, const char *name, const char *text);
+/* Rounded to so many decimals. */
+void cli_json_number(cJSON *object, const char *name, double value, int decimals);
+/* Prints and deletes the object; returns an exit code. */
+int cli_json_print(cJSON *object);
+
+/* Fails where path cannot be written: missing or read-only folder, a folder itself, or the same file as input (may be
+ * NULL). Returns an exit code. */
+int cli_check_output(const char *path, const char *input);
+
+double cli_now(void);         /* seconds of a monotonic clock */
+double cli_peak_memory(void); /* bytes */
+double cli_file_bytes(const char *path);
+
+/* Device as --device and --kernels say. */
+vq_status cli_open_device(vq_device **out, const cli_options *options);
+
+/* The one argument of a command, NULL (and a line, CLI_USAGE in *code) where there are none or more. */
+const char *cli_one_argument(const cli_options *options, const char *what, int *code);
+
+/* ---- commands: exit codes ---- */
+int cli_devices(const cli_options *options);
+int cli_inspect(const cli_options *options);
+int cli_calibrate(const cli_options *options);
+int cli_eval(const cli_options *options);
+int cli_predict(const cli_options *options);
+
+/* ---- help (help.c) ---- */
+void cli_help(FILE *out);
+void cli_help_command(FILE *out, cli_command command);
+void cli_help_exit_codes(FILE *out);
+
+#endif

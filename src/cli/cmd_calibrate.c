@@ -1,0 +1,141 @@
+/* vitq calibrate: an FP32 model and some images in, a quantized model file out. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+typedef struct outcome {
+    double seconds;
+    int samples, skipped;
+} outcome;
+
+static int check_recipe(const char *name)
+{
+    const char *names[32];
+    char list[256] = "";
+    int n = 0;
+    for (; n < 31 && vq_recipe_name(n); n++) {
+        const size_t used = strlen(list);
+        names[n] = vq_recipe_name(n);
+        if (name && strcmp(name, names[n]) == 0) return 0;
+        snprintf(list + used, sizeof list - used, "%s%s", n ? ", " : "", names[n]);
+    }
+    names[n] = NULL;
+    if (!name) return 0;
+    const char *const nearest = cli_nearest(name, names);
+    if (nearest) return cli_fail(VQ_ERR_INVALID_ARG, "unknown recipe '%s'; did you mean '%s'?", name, nearest);
+    return cli_fail(VQ_ERR_INVALID_ARG, "unknown recipe '%s'; there are: %s", name, list);
+}
+
+/* What can be known before any work. */
+static int check(const cli_options *options, const char *model)
+{
+    if (!options->images) return cli_fail(CLI_USAGE, "calibrate: needs --images, some 32 photos like those to come");
+    if (!options->output) return cli_fail(CLI_USAGE, "calibrate: needs -o, the file to write");
+    const int code = check_recipe(options->recipe);
+    return code ? code : cli_check_output(options->output, model);
+}
+
+/* How many images the library used, from the manifest it wrote. */
+static int manifest_samples(const vq_model *model)
+{
+    char *json = NULL;
+    int samples = 0;
+    if (vq_model_describe(&json, model) != VQ_OK) return 0;
+    cJSON *const root = cJSON_Parse(json);
+    const cJSON *const n =
+        cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(root, "manifest"), "samples");
+    if (cJSON_IsNumber(n)) samples = n->valueint;
+    cJSON_Delete(root);
+    free(json);
+    return samples;
+}
+
+static vq_status calibrate(vq_model **out, vq_device *dev, const vq_model *fp32, const vq_dataset *set,
+                           const cli_options *options, int *skipped)
+{
+    const vq_calib_params params = {.recipe = options->recipe,
+                                    .w_bits = options->w_bits,
+                                    .a_bits = options->a_bits,
+                                    .samples = options->samples,
+                                    .shuffle = options->seeded,
+                                    .seed = options->seed,
+                                    .skip_bad = options->skip_bad,
+                                    .official_levels = options->official_levels,
+                                    .progress = cli_progress};
+    if (options->skip_bad) cli_skips_begin();
+    const vq_status status = vq_calibrate(out, dev, fp32, set, &params);
+    if (options->skip_bad) *skipped = cli_skips_end(status != VQ_OK && status != VQ_ERR_CANCELLED);
+    cli_progress_end();
+    return status;
+}
+
+static int save(const vq_model *model, const char *path)
+{
+    cli_signals_hold(true);
+    const vq_status status = cli_interrupted() ? VQ_ERR_CANCELLED : vq_model_save(model, path);
+    cli_signals_hold(false);
+    return cli_code(status);
+}
+
+static int report(const cli_options *options, const char *model, vq_device *dev, const outcome *result)
+{
+    const char *const recipe = options->recipe ? options->recipe : vq_recipe_name(0);
+    const vq_device_info *const info = vq_device_get_info(dev);
+    const double bytes = cli_file_bytes(options->output);
+    if (options->json) {
+        cJSON *const o = cJSON_CreateObject();
+        cli_json_text(o, "output", options->output);
+        cli_json_text(o, "model", model);
+        cli_json_text(o, "recipe", recipe);
+        cJSON_AddNumberToObject(o, "weight_bits", options->w_bits);
+        cJSON_AddNumberToObject(o, "activation_bits", options->a_bits);
+        cJSON_AddNumberToObject(o, "samples", result->samples);
+        cJSON_AddNumberToObject(o, "skipped", result->skipped);
+        cli_json_number(o, "seconds", result->seconds, 3);
+        cJSON_AddNumberToObject(o, "bytes", bytes);
+        cJSON_AddNumberToObject(o, "peak_memory_bytes", cli_peak_memory());
+        cli_json_text(o, "device", info->name);
+        cli_json_text(o, "variant", vq_device_variants(dev));
+        return cli_json_print(o);
+    }
+    if (options->quiet) return 0;
+    printf("wrote        %s, %.2f MB\n", options->output, bytes * 1e-6);
+    printf("recipe       %s at w%da%d\n", recipe, options->w_bits, options->a_bits);
+    printf("images       %d", result->samples);
+    if (result->skipped) printf(" (%d unreadable ones skipped)", result->skipped);
+    printf("\ntime         %.1f s on %s\n", result->seconds, info->name);
+    printf("peak memory  %.0f MB\n", cli_peak_memory() * 1e-6);
+    return 0;
+}
+
+int cli_calibrate(const cli_options *options)
+{
+    vq_model *fp32 = NULL, *made = NULL;
+    vq_dataset *set = NULL;
+    vq_device *dev = NULL;
+    outcome result = {0};
+    int code = 0;
+    const double start = cli_now();
+    const char *const model = cli_one_argument(options, "a MODEL", &code);
+    if (!model) return code;
+    code = check(options, model);
+    if (code) return code;
+    code = cli_code(vq_model_load(&fp32, model));
+    if (!code && vq_model_is_quantized(fp32))
+        code = cli_fail(VQ_ERR_UNSUPPORTED, "%s: is quantized already; give the FP32 model", model);
+    if (!code) code = cli_code(vq_dataset_open(&set, options->images, options->labels, vq_model_num_classes(fp32)));
+    if (!code) code = cli_code(cli_open_device(&dev, options));
+    if (!code) code = cli_code(calibrate(&made, dev, fp32, set, options, &result.skipped));
+    if (!code) code = save(made, options->output);
+    if (!code) {
+        result.seconds = cli_now() - start;
+        result.samples = manifest_samples(made);
+        code = report(options, model, dev, &result);
+    }
+    vq_model_destroy(&made);
+    vq_device_destroy(&dev);
+    vq_dataset_destroy(&set);
+    vq_model_destroy(&fp32);
+    return code;
+}

@@ -1,0 +1,106 @@
+/* The help texts. Option lists come from the table in options.c, recipes and exit codes from the library. */
+#include "cli/cli.h"
+
+void cli_help(FILE *out)
+{
+    fputs("vitq - low-bit calibration and integer inference of vision transformers on OpenCL devices\n"
+          "\n"
+          "usage: vitq COMMAND [OPTIONS] ...\n"
+          "\n"
+          "  devices     list the OpenCL devices\n"
+          "  inspect     say what is in a model\n"
+          "  calibrate   turn an FP32 model and some photos into a low-bit one\n"
+          "  eval        accuracy and speed on labelled images\n"
+          "  predict     the likeliest classes of photos\n"
+          "  help        'vitq help COMMAND' or 'vitq help exit-codes'\n"
+          "\n"
+          "A first session:\n"
+          "  vitq calibrate vit_tiny/ --images photos/ --bits w8a8 -o tiny.vitq.safetensors\n"
+          "  vitq predict tiny.vitq.safetensors cat.jpg\n"
+          "\n"
+          "'vitq --version' prints the version.\n",
+          out);
+}
+
+static void print_recipes(FILE *out)
+{
+    fputs("\nRecipes:\n", out);
+    for (int i = 0; vq_recipe_name(i); i++) fprintf(out, "  %-10s %s\n", vq_recipe_name(i), vq_recipe_about(i));
+}
+
+static const struct {
+    cli_command command;
+    const char *before, *after; /* of the list of options */
+} texts[] = {
+    {CLI_DEVICES,
+     "usage: vitq devices [OPTIONS]\n"
+     "\n"
+     "Lists the OpenCL devices with the numbers that --device takes. Without a GPU, Debian's package\n"
+     "pocl-opencl-icd makes a device of the processor.\n",
+     "Examples:\n"
+     "  vitq devices\n"
+     "  vitq devices --probe --json\n"},
+    {CLI_INSPECT,
+     "usage: vitq inspect MODEL [OPTIONS]\n"
+     "\n"
+     "Says what is in a model: architecture, sizes, preprocessing; for a quantized one also bits and\n"
+     "quantizers of every layer and how it was made.\n"
+     "MODEL is a folder with model.safetensors and config.json as timm publishes them, such a\n"
+     ".safetensors file, or a .vitq.safetensors file.\n",
+     "Examples:\n"
+     "  vitq inspect vit_tiny/\n"
+     "  vitq inspect tiny.vitq.safetensors --json\n"},
+    {CLI_CALIBRATE,
+     "usage: vitq calibrate MODEL --images PATH -o OUT.vitq.safetensors [OPTIONS]\n"
+     "\n"
+     "Chooses how to round every weight and activation of an FP32 model by looking at some photos (their\n"
+     "labels are not used), and writes the quantized model. Takes photos like those the model will see;\n"
+     "32 are enough for most models. The file appears when it is complete, never half-written.\n",
+     "Examples:\n"
+     "  vitq calibrate vit_tiny/ --images photos/ --bits w8a8 -o tiny.vitq.safetensors\n"
+     "  vitq calibrate vit_tiny/ --images photos/ --bits w4a4 --samples 64 --seed 1 -o tiny4.vitq.safetensors\n"
+     "  vitq calibrate fashion_vit/ --images train-images-idx3-ubyte.gz -o fashion.vitq.safetensors\n"},
+    {CLI_EVAL,
+     "usage: vitq eval MODEL --images PATH --labels FILE [OPTIONS]\n"
+     "\n"
+     "Runs a model on labelled images and counts how often the right class came first (top-1) or among\n"
+     "the first five (top-5). images_per_second is the model alone, without the first batch;\n"
+     "images_per_second_total includes decoding. Logits come in the order of the labels file; skipped\n"
+     "images have no row.\n",
+     "Examples:\n"
+     "  vitq eval vit_tiny/ --images photos/ --labels photos/labels.csv\n"
+     "  vitq eval tiny.vitq.safetensors --images photos/ --labels photos/labels.csv --batch 32 --json\n"
+     "  vitq eval tiny.vitq.safetensors --mode fake --images photos/ --labels photos/labels.csv --limit 100\n"
+     "  vitq eval fashion.vitq.safetensors --images t10k-images-idx3-ubyte.gz --labels t10k-labels-idx1-ubyte.gz\n"},
+    {CLI_PREDICT,
+     "usage: vitq predict MODEL IMAGE... [OPTIONS]\n"
+     "\n"
+     "Prints the likeliest classes of each photo (PNG or JPEG): probability, class number, name.\n",
+     "Examples:\n"
+     "  vitq predict tiny.vitq.safetensors cat.jpg\n"
+     "  vitq predict vit_tiny/ *.png --topk 1 --json\n"},
+};
+
+void cli_help_command(FILE *out, cli_command command)
+{
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        if (texts[i].command != command) continue;
+        fprintf(out, "%s\nOptions:\n", texts[i].before);
+        cli_options_print(out, command);
+        if (command == CLI_CALIBRATE) print_recipes(out);
+        fprintf(out, "\n%s", texts[i].after);
+    }
+}
+
+void cli_help_exit_codes(FILE *out)
+{
+    fputs("Every failure prints one line on stderr. Exit codes:\n"
+          "    0  done\n"
+          "    1  the command line was not understood\n",
+          out);
+    for (int i = VQ_ERR_INVALID_ARG; i < VQ_STATUS_COUNT; i++)
+        if (i != VQ_ERR_CANCELLED) fprintf(out, "  %3d  %s\n", i, vq_status_name((vq_status)i));
+    fputs("  130  interrupted with Ctrl-C\n"
+          "  143  terminated\n",
+          out);
+}
