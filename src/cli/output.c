@@ -81,8 +81,11 @@ int cli_check_output(const char *path, const char *input)
 {
     const char *const slash = strrchr(path, '/');
     struct stat info;
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+    const bool exists = stat(path, &info) == 0;
+    if (exists && S_ISDIR(info.st_mode))
         return cli_fail(VQ_ERR_IO, "%s: is a folder; give the name of a file to write", path);
+    if (exists && !S_ISREG(info.st_mode)) /* it would be replaced by a file */
+        return cli_fail(VQ_ERR_IO, "%s: is not a regular file", path);
     if (slash && !slash[1]) return cli_fail(VQ_ERR_IO, "%s: names a folder, not a file to write", path);
     if (input && same_file(path, input)) return cli_fail(VQ_ERR_INVALID_ARG, "%s: would overwrite the input", path);
     const size_t n = slash ? (size_t)(slash - path) : 0;

@@ -205,6 +205,8 @@ void cli_signals_init(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = SIG_IGN; /* a file over the user's size limit is a write error like a full disk */
+    sigaction(SIGXFSZ, &action, NULL);
 }
 
 bool cli_interrupted(void)
