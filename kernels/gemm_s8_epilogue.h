@@ -9,13 +9,13 @@
 #include "vq_int.h"
 
 #ifndef EPILOGUE
-#define EPILOGUE 0
+#define EPILOGUE 1
 #endif
 #ifndef REQUANT
-#define REQUANT 2
+#define REQUANT 1
 #endif
 #ifndef W_ZERO
-#define W_ZERO 0
+#define W_ZERO 1
 #endif
 
 #if EPILOGUE >= 2

@@ -244,7 +244,7 @@ typedef float16 partial;
 #define TO_SUM(x)     CONVERT(x, int16)
 #define LOAD_W(p)     CONVERT(vload16(0, p), float16)
 #endif
-#define MAC(sum, x, y) sum += x * y
+#define MAC(sum, x, y) sum += x * y;
 #endif
 
 #if DOT == 1
@@ -299,9 +299,9 @@ typedef intv partial;
 #define GROUP 4
 #define LOAD_W(p) VLOAD((__global const int *)(p))
 #if LANES == 16
-#define MAC(sum, x, y) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y))
+#define MAC(sum, x, y) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
 #else
-#define MAC(sum, x, y) __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(y))
+#define MAC(sum, x, y) __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(y));
 #endif
 #endif
 
@@ -309,11 +309,11 @@ typedef intv partial;
 #define LOAD_GROUP(at)                                                                                                 \
     const typeof_partial w0 = LOAD_W(panel + (size_t)(at) * (PANEL * GROUP));                                          \
     const typeof_partial w1 = LOAD_W(panel + (size_t)(at) * (PANEL * GROUP) + LANES * GROUP);
-#define MAC_ROW(p, q, x) { const typeof_partial v = (typeof_partial)(x); MAC(p, v, w0); MAC(q, v, w1); }
+#define MAC_ROW(p, q, x) { const typeof_partial v = (typeof_partial)(x); MAC(p, v, w0) MAC(q, v, w1) }
 #define SECOND(x) x
 #else
 #define LOAD_GROUP(at) const typeof_partial w0 = LOAD_W(panel + (size_t)(at) * (PANEL * GROUP));
-#define MAC_ROW(p, q, x) { const typeof_partial v = (typeof_partial)(x); MAC(p, v, w0); }
+#define MAC_ROW(p, q, x) { const typeof_partial v = (typeof_partial)(x); MAC(p, v, w0) }
 #define SECOND(x)
 #endif
 #if DOT == 0
@@ -435,4 +435,30 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_s8(GEMM_ARGS)
     for (int n0 = n_first; n0 < n_end; n0 += PANEL)
         for (int m0 = first; m0 < end; m0 += ROWS)
             tile(&s, a, w + (size_t)(n0 / PANEL) * panel_bytes, consts, table, c, row_sums + (m0 - first), m0, n0, steps);
+}
+
+/* The most this variant's multiply-add could do, for vitq-bench: products of registers with registers, in as many chains as
+ * hide the latency. out s32 [groups][2]: products per step of an item; the sums, so that they are not left out. */
+#if DOT > 0 || defined(__AVX512F__)
+#define CHAIN(r)      typeof_partial p##r = start, q##r = start;
+#define CHAIN_STEP(r) MAC(p##r, x, y) MAC(q##r, x, y)
+#define CHAIN_ADD(r)  total += p##r + q##r;
+#define CHAINS        (2 * ROWS)
+#else
+#define CHAIN(r)      typeof_partial p##r = start;
+#define CHAIN_STEP(r) MAC(p##r, x, y)
+#define CHAIN_ADD(r)  total += p##r;
+#define CHAINS        ROWS
+#endif
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_s8_peak(__global int *out, int steps)
+{
+    __global int *const mine = out + 2 * get_group_id(0);
+    const typeof_partial start = (typeof_partial)(mine[0]), x = start, y = start;
+    typeof_partial total = start;
+    EACH_ROW(CHAIN)
+    for (int i = 0; i < steps; i++) { EACH_ROW(CHAIN_STEP) }
+    EACH_ROW(CHAIN_ADD)
+    mine[0] = CHAINS * LANES * GROUP;
+    mine[1] = (int)total.s0 + (int)total.s7;
 }
