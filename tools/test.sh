@@ -25,6 +25,6 @@ ctest --test-dir build/sanitize -R '^(test_|fuzz|cli)' -j 2
 unset ASAN_OPTIONS UBSAN_OPTIONS
 
 step "gcc, warnings are errors, all tests"
-cmake -S . -B build -G Ninja -DVQ_WERROR=ON >/dev/null
+cmake -S . -B build -G Ninja -DVQ_WERROR=ON -DVQ_TESTS=ON >/dev/null
 ninja -C build
 ctest --test-dir build -j 2
