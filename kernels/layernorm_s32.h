@@ -4,8 +4,8 @@
 
 /* mult    s32 [c], then zeros up to a multiple of 16
  * bias    s64 with the rounding term, shift u64, both spread: of 16 channels first the even ones, then the odd ones */
-#define LAYERNORM_ARGS                                                                                                 \
-    __global const int *x, int ldx, __global const int *mult, __global const long *bias, __global const ulong *shift,  \
+#define LAYERNORM_ARGS                                                                                                \
+    __global const int *x, int ldx, __global const int *mult, __global const long *bias, __global const ulong *shift, \
         __global uchar *codes, int ld_codes, int m, int c, ulong c_eps, uint root, int code_max
 
 #define LIMIT ((1 << 26) - 1)
@@ -22,8 +22,9 @@ static int mean_of(long sum, int c)
     return (int)(q - (a - q * b < 0));
 }
 
-/* floor(sqrt(v)) for v >= 2^62: one integer Newton step from a float estimate (relative error below 2^-20, so below 2^-41
- * after the step), then to the exact value by single steps, whose number the estimate decides, never the result. */
+/* floor(sqrt(v)) for v >= 2^62: one integer Newton step from a float estimate (relative error below 2^-20, so below
+ * 2^-41 after the step), then to the exact value by single steps, whose number the estimate decides, never the result.
+ */
 static uint root_of(ulong v)
 {
     const ulong estimate = min((ulong)(sqrt((float)(v >> 24)) * 4096.0f), 0xffffffffUL);

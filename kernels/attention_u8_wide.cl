@@ -1,0 +1,444 @@
+/* attention_u8 for CPUs. attention_u8_pack brings K and V of every (image, head) into panels; attention_u8 gives every
+ * work-item ROWS query rows of one head: scores tile by tile into a private buffer, exponentials and their sum, codes'
+ * values, product with V. Nothing of size tokens x tokens leaves the item.
+ *
+ *   a panel:  s8 [depth/GROUP][PANEL][GROUP]    PANEL columns (tokens of K, channels of V), depth = channels or tokens
+ *   scratch:  per (image, head), each part rounded up as below:
+ *             s32 correction [tokens] = -q_zero * sum_d k';  s32 v_sum [width] = sum_j v';  K panels;  V panels
+ *
+ * All element-wise work is done on vectors of 16, whatever LANES the products have. Grids: pack (heads, images);
+ * attention (row blocks, heads, images); work-groups of one.
+ *
+ * VQ_P0 ROWS: 6 or 12; VQ_P1 VECTORS of a panel; VQ_P2 LANES of s32 in a vector: 8 or 16; VQ_P3 DOT:
+ *   0 plain OpenCL C: float lanes hold integers, exact as sums of up to 512 products stay below 2^24. GROUP 1
+ *   2 vpmaddwd, operands of 16 bits; probabilities less 2^15, so that they fit. GROUP 2
+ *   3 vpdpbusd. GROUP 4
+ * MAX_T: a bound on the tokens, multiple of 32. PROB_LOW: some probability has a low byte. STEPS: the table has at most
+ * 16 runs of equal values, whose 15 edges a binary search in registers finds (needs vpermd on 16 lanes). */
+#include "attention_u8_math.h"
+
+#ifndef MAX_T
+#define MAX_T 4096
+#endif
+#ifndef PROB_LOW
+#define PROB_LOW 1
+#endif
+#ifndef STEPS
+#define STEPS 0
+#endif
+#define MAX_D   256
+#define ROWS    VQ_P0
+#define VECTORS VQ_P1
+#define LANES   VQ_P2
+#define DOT     VQ_P3
+#define PANEL   (VECTORS * LANES)
+
+#if ROWS == 12
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#else
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#endif
+
+#if LANES == 16
+typedef int16 intv;
+#define VLOAD(p)     vload16(0, p)
+#define VSTORE(x, p) vstore16(x, 0, p)
+#define REG          "v"
+#else
+typedef int8 intv;
+#define VLOAD(p)     vload8(0, p)
+#define VSTORE(x, p) vstore8(x, 0, p)
+#define REG          "x"
+#endif
+
+/* ---- products ---------------------------------------------------------------------------------------------------- */
+
+/* A group of GROUP left operands is one s32: a float, two s16 or four u8. */
+#if DOT == 0
+#define GROUP     1
+#define MAX_STEPS 512
+typedef float16 operand;
+#define OPERAND(x)     (float16)(as_float(x))
+#define LOAD_B(p)      convert_float16(vload16(0, p))
+#define MAC(sum, x, y) sum += x * y;
+typedef float16 partial;
+#define TO_SUM convert_int16
+typedef char group_t;
+#elif DOT == 2
+#define GROUP      2
+typedef intv operand;
+#define OPERAND(x) (intv)(x)
+#if LANES == 16
+#define LOAD_B(p) (int16)(as_int8(convert_short16(vload16(0, p))), as_int8(convert_short16(vload16(1, p))))
+#else
+#define LOAD_B(p) as_int8(convert_short16(vload16(0, p)))
+#endif
+#define MAC(sum, x, y)                                                    \
+    {                                                                     \
+        intv pairs;                                                       \
+        __asm__("vpmaddwd %2, %1, %0" : "=" REG(pairs) : REG(x), REG(y)); \
+        sum += pairs;                                                     \
+    }
+typedef short group_t;
+#else
+#define GROUP      4
+typedef intv operand;
+#define OPERAND(x) (intv)(x)
+#define LOAD_B(p)  VLOAD((__global const int *)(p))
+#if LANES == 16
+#define MAC(sum, x, y) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
+#else
+#define MAC(sum, x, y) __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(y));
+#endif
+typedef int group_t;
+#endif
+
+#if VECTORS == 2
+#define SECOND(x) x
+#else
+#define SECOND(x)
+#endif
+
+/* acc[r][0..PANEL) += sum over groups of a[r][g] * panel[g]; rows of a start lda groups apart. */
+static void multiply(int *acc, const int *a, int lda, __global const char *panel, int groups)
+{
+#define START(r)                        \
+    intv p##r = VLOAD(acc + r * PANEL); \
+    SECOND(intv q##r = VLOAD(acc + r * PANEL + LANES);)
+#define FINISH(r)                  \
+    VSTORE(p##r, acc + r * PANEL); \
+    SECOND(VSTORE(q##r, acc + r * PANEL + LANES);)
+#define STEP(r)                                    \
+    {                                              \
+        const operand x = OPERAND(a[r * lda + g]); \
+        MAC(SUM_P(r), x, b0)                       \
+        SECOND(MAC(SUM_Q(r), x, b1))              \
+    }
+#define LOAD_PANEL                                                  \
+    const operand b0 = LOAD_B(panel + (size_t)g * (PANEL * GROUP)); \
+    SECOND(const operand b1 = LOAD_B(panel + (size_t)g * (PANEL * GROUP) + LANES * GROUP);)
+    EACH_ROW(START)
+#if DOT == 0
+#define SUM_P(r) s##r
+#define SUM_Q(r) t##r
+#define ZERO(r)          \
+    partial s##r = 0.0f; \
+    SECOND(partial t##r = 0.0f;)
+#define FLUSH(r)          \
+    p##r += TO_SUM(s##r); \
+    SECOND(q##r += TO_SUM(t##r);)
+    for (int first = 0; first < groups; first += MAX_STEPS) {
+        const int end = min(first + MAX_STEPS, groups);
+        EACH_ROW(ZERO)
+        for (int g = first; g < end; g++) {
+            LOAD_PANEL
+            EACH_ROW(STEP)
+        }
+        EACH_ROW(FLUSH)
+    }
+#else
+#define SUM_P(r) p##r
+#define SUM_Q(r) q##r
+    for (int g = 0; g < groups; g++) {
+        LOAD_PANEL
+        EACH_ROW(STEP)
+    }
+#endif
+    EACH_ROW(FINISH)
+}
+
+/* ---- packing ----------------------------------------------------------------------------------------------------- */
+
+#define ROUND_UP(x, n) (((x) + (n)-1) / (n) * (n))
+
+/* Bytes of one (image, head) in scratch, and where its parts begin. */
+#define SUM_AT(tokens)      (ROUND_UP(tokens, PANEL) * 4)
+#define K_AT(tokens, width) (SUM_AT(tokens) + ROUND_UP(width, PANEL) * 4)
+#define V_AT(tokens, width) (K_AT(tokens, width) + ROUND_UP(tokens, PANEL) * ROUND_UP(width, GROUP))
+#define ALL(tokens, width)  ROUND_UP(V_AT(tokens, width) + ROUND_UP(width, PANEL) * ROUND_UP(tokens, GROUP), 64)
+
+static void pack_k(__global char *to, __global int *correction, __global const uchar *k, int ld, int tokens, int width,
+                   int q_zero)
+{
+    const int groups = ROUND_UP(width, GROUP) / GROUP;
+    for (int j = 0; j < ROUND_UP(tokens, PANEL); j++) {
+        __global group_t *const column = (__global group_t *)(to + (size_t)(j / PANEL) * groups * PANEL * GROUP);
+        __global const uchar *const row = k + (size_t)min(j, tokens - 1) * ld;
+        int sum = 0;
+        for (int g = 0; g < groups; g++) {
+            uint bytes = 0;
+#pragma unroll
+            for (int i = 0; i < GROUP; i++) {
+                const int d = g * GROUP + i, code = d < width && j < tokens ? row[d] - 128 : 0;
+                sum += code;
+                bytes |= (uint)(code & 255) << 8 * i;
+            }
+            column[g * PANEL + j % PANEL] = (group_t)bytes;
+        }
+        correction[j] = -q_zero * sum;
+    }
+}
+
+/* GROUP tokens from j, channels d .. d+15, as a vector of groups. */
+static uint16 groups_of_v(__global const uchar *v, int ld, int tokens, int width, int j, int d)
+{
+    uint16 groups = 0;
+    for (int i = 0; i < GROUP && j + i < tokens; i++) {
+        __global const uchar *const row = v + (size_t)(j + i) * ld + d;
+        uchar16 codes;
+        if (d + 16 <= width) {
+            codes = vload16(0, row);
+        } else {
+            uchar rest[16];
+            vstore16((uchar16)(128), 0, rest);
+            for (int k = d; k < width; k++) rest[k - d] = row[k - d];
+            codes = vload16(0, rest);
+        }
+        groups |= convert_uint16(codes ^ (uchar)(128)) << (uint)(8 * i);
+    }
+    return groups;
+}
+
+/* Sum of the groups' bytes, which are s8. */
+static int16 sum_of_groups(uint16 groups)
+{
+    int16 sum = 0;
+    for (int i = 0; i < GROUP; i++) sum += as_int16(groups << (uint)(24 - 8 * i)) >> 24;
+    return sum;
+}
+
+static void pack_v(__global char *to, __global int *v_sum, __global const uchar *v, int ld, int tokens, int width)
+{
+    const int depth = ROUND_UP(tokens, GROUP);
+    for (int d = 0; d < ROUND_UP(width, PANEL); d += 16) {
+        int16 sum = 0;
+        for (int j = 0; j < depth; j += GROUP) {
+            __global char *const at = to + ((size_t)(d / PANEL) * depth + j) * PANEL + d % PANEL * GROUP;
+            const uint16 groups = groups_of_v(v, ld, tokens, width, j, d);
+#if GROUP == 4
+            vstore16(groups, 0, (__global uint *)at);
+#elif GROUP == 2
+            vstore16(convert_ushort16(groups), 0, (__global ushort *)at);
+#else
+            vstore16(convert_uchar16(groups), 0, (__global uchar *)at);
+#endif
+            if (DOT == 2) sum += sum_of_groups(groups);
+        }
+        vstore16(sum, 0, v_sum + d);
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_u8_pack(__global const uchar *qkv, int ld_qkv,
+                                                                               __global char *scratch,
+                                                                               __global const int *consts, int tokens,
+                                                                               int width)
+{
+    const int head = (int)get_group_id(0), heads = (int)get_num_groups(0);
+    const size_t image = get_group_id(1);
+    __global const uchar *const q = qkv + image * tokens * ld_qkv + head * width;
+    __global char *const to = scratch + (image * heads + head) * ALL(tokens, width);
+    pack_k(to + K_AT(tokens, width), (__global int *)to, q + heads * width, ld_qkv, tokens, width, consts[head * 4]);
+    pack_v(to + V_AT(tokens, width), (__global int *)(to + SUM_AT(tokens)), q + 2 * heads * width, ld_qkv, tokens,
+           width);
+}
+
+#if STEPS
+/* table[index] with indices 0..15 */
+static uint16 permute16(uint16 table, uint16 index)
+{
+    uint16 out;
+    __asm__("vpermd %1, %2, %0" : "=v"(out) : "v"(table), "v"(index));
+    return out;
+}
+#endif
+
+/* ---- one block of rows ------------------------------------------------------------------------------------------- */
+
+#define Y_LD (MAX_T + 32)
+#define A_LD (MAX_D / GROUP)
+#define P_LD ((MAX_T + 32) / GROUP)
+
+/* ROWS rows of Q as left operands, zeros beyond width; rows beyond the last repeat it. */
+static void load_q(int *a, __global const uchar *q, int ld, int rows, int width)
+{
+    for (int r = 0; r < ROWS; r++) {
+        __global const uchar *const from = q + (size_t)min(r, rows - 1) * ld;
+#if GROUP == 4
+        int d = 0;
+        for (; d + 16 <= width; d += 16) vstore4(vload4(0, (__global const int *)(from + d)), 0, a + r * A_LD + d / 4);
+        uchar *const to = (uchar *)(a + r * A_LD);
+        for (; d < ROUND_UP(width, 4); d++) to[d] = d < width ? from[d] : 0;
+#elif GROUP == 2
+        short *const to = (short *)(a + r * A_LD);
+        for (int d = 0; d < ROUND_UP(width, 2); d++) to[d] = d < width ? from[d] : 0;
+#else
+        for (int d = 0; d < width; d++) a[r * A_LD + d] = as_int((float)from[d]);
+#endif
+    }
+}
+
+/* Scores of all rows into y, -2^31 beyond the last token, and the largest of each row into top. */
+static void scores(int *y, int *top, const int *a, __global const char *scratch, int tokens, int width, int mult,
+                   int shift)
+{
+    int acc[ROWS * PANEL];
+    const int groups = ROUND_UP(width, GROUP) / GROUP;
+    __global const int *const correction = (__global const int *)scratch;
+    int16 tops[ROWS];
+    for (int r = 0; r < ROWS; r++) tops[r] = (int16)(INT_MIN);
+    for (int j0 = 0; j0 < tokens; j0 += PANEL) {
+        for (int r = 0; r < ROWS; r++)
+            for (int v = 0; v < PANEL; v += 16) vstore16(vload16(0, correction + j0 + v), 0, acc + r * PANEL + v);
+        multiply(acc, a, A_LD, scratch + K_AT(tokens, width) + (size_t)j0 * ROUND_UP(width, GROUP), groups);
+        for (int v = 0; v < PANEL; v += 16)
+            for (int r = 0; r < ROWS; r++) {
+                int16 s = requant_score(vload16(0, acc + r * PANEL + v), mult, shift);
+                if (j0 + v + 16 > tokens) s = select((int16)(INT_MIN), s, LANE_INDEX + (j0 + v) < tokens);
+                vstore16(s, 0, y + r * Y_LD + j0 + v);
+                tops[r] = max(tops[r], s);
+            }
+    }
+    for (int r = 0; r < ROWS; r++) top[r] = max_lanes(tops[r]);
+}
+
+/* y to t = min(top - y, 2^31 - 1); returns the sum of the exponentials. */
+static uint exponentials(int *y, int top, int tokens)
+{
+    uint16 sum = 0;
+    for (int j = 0; j < tokens; j += 16) {
+        const uint16 t = min((uint16)((uint)top) - as_uint16(vload16(0, y + j)), (uint16)(0x7fffffffu));
+        vstore16(as_int16(t), 0, y + j);
+        sum += exp2_neg16(t); /* 0 beyond the last token, where t >= 2^30 */
+    }
+    return sum_lanes(sum);
+}
+
+/* Probabilities of 16 tokens from j as left operands. */
+static void put_probabilities(int *hi, int *lo, int j, uint16 p)
+{
+#if DOT == 0
+    vstore16(as_int16(convert_float16(as_int16(p >> 8u))), 0, hi + j);
+    if (PROB_LOW) vstore16(as_int16(convert_float16(as_int16(p & 255u))), 0, lo + j);
+#elif DOT == 2
+    vstore16(as_short16(convert_ushort16(p ^ 0x8000u)), 0, (short *)hi + j);
+#else
+    vstore16(convert_uchar16(p >> 8u), 0, (uchar *)hi + j);
+    if (PROB_LOW) vstore16(convert_uchar16(p & 255u), 0, (uchar *)lo + j);
+#endif
+}
+
+typedef struct table {
+    __global const ushort *prob;
+    int last, shift;
+    __global const long *edges;  /* STEPS: 15 values of u where runs begin, one that is never reached */
+    __global const uint *values; /* STEPS: of the 16 runs */
+} table;
+
+/* Probabilities of one row from t; returns their sum. */
+static uint probabilities(int *hi, int *lo, const int *t, const table *prob, int log_sum, int tokens)
+{
+    uint16 sum = 0;
+#if STEPS
+    /* u >= edge as t >= edge - log_sum: thresholds of this row, by levels of the search */
+    const ulong8 low = as_ulong8(clamp(vload8(0, prob->edges) - log_sum, 0L, 0xffffffffL));
+    const ulong8 high = as_ulong8(clamp(vload8(1, prob->edges) - log_sum, 0L, 0xffffffffL));
+    const uint16 t0 = (uint16)(convert_uint8(low), convert_uint8(high)), values = vload16(0, prob->values);
+    const uint16 t3 = t0.s3456789abcdeffff, t1 = t0.s123456789abcdeff;
+    const uint16 t7 = (uint16)(t0.s7);
+#else
+    const uint16 plus = (uint16)((uint)max(log_sum, 0)), minus = (uint16)((uint)max(-log_sum, 0));
+#endif
+    for (int j = 0; j < tokens; j += 16) {
+        const uint16 x = as_uint16(vload16(0, t + j));
+#if STEPS
+        uint16 i = as_uint16(x >= t7) & 8u;
+        i += as_uint16(x >= permute16(t3, i)) & 4u;
+        i += as_uint16(x >= permute16(t1, i)) & 2u;
+        i += as_uint16(x >= permute16(t0, i)) & 1u;
+        uint16 p = permute16(values, i);
+#else
+        /* max(0, t + log_sum): the sum is below 2^31 + 2^21 */
+        const uint16 u = x + plus - min(x, minus);
+        uint at[16];
+        vstore16(min(u >> (uint)prob->shift, (uint16)((uint)prob->last)), 0, at);
+#pragma unroll
+        for (int k = 0; k < 16; k++) at[k] = prob->prob[at[k]];
+        uint16 p = vload16(0, at);
+#endif
+        if (j + 16 > tokens) p &= as_uint16(LANE_INDEX + j < tokens);
+        sum += p;
+        put_probabilities(hi, lo, j, p);
+    }
+    return sum_lanes(sum);
+}
+
+/* Sums of one panel of channels, without the zero points of V. The total fits s32, so wrapping parts do no harm. */
+static void weigh(int *acc, const int *hi, const int *lo, __global const char *panel, __global const int *v_sum,
+                  int groups)
+{
+    for (int r = 0; r < ROWS; r++)
+        for (int v = 0; v < PANEL; v += 16)
+            vstore16(DOT == 2 ? vload16(0, v_sum + v) << 15 : (int16)(0), 0, acc + r * PANEL + v);
+    multiply(acc, hi, P_LD, panel, groups);
+#if DOT != 2
+    for (int i = 0; i < ROWS * PANEL; i += 16) vstore16(vload16(0, acc + i) << 8, 0, acc + i);
+    if (PROB_LOW) multiply(acc, lo, P_LD, panel, groups);
+#endif
+}
+
+/* codes of up to 16 channels of all rows */
+static void put_codes(__global uchar *to, int ld, int rows, const int *acc, const uint *p_sums,
+                      __global const int *channel, int padded, int count, int zero, int code_max)
+{
+    const uint16 v_zero = as_uint16(vload16(0, channel));
+    const int16 mult = vload16(0, channel + padded), shift = vload16(0, channel + 2 * padded);
+    for (int r = 0; r < rows; r++) {
+        const uint16 sum = as_uint16(vload16(0, acc + r * PANEL)) + v_zero * p_sums[r];
+        const int16 code = add_sat(requant16(as_int16(sum), mult, shift), (int16)(zero));
+        const uchar16 codes = convert_uchar16(clamp(code, 0, code_max));
+        __global uchar *const row = to + (size_t)r * ld;
+        if (count >= 16) {
+            vstore16(codes, 0, row);
+        } else {
+            uchar rest[16];
+            vstore16(codes, 0, rest);
+            for (int k = 0; k < count; k++) row[k] = rest[k];
+        }
+    }
+}
+
+/* consts: s32 [heads][4] q_zero, score_mult, score_shift, 0; then [heads][3][padded width] v_zero, mult, shift. */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_out, __global const char *scratch,
+             __global const int *consts, __global const ushort *prob, int prob_last, int prob_shift,
+             __global const long *edges, __global const uint *values, int tokens, int width, int padded, int zero,
+             int code_max)
+{
+    int y[ROWS * Y_LD], hi[ROWS * P_LD], lo[PROB_LOW ? ROWS * P_LD : 1], a[ROWS * A_LD], acc[ROWS * PANEL], top[ROWS];
+    uint sums[16], p_sums[ROWS];
+    int logs[16];
+    const int head = (int)get_group_id(1), heads = (int)get_num_groups(1), row = (int)get_group_id(0) * ROWS;
+    const size_t image = get_group_id(2), first = image * tokens + row;
+    const int rows = min(ROWS, tokens - row), depth = ROUND_UP(tokens, GROUP);
+    __global const char *const packed = scratch + (image * heads + head) * ALL(tokens, width);
+    __global const int *const head_consts = consts + head * 4;
+    __global const int *const channel = consts + heads * 4 + head * 3 * padded;
+    const table lookup = {prob, prob_last, prob_shift, edges, values};
+
+    load_q(a, qkv + first * ld_qkv + head * width, ld_qkv, rows, width);
+    scores(y, top, a, packed, tokens, width, head_consts[1], head_consts[2]);
+    for (int r = 0; r < 16; r++) sums[r] = 1;
+    for (int r = 0; r < ROWS; r++) sums[r] = exponentials(y + r * Y_LD, top[r], tokens);
+    vstore16(log2_q16(vload16(0, sums)), 0, logs);
+    for (int r = 0; r < ROWS; r++)
+        p_sums[r] =
+            probabilities(hi + r * P_LD, lo + (PROB_LOW ? r * P_LD : 0), y + r * Y_LD, &lookup, logs[r], tokens);
+
+    for (int d0 = 0; d0 < width; d0 += PANEL) {
+        weigh(acc, hi, lo, packed + V_AT(tokens, width) + (size_t)d0 * depth,
+              (__global const int *)(packed + SUM_AT(tokens)) + d0, depth / GROUP);
+        for (int d = d0; d < min(d0 + PANEL, width); d += 16)
+            put_codes(out + first * ld_out + head * width + d, ld_out, rows, acc + (d - d0), p_sums, channel + d,
+                      padded, width - d, zero, code_max);
+    }
+}

@@ -1,0 +1,202 @@
+/* attention_u8 on a device: constants per head, the probability table also as edges and values of its runs, and for CPU
+ * variants the packing of K and V before every run. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "ops/args_int.h"
+#include "ops/ops_int.h"
+
+enum { MAX_HEAD_DIM = 256, MAX_TOKENS = 4095, MAX_RUNS = 16, CHANNEL_PAD = 32, HEAD_FIELDS = 4, CHANNEL_FIELDS = 3 };
+static const int64_t never = (int64_t)1 << 40; /* an edge no -log2(probability) reaches */
+
+struct vq_attention_u8 {
+    const vq_variant *variant;
+    vq_buf *consts, *prob, *edges, *values;
+    int heads, head_dim, padded, prob_last, prob_shift, zero, code_max;
+    bool one_item, prob_low, search; /* search: the runs fit registers, and the variant has the instruction */
+};
+
+static vq_status check_requant(const char *what, int i, int32_t mult, int shift)
+{
+    if (shift >= 1 && shift <= 62 && (!mult || mult >= 1 << 30)) return VQ_OK;
+    return vq_fail(VQ_ERR_INVALID_ARG, "attention_u8: %s %d has multiplier %d and shift %d, out of range", what, i,
+                   mult, shift);
+}
+
+static vq_status check_weights(const vq_attention_u8_weights *w)
+{
+    if (w->heads < 1 || w->head_dim < 1 || w->head_dim > MAX_HEAD_DIM || w->heads > INT32_MAX / 4 / MAX_HEAD_DIM)
+        return vq_fail(VQ_ERR_UNSUPPORTED, "attention_u8: %d heads of width %d, at most %d wide", w->heads, w->head_dim,
+                       MAX_HEAD_DIM);
+    if (w->bits < 1 || w->bits > 8 || w->prob_len < 1 || w->prob_len > 65536 || w->prob_shift < 0 || w->prob_shift > 30)
+        return vq_fail(VQ_ERR_INVALID_ARG, "attention_u8: %d bits of output, probability table of %d entries, shift %d",
+                       w->bits, w->prob_len, w->prob_shift);
+    for (int i = 0; i < w->prob_len && !w->prob_low; i++)
+        if (w->prob[i] & 255)
+            return vq_fail(VQ_ERR_INVALID_ARG, "attention_u8: probability %d is %d, but prob_low is not set", i,
+                           w->prob[i]);
+    for (int h = 0; h < w->heads; h++) VQ_TRY(check_requant("head", h, w->score_mult[h], w->score_shift[h]));
+    for (int c = 0; c < w->heads * w->head_dim; c++) VQ_TRY(check_requant("channel", c, w->mult[c], w->shift[c]));
+    return VQ_OK;
+}
+
+static vq_status create_consts(vq_attention_u8 *op, vq_device *dev, const vq_attention_u8_weights *w)
+{
+    const size_t heads = (size_t)op->heads, width = (size_t)op->head_dim, padded = (size_t)op->padded;
+    const size_t count = heads * HEAD_FIELDS + heads * CHANNEL_FIELDS * padded;
+    int32_t *consts = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&consts, count, sizeof *consts, "attention_u8 constants"));
+    for (size_t h = 0; h < heads; h++) {
+        int32_t *const head = consts + h * HEAD_FIELDS;
+        int32_t *const channel = consts + heads * HEAD_FIELDS + h * CHANNEL_FIELDS * padded;
+        head[0] = w->q_zero[h];
+        head[1] = w->score_mult[h];
+        head[2] = w->score_shift[h];
+        for (size_t d = 0; d < padded; d++) channel[2 * padded + d] = 1; /* a shift in range beyond the width */
+        for (size_t d = 0; d < width; d++) {
+            channel[d] = w->v_zero[h * width + d];
+            channel[padded + d] = w->mult[h * width + d];
+            channel[2 * padded + d] = w->shift[h * width + d];
+        }
+    }
+    VQ_GO(vq_buf_create_from(&op->consts, dev, consts, count * sizeof *consts));
+done:
+    free(consts);
+    return status;
+}
+
+/* The table as runs of equal values; more than MAX_RUNS rule the search out. */
+static vq_status create_table(vq_attention_u8 *op, vq_device *dev, const vq_attention_u8_weights *w)
+{
+    int64_t edges[MAX_RUNS];
+    uint32_t values[MAX_RUNS];
+    int runs = 1;
+    for (int i = 0; i < MAX_RUNS; i++) {
+        edges[i] = never;
+        values[i] = 0;
+    }
+    values[0] = w->prob[0];
+    for (int i = 1; i < w->prob_len && runs <= MAX_RUNS; i++) {
+        if (w->prob[i] == w->prob[i - 1]) continue;
+        if (runs < MAX_RUNS) {
+            edges[runs - 1] = (int64_t)i << w->prob_shift;
+            values[runs] = w->prob[i];
+        }
+        runs++;
+    }
+    op->search = runs <= MAX_RUNS && (op->variant->needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI));
+    VQ_TRY(vq_buf_create_from(&op->edges, dev, edges, sizeof edges));
+    VQ_TRY(vq_buf_create_from(&op->values, dev, values, sizeof values));
+    return vq_buf_create_from(&op->prob, dev, w->prob, (size_t)w->prob_len * sizeof *w->prob);
+}
+
+static vq_status create(vq_attention_u8 *op, vq_device *dev, const vq_attention_u8_weights *w)
+{
+    VQ_TRY(check_weights(w));
+    op->variant = vq_variant_choose(dev, VQ_OP_ATTENTION_U8);
+    op->one_item = vq_has_one_item(op->variant);
+    op->heads = w->heads;
+    op->head_dim = w->head_dim;
+    op->padded = VQ_ROUND_UP(w->head_dim, CHANNEL_PAD);
+    op->prob_last = w->prob_len - 1;
+    op->prob_shift = w->prob_shift;
+    op->prob_low = w->prob_low;
+    op->zero = w->zero;
+    op->code_max = (1 << w->bits) - 1;
+    VQ_TRY(create_consts(op, dev, w));
+    return create_table(op, dev, w);
+}
+
+vq_status vq_attention_u8_create(vq_attention_u8 **out, vq_device *dev, const vq_attention_u8_weights *weights)
+{
+    vq_attention_u8 *op;
+    *out = NULL;
+    VQ_TRY(vq_alloc(&op, 1, sizeof *op, "an attention"));
+    const vq_status status = create(op, dev, weights);
+    if (status != VQ_OK) {
+        vq_attention_u8_destroy(&op);
+        return status;
+    }
+    *out = op;
+    return VQ_OK;
+}
+
+void vq_attention_u8_destroy(vq_attention_u8 **op_ptr)
+{
+    vq_attention_u8 *const op = *op_ptr;
+    if (!op) return;
+    vq_buf_destroy(&op->values);
+    vq_buf_destroy(&op->edges);
+    vq_buf_destroy(&op->prob);
+    vq_buf_destroy(&op->consts);
+    free(op);
+    *op_ptr = NULL;
+}
+
+/* ---- runs -------------------------------------------------------------------------------------------------------- */
+
+size_t vq_attention_u8_scratch_bytes(const vq_attention_u8 *op, int batch, int tokens)
+{
+    static const size_t groups[] = {1, 4, 2, 4}; /* kernels/attention_u8_wide.cl: GROUP by DOT, and ALL() */
+    if (!op->one_item || batch < 1 || tokens < 1) return 0;
+    const int *const p = op->variant->p;
+    const size_t panel = (size_t)(p[1] * p[2]), group = groups[p[3]];
+    const size_t t = (size_t)tokens, width = (size_t)op->head_dim;
+    const size_t t_padded = VQ_ROUND_UP(t, panel), width_padded = VQ_ROUND_UP(width, panel);
+    const size_t bytes = (t_padded + width_padded) * sizeof(int32_t) + t_padded * VQ_ROUND_UP(width, group) +
+                         width_padded * VQ_ROUND_UP(t, group);
+    return (size_t)batch * (size_t)op->heads * VQ_ROUND_UP(bytes, (size_t)64);
+}
+
+static vq_status check_run(const vq_attention_u8 *op, const vq_buf *qkv, int ld_qkv, const vq_buf *out, int ld_out,
+                           const vq_buf *scratch, int batch, int tokens)
+{
+    const int c = op->heads * op->head_dim;
+    if (batch < 1 || tokens < 1 || tokens > MAX_TOKENS || ld_qkv < 3 * c || ld_out < c || batch > INT32_MAX / tokens)
+        return vq_fail(VQ_ERR_SHAPE, "attention_u8: %d images of %d tokens, %d heads of %d, row strides %d and %d",
+                       batch, tokens, op->heads, op->head_dim, ld_qkv, ld_out);
+    const size_t rows = (size_t)batch * (size_t)tokens,
+                 scratch_bytes = vq_attention_u8_scratch_bytes(op, batch, tokens);
+    VQ_TRY(vq_need_bytes("attention_u8", "qkv", qkv, vq_rows_bytes(rows, ld_qkv, 3 * c, 1)));
+    VQ_TRY(vq_need_bytes("attention_u8", "out", out, vq_rows_bytes(rows, ld_out, c, 1)));
+    return scratch_bytes ? vq_need_bytes("attention_u8", "scratch", scratch, scratch_bytes) : VQ_OK;
+}
+
+/* Bounds on the tokens that programs are built for: private and local buffers have their size. */
+static int max_tokens(int tokens)
+{
+    int bound = 256;
+    while (bound < tokens) bound *= 4;
+    return bound;
+}
+
+vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const vq_buf *qkv, int ld_qkv,
+                              const vq_buf *out, int ld_out, const vq_buf *scratch, int batch, int tokens)
+{
+    const size_t heads = (size_t)op->heads, images = (size_t)batch;
+    char options[96];
+    vq_kernel *kernel, *pack;
+    VQ_TRY(check_run(op, qkv, ld_qkv, out, ld_out, scratch, batch, tokens));
+    snprintf(options, sizeof options, "-DMAX_T=%d", max_tokens(tokens));
+    if (!op->one_item) {
+        const vq_grid grid = {{(size_t)tokens, heads, images}, {(size_t)op->variant->p[0]}};
+        VQ_TRY(vq_kernel_get(&kernel, dev, op->variant, "attention_u8", options));
+        return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(qkv), VQ_A_I32(ld_qkv), VQ_A_BUF(out), VQ_A_I32(ld_out),
+                         VQ_A_BUF(op->consts), VQ_A_BUF(op->prob), VQ_A_I32(op->prob_last), VQ_A_I32(op->prob_shift),
+                         VQ_A_I32(tokens), VQ_A_I32(op->head_dim), VQ_A_I32(op->padded), VQ_A_I32(op->zero),
+                         VQ_A_I32(op->code_max));
+    }
+    snprintf(options, sizeof options, "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d", max_tokens(tokens), op->prob_low,
+             op->search);
+    VQ_TRY(vq_kernel_get(&pack, dev, op->variant, "attention_u8_pack", options));
+    VQ_TRY(vq_kernel_get(&kernel, dev, op->variant, "attention_u8", options));
+    const vq_grid pack_grid = {{heads, images}, {1}};
+    const vq_grid grid = {{VQ_CEIL_DIV((size_t)tokens, (size_t)op->variant->p[0]), heads, images}, {1}};
+    VQ_TRY(VQ_LAUNCH(dev, pack, pack_grid, VQ_A_BUF(qkv), VQ_A_I32(ld_qkv), VQ_A_BUF(scratch), VQ_A_BUF(op->consts),
+                     VQ_A_I32(tokens), VQ_A_I32(op->head_dim)));
+    return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(qkv), VQ_A_I32(ld_qkv), VQ_A_BUF(out), VQ_A_I32(ld_out),
+                     VQ_A_BUF(scratch), VQ_A_BUF(op->consts), VQ_A_BUF(op->prob), VQ_A_I32(op->prob_last),
+                     VQ_A_I32(op->prob_shift), VQ_A_BUF(op->edges), VQ_A_BUF(op->values), VQ_A_I32(tokens),
+                     VQ_A_I32(op->head_dim), VQ_A_I32(op->padded), VQ_A_I32(op->zero), VQ_A_I32(op->code_max));
+}

@@ -1,0 +1,121 @@
+/* attention_u8 on every variant: score scales from flat to winner-takes-all, tables of few and of many values, zero
+ * points beyond the codes' range, sums up to the 31 bits that a layer's proof allows. */
+#include "check.h"
+#include "ops/ops_int.h"
+#include "ref/ref_int.h"
+
+#include <math.h>
+
+typedef struct shape {
+    int batch, tokens, heads, width;
+    int levels; /* values of the table; more than 16 need the table itself */
+    bool low;   /* values have low bytes */
+} shape;
+
+typedef struct args {
+    vq_attention_u8 *op;
+    const check_buf *qkv, *out, *scratch;
+    int ld_qkv, ld_out, batch, tokens;
+} args;
+
+static vq_status run(void *user, vq_device *dev)
+{
+    const args *const a = user;
+    return vq_attention_u8_run(dev, a->op, a->qkv->buf, a->ld_qkv, a->out->buf, a->ld_out,
+                               a->scratch ? a->scratch->buf : NULL, a->batch, a->tokens);
+}
+
+/* A falling step function with its largest values near 2^16 * 2^-u, like a probability quantizer's. */
+static void make_table(check *ck, vq_attention_u8_weights *w, const shape *s)
+{
+    const int shift = check_between(ck, 6, 12), len = check_between(ck, 1, 12 << (16 - shift));
+    uint16_t *const prob = check_alloc(ck, (size_t)len * sizeof *prob);
+    for (int i = 0; i < len; i++) {
+        const double octaves = ldexp((double)(i * (int64_t)s->levels / len) * len / s->levels, shift - 16);
+        const int value = (int)(65535 * exp2(-octaves));
+        prob[i] = (uint16_t)(s->low ? value : value & 0xff00);
+    }
+    w->prob = prob;
+    w->prob_len = len;
+    w->prob_shift = shift;
+    w->prob_low = s->low;
+}
+
+static int32_t *make_s32(check *ck, size_t count, int32_t lo, int32_t hi)
+{
+    int32_t *const x = check_alloc(ck, count * sizeof *x);
+    check_fill_s32(ck, x, count, lo, hi);
+    return x;
+}
+
+static uint8_t *make_u8(check *ck, size_t count, int lo, int hi)
+{
+    uint8_t *const x = check_alloc(ck, count);
+    check_fill_u8(ck, x, count, lo, hi);
+    return x;
+}
+
+/* Weights that keep every sum within 31 bits: values fall with u, so a row's sum of values is at most that of a row
+ * whose probabilities are those of the table, besides the last value for every token. */
+static vq_attention_u8_weights make_weights(check *ck, const shape *s)
+{
+    const size_t heads = (size_t)s->heads, c = heads * (size_t)s->width;
+    vq_attention_u8_weights w = {.heads = s->heads, .head_dim = s->width};
+    make_table(ck, &w, s);
+    const double sum = fmin(65535.0 * s->tokens, 4.0 * 65536 + (double)s->tokens * w.prob[w.prob_len - 1]);
+    const int32_t zero = (int32_t)fmin(1 << 20, 2147483647.0 / sum - 129);
+    w.q_zero = make_s32(ck, heads, -300, 300);
+    w.score_mult = make_s32(ck, heads, 1 << 30, INT32_MAX);
+    w.score_shift = make_u8(ck, heads, 12, 40);
+    w.v_zero = zero > 0 ? make_s32(ck, c, -zero, zero) : make_s32(ck, c, 0, 0);
+    w.mult = make_s32(ck, c, 1 << 30, INT32_MAX);
+    w.shift = make_u8(ck, c, 1, 62);
+    w.zero = check_between(ck, -10, 300);
+    w.bits = check_between(ck, 1, 8);
+    if (vq_rng_below(check_rng(ck), 2)) { /* outputs within the codes' range, not all clipped */
+        w.shift = make_u8(ck, c, 46, 48);
+        w.bits = 8;
+        w.zero = 128;
+    }
+    return w;
+}
+
+static void check_shape(check *ck, const shape *s)
+{
+    const size_t c = (size_t)s->heads * (size_t)s->width, rows = (size_t)s->batch * (size_t)s->tokens;
+    const double macs = (double)rows * (double)c * s->tokens * 2;
+    if (!check_case(ck, macs + 200.0 * s->batch * s->heads * s->tokens * s->tokens, "b%d_t%d_h%d_d%d_l%d%s", s->batch,
+                    s->tokens, s->heads, s->width, s->levels, s->low ? "" : "_hi"))
+        return;
+    const vq_attention_u8_weights w = make_weights(ck, s);
+    const size_t ld_qkv = VQ_ROUND_UP(3 * c, VQ_CODE_PITCH) + (s->tokens % 2 ? 16 : 0);
+    const size_t ld_out = VQ_ROUND_UP(c, VQ_CODE_PITCH) + (s->tokens % 2 ? 0 : 16);
+    check_buf *const qkv = check_in_u8(ck, rows * ld_qkv, 0, (1 << check_between(ck, 2, 8)) - 1);
+    check_buf *const out = check_out(ck, rows * ld_out);
+    args a = {NULL, qkv, out, NULL, (int)ld_qkv, (int)ld_out, s->batch, s->tokens};
+    vq_status status = vq_attention_u8_create(&a.op, check_device(ck), &w);
+    if (status == VQ_OK)
+        status = vq_ref_attention_u8(&w, qkv->host, (int)ld_qkv, out->want, (int)ld_out, s->batch, s->tokens);
+    check_that(ck, status == VQ_OK, "the op could not be created: %s", vq_status_name(status));
+    if (status == VQ_OK) {
+        a.scratch = check_scratch(ck, vq_attention_u8_scratch_bytes(a.op, s->batch, s->tokens));
+        if (check_run(ck, run, &a)) {
+            check_equal_u8(ck, "out", out, c, ld_out);
+            check_bench(ck, 2 * macs, 4.0 * (double)(rows * c));
+        }
+    }
+    vq_attention_u8_destroy(&a.op);
+}
+
+void check_attention_u8(check *ck)
+{
+    static const shape shapes[] = {
+        {1, 1, 1, 1, 2, true},      {2, 3, 1, 5, 8, true},     {1, 16, 2, 16, 16, false},  {2, 17, 2, 33, 16, true},
+        {1, 31, 3, 32, 15, true},   {1, 33, 1, 7, 17, true},   {1, 12, 1, 64, 256, true},  {2, 13, 3, 65, 16, false},
+        {1, 49, 2, 32, 16, true},   {1, 5, 1, 256, 16, true},  {1, 50, 3, 64, 64, false},  {1, 100, 1, 255, 16, true},
+        {1, 257, 1, 48, 16, true},  {1, 640, 1, 3, 4, true},   {1, 1025, 1, 16, 16, true}, {1, 4095, 1, 2, 16, true},
+        {8, 197, 3, 64, 16, false}, {8, 197, 3, 64, 16, true}, {1, 197, 3, 64, 256, true},
+    };
+    for (const vq_variant *v = check_first(ck, VQ_OP_ATTENTION_U8); v; v = check_next(ck))
+        for (size_t i = 0; i < VQ_ARRAY_LEN(shapes); i++) check_shape(ck, &shapes[i]);
+}
