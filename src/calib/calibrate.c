@@ -234,13 +234,29 @@ static vq_status reparam(calibration *c, int node, const vq_node *norm, const vq
                                 (int)shape->dims[0], (int)shape->dims[1]);
 }
 
-/* The node runs with channel-wise inputs and the original weights quantized, which is what later layers see; only then
- * is its LayerNorm reparameterized and the new weights quantized. That is the official order: its second pass
- * re-calibrates these weights and nothing else. */
+static vq_status set_param(calibration *c, int p)
+{
+    const vq_param *const param = &c->model->graph->params[p];
+    return vq_float_run_set_param(c->run, p, param->data, vq_shape_count(&param->shape));
+}
+
+/* Runs the reparameterized LayerNorm in place of the original: the linear's input is then what the final model has. */
+static vq_status rerun_norm(calibration *c, const vq_node *norm, const vq_node *linear)
+{
+    VQ_TRY(set_param(c, norm->weight));
+    VQ_TRY(set_param(c, norm->bias));
+    VQ_TRY(set_param(c, linear->bias));
+    return vq_float_run_node(c->run, (int)(norm - c->source->nodes), c->samples);
+}
+
+/* Every layer behind a linear sees the product the final model computes. The official code differs in this: there,
+ * later layers see channel-wise inputs and the original weights quantized, and only then is the LayerNorm
+ * reparameterized and the new weights calibrated in a second pass that changes nothing else. */
 static vq_status calibrate_linear(calibration *c, int node)
 {
     const vq_node *const n = &c->source->nodes[node];
     const vq_node *const norm = reparam_source(c, n);
+    const bool official = c->params.official_levels;
     vq_qnode *const qn = &c->model->nodes[node];
     const vq_groups g = weight_groups(c->source, n);
     vq_buf *const weight = c->run->params[n->weight];
@@ -248,6 +264,10 @@ static vq_status calibrate_linear(calibration *c, int node)
     vq_status status = VQ_OK;
     VQ_GO(vq_buf_create(&quantized, c->dev, weight->bytes));
     VQ_GO(search_input(c, node, norm != NULL));
+    if (norm && !official) {
+        VQ_GO(reparam(c, node, norm, weight));
+        VQ_GO(rerun_norm(c, norm, n));
+    }
     VQ_GO(vq_float_run_set_quantizer(c->run, node, &qn->in[0]));
     VQ_GO(search_weight(c, &g, weight, &qn->weight));
     VQ_GO(fakequant_weight(c, &g, weight, &qn->weight, quantized));
@@ -255,7 +275,7 @@ static vq_status calibrate_linear(calibration *c, int node)
     status = vq_float_run_node(c->run, node, c->samples);
     c->run->params[n->weight] = weight;
     VQ_GO(status);
-    if (norm) {
+    if (norm && official) {
         VQ_GO(reparam(c, node, norm, weight));
         VQ_GO(search_weight(c, &g, weight, &qn->weight));
     }

@@ -116,27 +116,53 @@ vq_status vq_search_uniform(vq_device *dev, vq_range_search how, const vq_groups
     return how == VQ_RANGE_MINMAX ? search_minmax(dev, g, x, q) : search_percentile(dev, g, x, q);
 }
 
+enum { LOW_VALUES = 3 };
+
+/* Three codebooks that differ in the lowest level only: it stands for 0, h and 2h, h half the level above. */
+static void fill_candidates(const vq_quantizer *q, float *thresholds, float *values)
+{
+    const float h = 0.5f * (float)q->values[1];
+    for (int k = 0; k < LOW_VALUES; k++) {
+        memcpy(thresholds + k * (q->levels - 1), q->thresholds, sizeof *thresholds * (size_t)(q->levels - 1));
+        for (int l = 0; l < q->levels; l++)
+            values[k * q->levels + l] = (l ? (float)q->values[l] : (float)k * h) * q->scale[0];
+    }
+}
+
+/* The error is a quadratic function of the lowest level's value, whose minimum, the mean of what the level holds, three
+ * points give. Sets that value and returns the error there. */
+static double fit_lowest_value(vq_quantizer *q, const double error[LOW_VALUES])
+{
+    const double a = 0.5 * (error[2] - 2 * error[1] + error[0]), b = error[1] - error[0] - a, top = 2.0;
+    const double best = a > 0 ? fmin(fmax(-b / (2 * a), 0), top) : 0;
+    q->values[0] = (uint16_t)rint(best * 0.5 * q->values[1]);
+    return error[0] + best * (b + a * best);
+}
+
+/* With 2^bits levels in all, the exact zero of the official code costs the smallest nonzero level. At 4 bits most
+ * probabilities of a ViT lie there (1/197 is near delta * 2^-7.5), so that the level stands for the mean of what it
+ * holds; at 6 bits and more that is zero again. The official form keeps its additional zero. */
 static vq_status search_log_sqrt2(vq_device *dev, const vq_groups *g, const vq_buf *x, int bits, bool official,
                                   vq_quantizer *out)
 {
     vq_quantizer candidate[NUM_PERCENTILES] = {{0}};
     float delta[NUM_PERCENTILES], *thresholds = NULL, *values = NULL;
-    double error[NUM_PERCENTILES];
+    double error[NUM_PERCENTILES * LOW_VALUES], fitted[NUM_PERCENTILES];
     vq_status status = VQ_OK;
     VQ_GO(quantiles(dev, g, x, percentiles, NUM_PERCENTILES, delta));
     for (int i = 0; i < NUM_PERCENTILES; i++) {
         /* a softmax never gives all zeros, but its upper quantile may underflow on a hostile model */
         VQ_GO(vq_codebook_log_sqrt2(&candidate[i], fmaxf(delta[i], 0x1p-100f), bits, !official));
     }
-    const int levels = candidate[0].levels;
-    VQ_GO(vq_alloc(&thresholds, (size_t)(NUM_PERCENTILES * (levels - 1)), sizeof *thresholds, "candidates"));
-    VQ_GO(vq_alloc(&values, (size_t)(NUM_PERCENTILES * levels), sizeof *values, "candidates"));
-    for (int i = 0; i < NUM_PERCENTILES; i++) {
-        memcpy(&thresholds[i * (levels - 1)], candidate[i].thresholds, sizeof *thresholds * (size_t)(levels - 1));
-        for (int l = 0; l < levels; l++) values[i * levels + l] = (float)candidate[i].values[l] * candidate[i].scale[0];
-    }
-    VQ_GO(vq_quant_error_codebook_run(dev, g, x, thresholds, values, NUM_PERCENTILES, levels, error));
-    VQ_GO(vq_quantizer_clone(out, &candidate[best_of(error, NUM_PERCENTILES)]));
+    const int levels = candidate[0].levels, num = NUM_PERCENTILES * LOW_VALUES;
+    VQ_GO(vq_alloc(&thresholds, (size_t)(num * (levels - 1)), sizeof *thresholds, "candidates"));
+    VQ_GO(vq_alloc(&values, (size_t)(num * levels), sizeof *values, "candidates"));
+    for (int i = 0; i < NUM_PERCENTILES; i++)
+        fill_candidates(&candidate[i], thresholds + i * LOW_VALUES * (levels - 1), values + i * LOW_VALUES * levels);
+    VQ_GO(vq_quant_error_codebook_run(dev, g, x, thresholds, values, num, levels, error));
+    for (int i = 0; i < NUM_PERCENTILES; i++)
+        fitted[i] = official ? error[i * LOW_VALUES] : fit_lowest_value(&candidate[i], &error[i * LOW_VALUES]);
+    VQ_GO(vq_quantizer_clone(out, &candidate[best_of(fitted, NUM_PERCENTILES)]));
 done:
     for (int i = 0; i < NUM_PERCENTILES; i++) vq_quantizer_clear(&candidate[i]);
     free(thresholds);

@@ -14,7 +14,8 @@
 vq_status vq_search_uniform(vq_device *dev, vq_range_search how, const vq_groups *g, const vq_buf *x, vq_quantizer *q);
 
 /* Quantizer for softmax output x of count elements, one group; out is created as a codebook. For log-sqrt2 its delta is
- * the quantile of the three with the smallest squared error. official: 2^bits + 1 levels (vq_codebook_log_sqrt2). */
+ * the quantile of the three with the smallest squared error, and its lowest level stands for the mean of what it holds
+ * (exactly zero where that is nothing); official: 2^bits + 1 levels, the lowest an exact zero. */
 vq_status vq_search_softmax(vq_device *dev, vq_softmax_quantizer kind, vq_range_search how, size_t count,
                             const vq_buf *x, int bits, bool official, vq_quantizer *out);
 
