@@ -41,15 +41,18 @@
 
 #if LANES == 16
 typedef int16 intv;
-#define VLOAD(p)     vload16(0, p)
-#define VSTORE(x, p) vstore16(x, 0, p)
-#define REG          "v"
+#define VLOAD(p) vload16(0, p)
+#define REG      "v"
 #else
 typedef int8 intv;
-#define VLOAD(p)     vload8(0, p)
-#define VSTORE(x, p) vstore8(x, 0, p)
-#define REG          "x"
+#define VLOAD(p) vload8(0, p)
+#define REG      "x"
 #endif
+
+/* Private arrays are aligned to 64 bytes and read and written in whole vectors: vstoren on private memory may become a
+ * store per byte. */
+#define ALIGNED     __attribute__((aligned(64)))
+#define AT(type, p) (*(type *)(p))
 
 /* ---- products ---------------------------------------------------------------------------------------------------- */
 
@@ -102,17 +105,17 @@ typedef int group_t;
 /* acc[r][0..PANEL) += sum over groups of a[r][g] * panel[g]; rows of a start lda groups apart. */
 static void multiply(int *acc, const int *a, int lda, __global const char *panel, int groups)
 {
-#define START(r)                        \
-    intv p##r = VLOAD(acc + r * PANEL); \
-    SECOND(intv q##r = VLOAD(acc + r * PANEL + LANES);)
-#define FINISH(r)                  \
-    VSTORE(p##r, acc + r * PANEL); \
-    SECOND(VSTORE(q##r, acc + r * PANEL + LANES);)
+#define START(r)                           \
+    intv p##r = AT(intv, acc + r * PANEL); \
+    SECOND(intv q##r = AT(intv, acc + r * PANEL + LANES);)
+#define FINISH(r)                     \
+    AT(intv, acc + r * PANEL) = p##r; \
+    SECOND(AT(intv, acc + r * PANEL + LANES) = q##r;)
 #define STEP(r)                                    \
     {                                              \
         const operand x = OPERAND(a[r * lda + g]); \
         MAC(SUM_P(r), x, b0)                       \
-        SECOND(MAC(SUM_Q(r), x, b1))              \
+        SECOND(MAC(SUM_Q(r), x, b1))               \
     }
 #define LOAD_PANEL                                                  \
     const operand b0 = LOAD_B(panel + (size_t)g * (PANEL * GROUP)); \
@@ -157,25 +160,53 @@ static void multiply(int *acc, const int *a, int lda, __global const char *panel
 #define V_AT(tokens, width) (K_AT(tokens, width) + ROUND_UP(tokens, PANEL) * ROUND_UP(width, GROUP))
 #define ALL(tokens, width)  ROUND_UP(V_AT(tokens, width) + ROUND_UP(width, PANEL) * ROUND_UP(tokens, GROUP), 64)
 
+/* GROUP codes from d on, those before width, less 128, as one group of s8. */
+static uint group_of_k(__global const uchar *row, int d, int width)
+{
+    uint bytes = 0;
+    for (int i = 0; i < GROUP && d + i < width; i++) bytes |= (uint)(row[d + i] ^ 128) << 8 * i;
+    return bytes;
+}
+
+/* One token's channels into its column of a panel; returns the sum of k'. */
+static int pack_token(__global group_t *column, __global const uchar *row, int width)
+{
+    int d = 0;
+    uint4 pairs = 0; /* sums of bytes in 16-bit halves, at most 16 * 510 */
+    for (; d + 16 <= width; d += 16) {
+        const uchar16 codes = vload16(0, row + d);
+        const uint4 x = as_uint4(codes);
+        pairs += (x & 0x00ff00ffu) + ((x >> 8u) & 0x00ff00ffu);
+#if GROUP == 4
+        const uint4 groups = x ^ 0x80808080u;
+        column[(d / 4 + 0) * PANEL] = (int)groups.x;
+        column[(d / 4 + 1) * PANEL] = (int)groups.y;
+        column[(d / 4 + 2) * PANEL] = (int)groups.z;
+        column[(d / 4 + 3) * PANEL] = (int)groups.w;
+#else
+        for (int i = 0; i < 16; i += GROUP) column[(d + i) / GROUP * PANEL] = (group_t)group_of_k(row, d + i, width);
+#endif
+    }
+    const uint4 halves = (pairs & 0xffffu) + (pairs >> 16u);
+    int sum = (int)(halves.x + halves.y + halves.z + halves.w);
+    for (int i = d; i < width; i++) sum += row[i];
+    for (; d < width; d += GROUP) column[d / GROUP * PANEL] = (group_t)group_of_k(row, d, width);
+    return sum - 128 * width;
+}
+
 static void pack_k(__global char *to, __global int *correction, __global const uchar *k, int ld, int tokens, int width,
                    int q_zero)
 {
     const int groups = ROUND_UP(width, GROUP) / GROUP;
     for (int j = 0; j < ROUND_UP(tokens, PANEL); j++) {
-        __global group_t *const column = (__global group_t *)(to + (size_t)(j / PANEL) * groups * PANEL * GROUP);
-        __global const uchar *const row = k + (size_t)min(j, tokens - 1) * ld;
-        int sum = 0;
-        for (int g = 0; g < groups; g++) {
-            uint bytes = 0;
-#pragma unroll
-            for (int i = 0; i < GROUP; i++) {
-                const int d = g * GROUP + i, code = d < width && j < tokens ? row[d] - 128 : 0;
-                sum += code;
-                bytes |= (uint)(code & 255) << 8 * i;
-            }
-            column[g * PANEL + j % PANEL] = (group_t)bytes;
+        __global group_t *const column =
+            (__global group_t *)(to + (size_t)(j / PANEL) * groups * PANEL * GROUP) + j % PANEL;
+        if (j < tokens) {
+            correction[j] = -q_zero * pack_token(column, k + (size_t)j * ld, width);
+        } else {
+            correction[j] = 0;
+            for (int g = 0; g < groups; g++) column[g * PANEL] = 0;
         }
-        correction[j] = -q_zero * sum;
     }
 }
 
@@ -281,20 +312,20 @@ static void load_q(int *a, __global const uchar *q, int ld, int rows, int width)
 static void scores(int *y, int *top, const int *a, __global const char *scratch, int tokens, int width, int mult,
                    int shift)
 {
-    int acc[ROWS * PANEL];
+    int acc[ROWS * PANEL] ALIGNED;
     const int groups = ROUND_UP(width, GROUP) / GROUP;
     __global const int *const correction = (__global const int *)scratch;
     int16 tops[ROWS];
     for (int r = 0; r < ROWS; r++) tops[r] = (int16)(INT_MIN);
     for (int j0 = 0; j0 < tokens; j0 += PANEL) {
         for (int r = 0; r < ROWS; r++)
-            for (int v = 0; v < PANEL; v += 16) vstore16(vload16(0, correction + j0 + v), 0, acc + r * PANEL + v);
+            for (int v = 0; v < PANEL; v += 16) AT(int16, acc + r * PANEL + v) = vload16(0, correction + j0 + v);
         multiply(acc, a, A_LD, scratch + K_AT(tokens, width) + (size_t)j0 * ROUND_UP(width, GROUP), groups);
         for (int v = 0; v < PANEL; v += 16)
             for (int r = 0; r < ROWS; r++) {
-                int16 s = requant_score(vload16(0, acc + r * PANEL + v), mult, shift);
+                int16 s = requant_score(AT(int16, acc + r * PANEL + v), mult, shift);
                 if (j0 + v + 16 > tokens) s = select((int16)(INT_MIN), s, LANE_INDEX + (j0 + v) < tokens);
-                vstore16(s, 0, y + r * Y_LD + j0 + v);
+                AT(int16, y + r * Y_LD + j0 + v) = s;
                 tops[r] = max(tops[r], s);
             }
     }
@@ -306,8 +337,8 @@ static uint exponentials(int *y, int top, int tokens)
 {
     uint16 sum = 0;
     for (int j = 0; j < tokens; j += 16) {
-        const uint16 t = min((uint16)((uint)top) - as_uint16(vload16(0, y + j)), (uint16)(0x7fffffffu));
-        vstore16(as_int16(t), 0, y + j);
+        const uint16 t = min((uint16)((uint)top) - AT(uint16, y + j), (uint16)(0x7fffffffu));
+        AT(uint16, y + j) = t;
         sum += exp2_neg16(t); /* 0 beyond the last token, where t >= 2^30 */
     }
     return sum_lanes(sum);
@@ -317,13 +348,13 @@ static uint exponentials(int *y, int top, int tokens)
 static void put_probabilities(int *hi, int *lo, int j, uint16 p)
 {
 #if DOT == 0
-    vstore16(as_int16(convert_float16(as_int16(p >> 8u))), 0, hi + j);
-    if (PROB_LOW) vstore16(as_int16(convert_float16(as_int16(p & 255u))), 0, lo + j);
+    AT(float16, hi + j) = convert_float16(as_int16(p >> 8u));
+    if (PROB_LOW) AT(float16, lo + j) = convert_float16(as_int16(p & 255u));
 #elif DOT == 2
-    vstore16(as_short16(convert_ushort16(p ^ 0x8000u)), 0, (short *)hi + j);
+    AT(ushort16, (ushort *)hi + j) = convert_ushort16(p ^ 0x8000u);
 #else
-    vstore16(convert_uchar16(p >> 8u), 0, (uchar *)hi + j);
-    if (PROB_LOW) vstore16(convert_uchar16(p & 255u), 0, (uchar *)lo + j);
+    AT(uchar16, (uchar *)hi + j) = convert_uchar16(p >> 8u);
+    if (PROB_LOW) AT(uchar16, (uchar *)lo + j) = convert_uchar16(p & 255u);
 #endif
 }
 
@@ -349,7 +380,7 @@ static uint probabilities(int *hi, int *lo, const int *t, const table *prob, int
     const uint16 plus = (uint16)((uint)max(log_sum, 0)), minus = (uint16)((uint)max(-log_sum, 0));
 #endif
     for (int j = 0; j < tokens; j += 16) {
-        const uint16 x = as_uint16(vload16(0, t + j));
+        const uint16 x = AT(const uint16, t + j);
 #if STEPS
         uint16 i = as_uint16(x >= t7) & 8u;
         i += as_uint16(x >= permute16(t3, i)) & 4u;
@@ -359,11 +390,11 @@ static uint probabilities(int *hi, int *lo, const int *t, const table *prob, int
 #else
         /* max(0, t + log_sum): the sum is below 2^31 + 2^21 */
         const uint16 u = x + plus - min(x, minus);
-        uint at[16];
-        vstore16(min(u >> (uint)prob->shift, (uint16)((uint)prob->last)), 0, at);
+        uint at[16] ALIGNED;
+        AT(uint16, at) = min(u >> (uint)prob->shift, (uint16)((uint)prob->last));
 #pragma unroll
         for (int k = 0; k < 16; k++) at[k] = prob->prob[at[k]];
-        uint16 p = vload16(0, at);
+        uint16 p = AT(uint16, at);
 #endif
         if (j + 16 > tokens) p &= as_uint16(LANE_INDEX + j < tokens);
         sum += p;
@@ -378,10 +409,10 @@ static void weigh(int *acc, const int *hi, const int *lo, __global const char *p
 {
     for (int r = 0; r < ROWS; r++)
         for (int v = 0; v < PANEL; v += 16)
-            vstore16(DOT == 2 ? vload16(0, v_sum + v) << 15 : (int16)(0), 0, acc + r * PANEL + v);
+            AT(int16, acc + r * PANEL + v) = DOT == 2 ? vload16(0, v_sum + v) << 15 : (int16)(0);
     multiply(acc, hi, P_LD, panel, groups);
 #if DOT != 2
-    for (int i = 0; i < ROWS * PANEL; i += 16) vstore16(vload16(0, acc + i) << 8, 0, acc + i);
+    for (int i = 0; i < ROWS * PANEL; i += 16) AT(int16, acc + i) <<= 8;
     if (PROB_LOW) multiply(acc, lo, P_LD, panel, groups);
 #endif
 }
@@ -393,7 +424,7 @@ static void put_codes(__global uchar *to, int ld, int rows, const int *acc, cons
     const uint16 v_zero = as_uint16(vload16(0, channel));
     const int16 mult = vload16(0, channel + padded), shift = vload16(0, channel + 2 * padded);
     for (int r = 0; r < rows; r++) {
-        const uint16 sum = as_uint16(vload16(0, acc + r * PANEL)) + v_zero * p_sums[r];
+        const uint16 sum = AT(const uint16, acc + r * PANEL) + v_zero * p_sums[r];
         const int16 code = add_sat(requant16(as_int16(sum), mult, shift), (int16)(zero));
         const uchar16 codes = convert_uchar16(clamp(code, 0, code_max));
         __global uchar *const row = to + (size_t)r * ld;
@@ -414,9 +445,9 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
              __global const long *edges, __global const uint *values, int tokens, int width, int padded, int zero,
              int code_max)
 {
-    int y[ROWS * Y_LD], hi[ROWS * P_LD], lo[PROB_LOW ? ROWS * P_LD : 1], a[ROWS * A_LD], acc[ROWS * PANEL], top[ROWS];
-    uint sums[16], p_sums[ROWS];
-    int logs[16];
+    int y[ROWS * Y_LD] ALIGNED, hi[ROWS * P_LD] ALIGNED, lo[PROB_LOW ? ROWS * P_LD : 1] ALIGNED;
+    int a[ROWS * A_LD] ALIGNED, acc[ROWS * PANEL] ALIGNED, top[ROWS], logs[16] ALIGNED;
+    uint sums[16] ALIGNED, p_sums[ROWS];
     const int head = (int)get_group_id(1), heads = (int)get_num_groups(1), row = (int)get_group_id(0) * ROWS;
     const size_t image = get_group_id(2), first = image * tokens + row;
     const int rows = min(ROWS, tokens - row), depth = ROUND_UP(tokens, GROUP);
@@ -429,7 +460,7 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
     scores(y, top, a, packed, tokens, width, head_consts[1], head_consts[2]);
     for (int r = 0; r < 16; r++) sums[r] = 1;
     for (int r = 0; r < ROWS; r++) sums[r] = exponentials(y + r * Y_LD, top[r], tokens);
-    vstore16(log2_q16(vload16(0, sums)), 0, logs);
+    AT(int16, logs) = log2_q16(AT(uint16, sums));
     for (int r = 0; r < ROWS; r++)
         p_sums[r] =
             probabilities(hi + r * P_LD, lo + (PROB_LOW ? r * P_LD : 0), y + r * Y_LD, &lookup, logs[r], tokens);
