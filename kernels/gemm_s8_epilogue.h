@@ -55,21 +55,24 @@ static void put_one(const gemm_shape *s, __global const int *consts, __global co
                     int col, int acc)
 {
     const int mult = consts[FIELD_MULT * s->n_pad + col], shift = consts[FIELD_SHIFT * s->n_pad + col];
+#if REQUANT < 2 || EPILOGUE < 2
     const int add = consts[FIELD_ADD * s->n_pad + col];
+#endif
 #if REQUANT == 2
     const int r = vq_requant(acc, mult, shift);
-    const long code = (long)r + add;
 #else
 #if REQUANT == 1
     acc <<= consts[FIELD_PRE * s->n_pad + col];
 #endif
     const int r = (mul_hi(acc, mult) + add) >> shift;
-    const long code = r;
+#endif
+#if EPILOGUE < 2
+    const long code = clamp((long)r + (REQUANT == 2 ? add : 0), 0L, (long)s->code_max);
 #endif
 #if EPILOGUE == 0
-    *out = (uchar)clamp(code, 0L, (long)s->code_max);
+    *out = (uchar)code;
 #elif EPILOGUE == 1
-    *out = table[clamp(code, 0L, (long)s->code_max)];
+    *out = table[code];
 #elif EPILOGUE == 2
     *out = add_sat(*out, r);
 #else

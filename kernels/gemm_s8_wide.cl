@@ -145,29 +145,53 @@ static void put_vector(const gemm_shape *s, const lane_consts *v, __global const
  * the block, is (number + 8 * x) >> 8. Blocks before `split` fall: there x counts from the block's end. */
 #define WORDS(x) ((intv)((x) * 0x00010001))
 #define LOOK_UP(segment)                                                                                               \
+    {                                                                                                                  \
+        const intv low = VLOAD(numbers + 32 * segment), high = VLOAD(numbers + 32 * segment + 16);                     \
+        LOOK_UP_ROW(found0, segment0, segment, low, high)                                                              \
+        LOOK_UP_ROW(found1, segment1, segment, low, high)                                                              \
+    }
+#define LOOK_UP_ROW(found, segments, segment, low, high)                                                               \
     __asm__("vpcmpeqw %2, %1, %%k1\n\tvpermi2w %4, %3, %0%{%%k1%}"                                                     \
             : "+v"(found)                                                                                              \
-            : "v"(high), "v"(WORDS(segment)), "v"(VLOAD(numbers + 32 * segment)),                                      \
-              "v"(VLOAD(numbers + 32 * segment + 16))                                                                  \
+            : "v"(segments), "v"(WORDS(segment)), "v"(low), "v"(high)                                                  \
             : "k1");
 
-static void put_steps(const gemm_shape *s, const lane_consts *v0, const lane_consts *v1, __global const int *numbers,
-                      int split, __global uchar *out, intv p, intv q)
+/* Indices of a row's 32 columns as words. */
+static intv step_index(const gemm_shape *s, const lane_consts *v0, const lane_consts *v1, intv p, intv q)
 {
     const intv even_words = (intv)(0x00020000, 0x00060004, 0x000a0008, 0x000e000c, 0x00120010, 0x00160014, 0x001a0018,
                                    0x001e001c, 0x00220020, 0x00260024, 0x002a0028, 0x002e002c, 0x00320030, 0x00360034,
                                    0x003a0038, 0x003e003c);
     const intv top = (intv)(s->code_max), zero = (intv)(0);
-    intv index = min(max(requant(v0, p), zero), top), x, found, high;
+    intv index = min(max(requant(v0, p), zero), top);
     __asm__("vpermt2w %2, %1, %0" : "+v"(index) : "v"(even_words), "v"(min(max(requant(v1, q), zero), top)));
+    return index;
+}
+
+static void store_steps(intv index, intv found, int split, __global uchar *out)
+{
+    intv x;
+    uint8 codes;
     __asm__("vpsllw $3, %1, %0" : "=v"(x) : "v"(index));
-    __asm__("vpsrlw $5, %1, %0" : "=v"(found) : "v"(index));
-    __asm__("vpsrlw $11, %1, %0" : "=v"(high) : "v"(index));
     x &= WORDS(0xf8);
     __asm__("vpcmpltuw %2, %1, %%k1\n\tvpsubw %0, %3, %0%{%%k1%}"
             : "+v"(x)
             : "v"(index), "v"(WORDS(split)), "v"(WORDS(0xf8))
             : "k1");
+    __asm__("vpaddw %1, %0, %0\n\tvpsrlw $8, %0, %0" : "+v"(found) : "v"(x));
+    __asm__("vpmovwb %1, %0" : "=v"(codes) : "v"(found));
+    ((__global unaligned_codes *)out)->v = codes;
+}
+
+/* Two rows at once, which share the loads of the numbers. */
+static void put_steps(__global const int *numbers, int split, __global uchar *out0, __global uchar *out1, intv index0,
+                      intv index1)
+{
+    intv found0, found1, segment0, segment1;
+    __asm__("vpsrlw $5, %1, %0" : "=v"(found0) : "v"(index0));
+    __asm__("vpsrlw $5, %1, %0" : "=v"(found1) : "v"(index1));
+    __asm__("vpsrlw $11, %1, %0" : "=v"(segment0) : "v"(index0));
+    __asm__("vpsrlw $11, %1, %0" : "=v"(segment1) : "v"(index1));
     LOOK_UP(0)
 #if STEP_SEGMENTS > 1
     LOOK_UP(1)
@@ -182,10 +206,8 @@ static void put_steps(const gemm_shape *s, const lane_consts *v0, const lane_con
     LOOK_UP(6)
     LOOK_UP(7)
 #endif
-    uint8 codes;
-    __asm__("vpaddw %1, %0, %0\n\tvpsrlw $8, %0, %0" : "+v"(found) : "v"(x));
-    __asm__("vpmovwb %1, %0" : "=v"(codes) : "v"(found));
-    ((__global unaligned_codes *)out)->v = codes;
+    store_steps(index0, found0, split, out0);
+    store_steps(index1, found1, split, out1);
 }
 #endif
 
@@ -198,13 +220,18 @@ static void put_rows(const gemm_shape *s, __global const int *consts, __global c
     if (n0 + PANEL <= s->n) {
         const lane_consts v0 = load_consts(s, consts, n0), v1 = load_consts(s, consts, n0 + LANES);
         __global const int *const numbers = (__global const int *)(table + ((s->code_max + 64) & ~63));
-        for (int r = 0; r < rows; r++) {
-            intv p = sums[2 * r], q = sums[2 * r + 1];
+        for (int r = 0; r < rows; r += 2) {
+            const int r1 = min(r + 1, rows - 1); /* an odd row out counts twice */
 #if W_ZERO
-            p += v0.w_zero * row_sums[r];
-            q += v1.w_zero * row_sums[r];
+            const intv zeros[4] = {v0.w_zero * row_sums[r], v1.w_zero * row_sums[r], v0.w_zero * row_sums[r1],
+                                   v1.w_zero * row_sums[r1]};
+#else
+            const intv zeros[4] = {0, 0, 0, 0};
 #endif
-            put_steps(s, &v0, &v1, numbers, s->split, c + (size_t)(m0 + r) * s->ldc + n0, p, q);
+            const intv index0 = step_index(s, &v0, &v1, sums[2 * r] + zeros[0], sums[2 * r + 1] + zeros[1]);
+            const intv index1 = step_index(s, &v0, &v1, sums[2 * r1] + zeros[2], sums[2 * r1 + 1] + zeros[3]);
+            put_steps(numbers, s->split, c + (size_t)(m0 + r) * s->ldc + n0, c + (size_t)(m0 + r1) * s->ldc + n0, index0,
+                      index1);
         }
         return;
     }
@@ -212,7 +239,9 @@ static void put_rows(const gemm_shape *s, __global const int *consts, __global c
 #pragma unroll
     for (int v = 0; v < VECTORS; v++) {
         const int col = n0 + v * LANES, cols = s->n - col;
+#if W_ZERO || REQUANT < 2
         const lane_consts lanes = load_consts(s, consts, col);
+#endif
         for (int r = 0; r < rows; r++) {
             __global result_t *const out = c + (size_t)c_row(s, m0 + r) * s->ldc + col;
             intv acc = sums[r * VECTORS + v];
