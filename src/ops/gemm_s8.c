@@ -258,7 +258,7 @@ static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights
                    : w->epilogue == VQ_GEMM_CODES ? (1 << w->bits) - 1
                                                   : 0;
     op->steps = steps_of(dot, w);
-    op->items = 16 * VQ_MAX(vq_device_get_info(dev)->compute_units, 1);
+    op->items = 8 * VQ_MAX(vq_device_get_info(dev)->compute_units, 1);
     if (!op->wide) op->items = variant->p[0];
     VQ_TRY(create_weights(op, dev, w, dot));
     VQ_TRY(create_consts(op, dev, w, &requant));
