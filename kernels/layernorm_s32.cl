@@ -24,8 +24,7 @@ static long sum_group(__local long *part, long value)
 __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void layernorm_s32(LAYERNORM_ARGS)
 {
     __local long part[VQ_P0];
-    __local uint shared_gain;
-    __local int shared_h;
+    __local uint shared[2]; /* gain and its shift */
     const size_t row = get_group_id(0);
     __global const int *const in = x + row * (size_t)ldx;
     const int item = (int)get_local_id(0);
@@ -38,13 +37,13 @@ __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void layernorm_s32(L
     }
     const ulong v = (ulong)sum_group(part, squares) + c_eps;
     if (item == 0) {
-        uint gain;
-        shared_h = gain_of(v, root, &gain);
-        shared_gain = gain;
+        uint of_row;
+        shared[1] = (uint)gain_of(v, root, &of_row);
+        shared[0] = of_row;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    const long gain = shared_gain;
-    const int h = shared_h;
+    const long gain = shared[0];
+    const int h = (int)shared[1];
     for (int i = item; i < c; i += VQ_P0) {
         const long y = (deviation(in[i], mean) * gain + (1L << (h - 1))) >> h;
         const long code = (y * mult[i] + bias[spread(i)]) >> shift[spread(i)];
