@@ -44,7 +44,6 @@ static long load_row(__global const int *x, int *d, int c)
 /* d from values to deviations; returns the sum of their squares. */
 static ulong center_row(int *d, int mean, int c)
 {
-    const int whole = c & ~15;
     const int16 low = (int16)((int)max((long)mean - LIMIT, -2147483648L));
     const int16 high = (int16)((int)min((long)mean + LIMIT, 2147483647L));
     long8 squares = 0;

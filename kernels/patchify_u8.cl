@@ -7,9 +7,13 @@ __kernel __attribute__((reqd_work_group_size(VQ_P0, VQ_P1, 1))) void patchify_u8
 {
     const int col = (int)get_global_id(0), row = (int)get_global_id(1);
     if (col >= ld_out || row >= rows) return;
+    /* remainders by subtraction: a quotient and a remainder of the same numbers become an instruction that Oclgrind
+     * does not know */
     const int across = width / patch, down = height / patch;
-    const int b = row / (across * down), py = row / across % down, px = row % across;
-    const int c = col / (patch * patch), y = py * patch + col / patch % patch, x = px * patch + col % patch;
+    const int patch_row = row / across, px = row - patch_row * across;
+    const int b = patch_row / down, py = patch_row - b * down;
+    const int line = col / patch, c = line / patch;
+    const int y = py * patch + line - c * patch, x = px * patch + col - line * patch;
     uchar value = 0;
     if (c < chans) value = image[(((size_t)b * height + y) * width + x) * chans + c];
     out[(size_t)row * ld_out + col] = value;
