@@ -9,6 +9,7 @@ the other, that many rounds over, so that a slow minute of the machine hits all 
 the model alone (decoded pixels in memory), median of the rounds, with the smallest and the largest.
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -114,9 +115,12 @@ def openvino_runner(core, model, batch, threads, precision):
 
 def make_peers(args, work, model_onnx, calib):
     """[(name, {batch: run})]"""
+    import logging
+
     import nncf
     import onnx
     import openvino
+    nncf.set_log_level(logging.ERROR)
     fp32_path, int8_path = work / "fp32.onnx", work / "int8.onnx"
     onnx.save(model_onnx, fp32_path)
     onnxruntime_int8(fp32_path, int8_path, calib)
@@ -233,7 +237,8 @@ def main():
         model, config = vit_onnx.build(args.model)
         calib, _ = read_set(vit_onnx, config, args.calib, args.samples)
         pixels, labels = read_set(vit_onnx, config, args.val)
-        peers = make_peers(args, work, model, calib)
+        with contextlib.redirect_stdout(sys.stderr):  # NNCF's progress bars
+            peers = make_peers(args, work, model, calib)
         ours = make_vitq(args, work)
         speeds = measure(args, peers, ours, pixels)
         middle = args.batch[len(args.batch) // 2]
