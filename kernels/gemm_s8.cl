@@ -22,9 +22,9 @@ static int dot4(uint a, uint w, int acc)
 static void load_tiles(__local uint *a_tile, __local uint *w_tile, __global const uchar *a, __global const char *w,
                        const gemm_shape *s, int m0, int n0, int k0)
 {
-    const int item = (int)(get_local_id(1) * SIDE + get_local_id(0)), fours = (s->k + 3) / 4;
-    for (int at = item; at < K_STEP * TILE; at += SIDE * SIDE) {
-        const int ka = at % K_STEP, i = at / K_STEP, kw = at / TILE, j = at % TILE;
+    const int fours = (s->k + 3) / 4;
+    for (uint at = (uint)(get_local_id(1) * SIDE + get_local_id(0)); at < K_STEP * TILE; at += SIDE * SIDE) {
+        const int ka = (int)(at % K_STEP), i = (int)(at / K_STEP), kw = (int)(at / TILE), j = (int)(at % TILE);
         __global const uint *const row = (__global const uint *)(a + (size_t)min(m0 + i, s->m - 1) * s->lda);
         a_tile[ka * TILE + i] = k0 + ka < fours ? row[k0 + ka] : 0;
         w_tile[kw * TILE + j] = k0 + kw < fours ? ((__global const uint *)w)[(size_t)(k0 + kw) * s->n_pad + n0 + j] : 0;
