@@ -10,7 +10,8 @@ step() {
 }
 
 step "formatting"
-find src include tests bench docs -name '*.[ch]' -print0 | xargs -0 clang-format --dry-run -Werror
+# Headers are laid out by hand: their comments are tables and formulas.
+find src tests bench docs -name '*.c' -print0 | xargs -0 clang-format --dry-run -Werror
 
 step "clang, warnings are errors"
 cmake -S . -B build/clang -G Ninja -DCMAKE_C_COMPILER=clang -DVQ_WERROR=ON >/dev/null
