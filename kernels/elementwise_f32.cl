@@ -1,5 +1,6 @@
 /* The small memory-bound ops, for any device: one element per work-item. Grid: (count / VQ_P0), further dimensions as
- * said. */
+ * said. Here and in the other portable kernels a / b and a % b do not stand side by side: the compiler would make an
+ * instruction of them (freeze) that Oclgrind does not know. */
 #define OP __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void
 
 OP add_f32(__global const float *a, __global const float *b, __global float *y, int count)
@@ -12,11 +13,11 @@ OP add_f32(__global const float *a, __global const float *b, __global float *y, 
 OP patchify_f32(__global const uchar *image, __global float *out, int height, int width, int chans, int patch)
 {
     const int col = (int)get_global_id(0), cols = chans * patch * patch, across = width / patch;
-    if (col >= cols) return;
-    const int c = col / (patch * patch), y = col / patch % patch, x = col % patch;
-    const size_t at = get_group_id(1), row = get_group_id(2) * get_num_groups(1) + at;
-    const size_t line = get_group_id(2) * height + at / across * patch + y, pixel = at % across * patch + x;
-    out[row * cols + col] = image[(line * width + pixel) * chans + c];
+    const int c = col / (patch * patch), y = col / patch - c * patch, x = col - (c * patch + y) * patch;
+    const int at = (int)get_group_id(1), down = at / across, right = at - down * across;
+    const size_t row = get_group_id(2) * get_num_groups(1) + at;
+    const size_t line = get_group_id(2) * height + down * patch + y, pixel = right * patch + x;
+    if (col < cols) out[row * cols + col] = image[(line * width + pixel) * chans + c];
 }
 
 /* Grid: (count / VQ_P0, images). */

@@ -2,6 +2,8 @@
  * local memory, EACH x EACH elements per item. Grid: (column blocks, row blocks, batch).
  *
  * VQ_P0 SIDE, VQ_P1 EACH. */
+#include "vq_local.h"
+
 #define SIDE   VQ_P0
 #define EACH   VQ_P1
 #define TILE   (SIDE * EACH)
@@ -9,11 +11,11 @@
 
 /* One K_STEP x TILE tile of the operand whose element (i, k) lies at i * stride_i + k * stride_k, as [k][i]; zero
  * outside. */
-static void load_tile(__local float *tile, __global const float *x, long stride_i, long stride_k, int i0, int num_i,
-                      int k0, int num_k)
+VQ_LOCAL_FUNCTION void load_tile(__local float *tile, __global const float *x, long stride_i, long stride_k, int i0,
+                                 int num_i, int k0, int num_k)
 {
-    const int item = (int)(get_local_id(1) * SIDE + get_local_id(0));
-    for (int at = item; at < K_STEP * TILE; at += SIDE * SIDE) {
+    const uint item = (uint)(get_local_id(1) * SIDE + get_local_id(0));
+    for (uint at = item; at < K_STEP * TILE; at += SIDE * SIDE) {
         /* neighbouring items take neighbouring addresses */
         const int k = stride_k == 1 ? at % K_STEP : at / TILE, i = stride_k == 1 ? at / K_STEP : at % TILE;
         const int inside = i0 + i < num_i && k0 + k < num_k;
@@ -28,13 +30,13 @@ gemm_f32(__global const float *a, __global const float *b, __global const float 
          long c_outer, long c_inner, int rows_in, int rows_out, int row_first, int rows_per_item)
 {
     __local float a_tile[K_STEP * TILE], b_tile[K_STEP * TILE];
-    const int z_outer = (int)get_group_id(2) / inner, z_inner = (int)get_group_id(2) % inner;
+    const long z = (long)get_group_id(2), z_outer = (int)z / inner;
     const int m0 = (int)get_group_id(1) * TILE, n0 = (int)get_group_id(0) * TILE;
     const int x = (int)get_local_id(0), y = (int)get_local_id(1);
     float sum[EACH][EACH];
-    a += a_offset + z_outer * a_outer + z_inner * a_inner;
-    b += b_offset + z_outer * b_outer + z_inner * b_inner;
-    c += c_offset + z_outer * c_outer + z_inner * c_inner;
+    a += a_offset + z * a_inner + z_outer * (a_outer - inner * a_inner);
+    b += b_offset + z * b_inner + z_outer * (b_outer - inner * b_inner);
+    c += c_offset + z * c_inner + z_outer * (c_outer - inner * c_inner);
     for (int i = 0; i < EACH; i++)
         for (int j = 0; j < EACH; j++) sum[i][j] = 0.0f;
     for (int k0 = 0; k0 < k; k0 += K_STEP) {
@@ -49,7 +51,7 @@ gemm_f32(__global const float *a, __global const float *b, __global const float 
     }
     for (int i = 0; i < EACH; i++) {
         const int row = m0 + y + i * SIDE;
-        const int to = rows_in ? row / rows_in * rows_out + row % rows_in + row_first : row;
+        const int to = rows_in ? row + row / rows_in * (rows_out - rows_in) + row_first : row;
         for (int j = 0; j < EACH; j++) {
             const int col = n0 + x + j * SIDE;
             if (row >= m || col >= n) continue;

@@ -5,6 +5,8 @@
  *
  * VQ_P0 rows of the tile: 6 or 12; VQ_P1 vectors of 16 columns: 1 or 2. 12 x 2 fills 32 512-bit registers,
  * 6 x 1 fills 16 256-bit registers. */
+#include "vq_local.h"
+
 #define ROWS    VQ_P0
 #define VECTORS VQ_P1
 #define PANEL   (16 * VECTORS)
@@ -22,8 +24,8 @@ typedef struct tile_args {
 } tile_args;
 
 /* Packs B[k0 .. k0+k_len)[n0 .. n0+PANEL) as [k][PANEL]; columns beyond n become zeros. */
-static void pack_panel(__local float *panel, __global const float *b, int ldb, int trans_b, int n0, int n, int k0,
-                       int k_len)
+VQ_LOCAL_FUNCTION void pack_panel(__local float *panel, __global const float *b, int ldb, int trans_b, int n0, int n,
+                                  int k0, int k_len)
 {
     const int cols = min(PANEL, n - n0);
     if (!trans_b) {
@@ -73,12 +75,12 @@ static void store_row(__global float *c, float16 sum, float alpha, int cols, __g
 
 static int c_row(const tile_args *t, int m)
 {
-    return t->rows_in ? m / t->rows_in * t->rows_out + m % t->rows_in + t->row_first : m;
+    return t->rows_in ? m + m / t->rows_in * (t->rows_out - t->rows_in) + t->row_first : m;
 }
 
 /* ROWS x PANEL of C from row m0: rows beyond m repeat the last one and are not stored. */
-static void tile(const tile_args *t, __global const float *a, __local const float *panel, __global const float *bias,
-                 __global float *c, int m0, int n0, int k_len)
+VQ_LOCAL_FUNCTION void tile(const tile_args *t, __global const float *a, __local const float *panel,
+                            __global const float *bias, __global float *c, int m0, int n0, int k_len)
 {
 #define ROW_START(r) __global const float *const a##r = a + (size_t)min(m0 + r, t->m - 1) * t->lda;
     EACH_ROW(ROW_START)
@@ -122,12 +124,12 @@ gemm_f32(__global const float *a, __global const float *b, __global const float 
 {
     __local float panel[K_BLOCK * PANEL];
     const int n0 = (int)get_group_id(0) * PANEL, first = (int)get_group_id(1) * rows_per_item;
-    const int z_outer = (int)get_group_id(2) / inner, z_inner = (int)get_group_id(2) % inner;
+    const long z = (long)get_group_id(2), z_outer = (int)z / inner;
     const int end = min(first + rows_per_item, m);
     tile_args t = {m, n, lda, ldc, accumulate, rows_in, rows_out, row_first, alpha};
-    a += a_offset + z_outer * a_outer + z_inner * a_inner;
-    b += b_offset + z_outer * b_outer + z_inner * b_inner;
-    c += c_offset + z_outer * c_outer + z_inner * c_inner;
+    a += a_offset + z * a_inner + z_outer * (a_outer - inner * a_inner);
+    b += b_offset + z * b_inner + z_outer * (b_outer - inner * b_inner);
+    c += c_offset + z * c_inner + z_outer * (c_outer - inner * c_inner);
     for (int k0 = 0; k0 < k; k0 += K_BLOCK) {
         const int k_len = min(K_BLOCK, k - k0);
         pack_panel(panel, b, ldb, trans_b, n0, n, k0, k_len);

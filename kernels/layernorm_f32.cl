@@ -1,7 +1,9 @@
 /* layernorm_f32 for any device: one work-group of VQ_P0 (a power of two) items per row, sums by a tree of fixed shape.
- * The second pass sums squared differences from the mean, which do not cancel, and the differences themselves, whose mean
- * is what rounding left in the first: a constant row gives beta to the last bits, however large. Grid: (rows). */
-static float sum_of_group(__local float *part, float value)
+ * The second pass sums squared differences from the mean, which do not cancel, and the differences themselves, whose
+ * mean is what rounding left in the first: a constant row gives beta to the last bits, however large. Grid: (rows). */
+#include "vq_local.h"
+
+VQ_LOCAL_FUNCTION float sum_of_group(__local float *part, float value)
 {
     const int item = (int)get_local_id(0);
     part[item] = value;

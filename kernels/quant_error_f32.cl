@@ -1,10 +1,11 @@
 /* quant_error_f32 for any device: squared errors of `num` candidate quantizers, summed over chunks; the host adds up
  * the chunks. Parameters of candidate j and group g: scale[j][g], thresholds[g][j][..]. partial [chunk][group][num]. */
 #include "quantizer_f32.h"
+#include "vq_local.h"
 
 #define OP __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void
 
-static float sum_of_group(__local float *part, float value)
+VQ_LOCAL_FUNCTION float sum_of_group(__local float *part, float value)
 {
     const int item = (int)get_local_id(0);
     part[item] = value;
@@ -21,7 +22,8 @@ static float sum_of_group(__local float *part, float value)
 /* Element e of group g. */
 static size_t place(uint e, uint g, uint inner, uint groups)
 {
-    return ((size_t)(e / inner) * groups + g) * inner + e % inner;
+    const uint run = e / inner;
+    return ((size_t)run * groups + g) * inner + (e - run * inner);
 }
 
 /* Groups of runs. Grid: (chunks of chunk_len of the group's n elements, groups). */

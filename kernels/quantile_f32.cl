@@ -1,13 +1,14 @@
 /* quantile_f32 for any device. Small groups: one work-group each, every rank found digit by digit with a histogram in
  * local memory. A large group: histograms of chunks, which the host adds up and narrows down. */
 #include "quantile_f32.h"
+#include "vq_local.h"
 
 #define OP __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void
 
 /* Narrows the keys of one group down by 8 bits: those that agree with prefix above the digit are counted, the digit
  * that holds *rank is appended. A NaN counts as *nans. */
-static uint narrow(__local uint *bins, __local int *nans, __global const float *x, uint g, uint inner, uint groups,
-                   uint n, uint prefix, int shift, uint *rank)
+VQ_LOCAL_FUNCTION uint narrow(__local uint *bins, __local int *nans, __global const float *x, uint g, uint inner,
+                              uint groups, uint n, uint prefix, int shift, uint *rank)
 {
     for (int b = (int)get_local_id(0); b < 256; b += VQ_P0) bins[b] = 0;
     barrier(CLK_LOCAL_MEM_FENCE);

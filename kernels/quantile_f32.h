@@ -19,7 +19,8 @@ static inline int is_nan_key(uint key)
 /* Element e of group g. */
 static inline size_t place(uint e, uint g, uint inner, uint groups)
 {
-    return ((size_t)(e / inner) * groups + g) * inner + e % inner;
+    const uint run = e / inner;
+    return ((size_t)run * groups + g) * inner + (e - run * inner);
 }
 
 /* The three digits of a key, 11, 11 and 10 bits, highest first. Pass 0 counts digit 0 of all keys. Pass 1 counts digit

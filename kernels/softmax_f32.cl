@@ -1,6 +1,8 @@
 /* softmax_f32 for any device: one work-group of VQ_P0 (a power of two) items per row; sums by a tree of fixed shape.
  * x and y may be the same memory. Grid: (rows). */
-static float reduce(__local float *part, float value, int want_max)
+#include "vq_local.h"
+
+VQ_LOCAL_FUNCTION float reduce(__local float *part, float value, int want_max)
 {
     const int item = (int)get_local_id(0);
     part[item] = value;

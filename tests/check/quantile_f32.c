@@ -44,10 +44,12 @@ static void make_values(check *ck, float *x, size_t count, int kind)
     }
 }
 
-static void check_ranks(check *ck, const vq_groups *g, int kind)
+/* work: elements looked at by the device, which for small groups is far more than the witness's; it decides what a
+ * simulator runs. */
+static void check_ranks(check *ck, const vq_groups *g, int kind, double work)
 {
     const size_t n = g->count / (size_t)g->groups;
-    if (!check_case(ck, 20.0 * (double)g->count, "n%zu_i%zu_g%d_kind%d", g->count, g->inner, g->groups, kind)) return;
+    if (!check_case(ck, work * (double)g->count, "n%zu_i%zu_g%d_kind%d", g->count, g->inner, g->groups, kind)) return;
     args t = {.g = g};
     make_ranks(ck, &t, n);
     const size_t results = (size_t)g->groups * (size_t)t.num_ranks;
@@ -87,8 +89,8 @@ void check_quantile_f32(check *ck)
     static const vq_groups large[] = {{40001, 40001, 1}, {2 * 3 * 9001, 9001, 3}, {20001 * 2, 1, 2}};
     for (const vq_variant *v = check_first(ck, VQ_OP_QUANTILE_F32); v; v = check_next(ck)) {
         for (int kind = 0; kind < 4; kind++) {
-            for (size_t i = 0; i < VQ_ARRAY_LEN(check_groups); i++) check_ranks(ck, &check_groups[i], kind);
-            for (size_t i = 0; i < VQ_ARRAY_LEN(large); i++) check_ranks(ck, &large[i], kind);
+            for (size_t i = 0; i < VQ_ARRAY_LEN(check_groups); i++) check_ranks(ck, &check_groups[i], kind, 1000);
+            for (size_t i = 0; i < VQ_ARRAY_LEN(large); i++) check_ranks(ck, &large[i], kind, 7);
         }
         check_nan(ck, &check_groups[7], NAN);
         check_nan(ck, &check_groups[3], -NAN);
