@@ -37,7 +37,8 @@ int cli_skips_end(bool failed);
 
 /* A vq_progress_fn: draws the progress line where stderr is a terminal; false once the user pressed Ctrl-C. */
 bool cli_progress(void *unused, const char *stage, const char *item, size_t done, size_t total);
-void cli_progress_end(void); /* clears the line */
+void cli_note(const char *text); /* in the place of the progress line, for steps that cannot report */
+void cli_progress_end(void);     /* clears the line */
 
 /* ---- Ctrl-C (terminal.c) ---- */
 void cli_signals_init(void);

@@ -44,8 +44,10 @@ static vq_status open_session(prediction *p)
 {
     const vq_session_params params = {.mode = p->options->mode, .max_batch = p->batch};
     if (p->session) return VQ_OK;
-    const vq_status status = cli_open_device(&p->dev, p->options);
-    return status == VQ_OK ? vq_session_create(&p->session, p->dev, p->model, &params) : status;
+    vq_status status = cli_open_device(&p->dev, p->options);
+    if (status == VQ_OK) status = vq_session_create(&p->session, p->dev, p->model, &params);
+    cli_progress_end();
+    return status;
 }
 
 static void print_image(const prediction *p, const char *name)

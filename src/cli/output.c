@@ -126,6 +126,7 @@ double cli_file_bytes(const char *path)
 vq_status cli_open_device(vq_device **out, const cli_options *options)
 {
     const vq_device_params params = {.index = options->device, .kernels = options->kernels};
+    cli_note("preparing kernels (slower the first time)");
     return vq_device_open(out, &params);
 }
 

@@ -182,6 +182,14 @@ bool cli_progress(void *unused, const char *stage, const char *item, size_t done
     return !cli_interrupted();
 }
 
+void cli_note(const char *text)
+{
+    if (!drawing) return;
+    fprintf(stderr, "\r\033[K%.*s", columns - 1, text);
+    fflush(stderr);
+    drawn = true;
+}
+
 void cli_progress_end(void)
 {
     clear_line();
