@@ -16,6 +16,7 @@
  * MAX_T: a bound on the tokens, multiple of 32. PROB_LOW: some probability has a low byte. STEPS: the table has at most
  * 16 runs of equal values, whose 15 edges a binary search in registers finds (needs vpermd on 16 lanes). */
 #include "attention_u8_math.h"
+#include "vq_vector.h"
 
 #ifndef MAX_T
 #define MAX_T 4096
@@ -174,7 +175,7 @@ static int pack_token(__global group_t *column, __global const uchar *row, int w
     int d = 0;
     uint4 pairs = 0; /* sums of bytes in 16-bit halves, at most 16 * 510 */
     for (; d + 16 <= width; d += 16) {
-        const uchar16 codes = vload16(0, row + d);
+        const uchar16 codes = LOAD_AT(uchar16, row + d);
         const uint4 x = as_uint4(codes);
         pairs += (x & 0x00ff00ffu) + ((x >> 8u) & 0x00ff00ffu);
 #if GROUP == 4
@@ -218,7 +219,7 @@ static uint16 groups_of_v(__global const uchar *v, int ld, int tokens, int width
         __global const uchar *const row = v + (size_t)(j + i) * ld + d;
         uchar16 codes;
         if (d + 16 <= width) {
-            codes = vload16(0, row);
+            codes = LOAD_AT(uchar16, row);
         } else {
             uchar rest[16];
             vstore16((uchar16)(128), 0, rest);
@@ -247,15 +248,15 @@ static void pack_v(__global char *to, __global int *v_sum, __global const uchar 
             __global char *const at = to + ((size_t)(d / PANEL) * depth + j) * PANEL + d % PANEL * GROUP;
             const uint16 groups = groups_of_v(v, ld, tokens, width, j, d);
 #if GROUP == 4
-            vstore16(groups, 0, (__global uint *)at);
+            STORE_AT(int16, at) = as_int16(groups);
 #elif GROUP == 2
-            vstore16(convert_ushort16(groups), 0, (__global ushort *)at);
+            STORE_AT(ushort16, at) = convert_ushort16(groups);
 #else
-            vstore16(convert_uchar16(groups), 0, (__global uchar *)at);
+            STORE_AT(uchar16, at) = convert_uchar16(groups);
 #endif
             if (DOT == 2) sum += sum_of_groups(groups);
         }
-        vstore16(sum, 0, v_sum + d);
+        STORE_AT(int16, v_sum + d) = sum;
     }
 }
 
@@ -296,7 +297,7 @@ static void load_q(int *a, __global const uchar *q, int ld, int rows, int width)
         __global const uchar *const from = q + (size_t)min(r, rows - 1) * ld;
 #if GROUP == 4
         int d = 0;
-        for (; d + 16 <= width; d += 16) vstore4(vload4(0, (__global const int *)(from + d)), 0, a + r * A_LD + d / 4);
+        for (; d + 16 <= width; d += 16) AT(uchar16, a + r * A_LD + d / 4) = LOAD_AT(uchar16, from + d);
         uchar *const to = (uchar *)(a + r * A_LD);
         for (; d < ROUND_UP(width, 4); d++) to[d] = d < width ? from[d] : 0;
 #elif GROUP == 2
@@ -319,7 +320,7 @@ static void scores(int *y, int *top, const int *a, __global const char *scratch,
     for (int r = 0; r < ROWS; r++) tops[r] = (int16)(INT_MIN);
     for (int j0 = 0; j0 < tokens; j0 += PANEL) {
         for (int r = 0; r < ROWS; r++)
-            for (int v = 0; v < PANEL; v += 16) AT(int16, acc + r * PANEL + v) = vload16(0, correction + j0 + v);
+            for (int v = 0; v < PANEL; v += 16) AT(int16, acc + r * PANEL + v) = LOAD_AT(int16, correction + j0 + v);
         multiply(acc, a, A_LD, scratch + K_AT(tokens, width) + (size_t)j0 * ROUND_UP(width, GROUP), groups);
         for (int v = 0; v < PANEL; v += 16)
             for (int r = 0; r < ROWS; r++) {
@@ -373,7 +374,8 @@ static uint probabilities(int *hi, int *lo, const int *t, const table *prob, int
     /* u >= edge as t >= edge - log_sum: thresholds of this row, by levels of the search */
     const ulong8 low = as_ulong8(clamp(vload8(0, prob->edges) - log_sum, 0L, 0xffffffffL));
     const ulong8 high = as_ulong8(clamp(vload8(1, prob->edges) - log_sum, 0L, 0xffffffffL));
-    const uint16 t0 = (uint16)(convert_uint8(low), convert_uint8(high)), values = vload16(0, prob->values);
+    const uint16 t0 = (uint16)(convert_uint8(low), convert_uint8(high)),
+                 values = as_uint16(LOAD_AT(int16, prob->values));
     const uint16 t3 = t0.s3456789abcdeffff, t1 = t0.s123456789abcdeff;
     const uint16 t7 = (uint16)(t0.s7);
 #else
@@ -409,7 +411,7 @@ static void weigh(int *acc, const int *hi, const int *lo, __global const char *p
 {
     for (int r = 0; r < ROWS; r++)
         for (int v = 0; v < PANEL; v += 16)
-            AT(int16, acc + r * PANEL + v) = DOT == 2 ? vload16(0, v_sum + v) << 15 : (int16)(0);
+            AT(int16, acc + r * PANEL + v) = DOT == 2 ? LOAD_AT(int16, v_sum + v) << 15 : (int16)(0);
     multiply(acc, hi, P_LD, panel, groups);
 #if DOT != 2
     for (int i = 0; i < ROWS * PANEL; i += 16) AT(int16, acc + i) <<= 8;
@@ -421,15 +423,15 @@ static void weigh(int *acc, const int *hi, const int *lo, __global const char *p
 static void put_codes(__global uchar *to, int ld, int rows, const int *acc, const uint *p_sums,
                       __global const int *channel, int padded, int count, int zero, int code_max)
 {
-    const uint16 v_zero = as_uint16(vload16(0, channel));
-    const int16 mult = vload16(0, channel + padded), shift = vload16(0, channel + 2 * padded);
+    const uint16 v_zero = as_uint16(LOAD_AT(int16, channel));
+    const int16 mult = LOAD_AT(int16, channel + padded), shift = LOAD_AT(int16, channel + 2 * padded);
     for (int r = 0; r < rows; r++) {
         const uint16 sum = AT(const uint16, acc + r * PANEL) + v_zero * p_sums[r];
         const int16 code = add_sat(requant16(as_int16(sum), mult, shift), (int16)(zero));
         const uchar16 codes = convert_uchar16(clamp(code, 0, code_max));
         __global uchar *const row = to + (size_t)r * ld;
         if (count >= 16) {
-            vstore16(codes, 0, row);
+            STORE_AT(uchar16, row) = codes;
         } else {
             uchar rest[16];
             vstore16(codes, 0, rest);

@@ -1,6 +1,7 @@
 /* layernorm_s32 for CPUs: one work-item per VQ_P0 rows, 16 channels at a time, as 8 even and 8 odd 64-bit lanes. Grid:
  * (m / VQ_P0), work-groups of one. */
 #include "layernorm_s32.h"
+#include "vq_vector.h"
 
 #define MAX_C 4096
 
@@ -28,14 +29,14 @@ static long load_row(__global const int *x, int *d, int c)
     const int whole = c & ~15;
     long8 sum = 0;
     for (int i = 0; i < whole; i += 16) {
-        const int16 v = vload16(0, x + i);
-        vstore16(v, 0, d + i);
+        const int16 v = LOAD_AT(int16, x + i);
+        *(int16 *)(d + i) = v;
         sum += even(v) + odd(v);
     }
     if (whole < c) {
-        vstore16((int16)(0), 0, d + whole);
+        *(int16 *)(d + whole) = (int16)(0);
         for (int i = whole; i < c; i++) d[i] = x[i];
-        const int16 v = vload16(0, d + whole);
+        const int16 v = *(int16 *)(d + whole);
         sum += even(v) + odd(v);
     }
     return add_lanes(sum);
@@ -49,9 +50,9 @@ static ulong center_row(int *d, int mean, int c)
     long8 squares = 0;
     for (int i = c; i < ((c + 15) & ~15); i++) d[i] = mean;
     for (int i = 0; i < c; i += 16) {
-        const int16 v = clamp(vload16(0, d + i), low, high) - (int16)(mean);
+        const int16 v = clamp(*(int16 *)(d + i), low, high) - (int16)(mean);
         const long8 e = even(v), o = odd(v);
-        vstore16(v, 0, d + i);
+        *(int16 *)(d + i) = v;
         squares += e * e + o * o;
     }
     return (ulong)add_lanes(squares);
@@ -61,14 +62,15 @@ static ulong center_row(int *d, int mean, int c)
 static ulong8 code8(long8 d, long8 mult, __global const long *bias, __global const ulong *shift, long gain, long round,
                     long h, ulong last)
 {
-    const long8 y = (d * gain + round) >> h;
-    const long8 sum = ((y << 32) >> 32) * mult + vload8(0, bias); /* |y| < 2^23 */
-    return min(as_ulong8(max(sum, (long8)(0))) >> vload8(0, shift), (ulong8)(last));
+    /* gain < 2^31: both factors are s32 */
+    const long8 y = (d * ((gain << 32) >> 32) + round) >> h;
+    const long8 sum = ((y << 32) >> 32) * mult + LOAD_AT(long8, bias); /* |y| < 2^23 */
+    return min(as_ulong8(max(sum, (long8)(0))) >> as_ulong8(LOAD_AT(long8, shift)), (ulong8)(last));
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layernorm_s32(LAYERNORM_ARGS)
 {
-    int d[MAX_C];
+    int d[MAX_C] __attribute__((aligned(64)));
     const int first = (int)get_group_id(0) * VQ_P0, end = min(first + VQ_P0, m);
     for (int row = first; row < end; row++) {
         __global uchar *const out = codes + (size_t)row * ld_codes;
@@ -78,12 +80,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layernorm_s32(LAYER
         const int h = gain_of(v, root, &gain);
         const long round = 1L << (h - 1);
         for (int i = 0; i < c; i += 16) {
-            const int16 di = vload16(0, d + i), mi = vload16(0, mult + i);
+            const int16 di = *(int16 *)(d + i), mi = LOAD_AT(int16, mult + i);
             const ulong8 e = code8(even(di), even(mi), bias + i, shift + i, gain, round, h, (ulong)code_max);
             const ulong8 o = code8(odd(di), odd(mi), bias + i + 8, shift + i + 8, gain, round, h, (ulong)code_max);
             const uchar16 code = convert_uchar16(as_int16(e | o << 32));
             if (i + 16 <= c) {
-                vstore16(code, 0, out + i);
+                STORE_AT(uchar16, out + i) = code;
             } else {
                 uchar rest[16];
                 vstore16(code, 0, rest);

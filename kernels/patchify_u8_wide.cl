@@ -1,6 +1,8 @@
 /* patchify_u8 for CPUs: one work-item per row of out. With three channels, 16 pixels at a time are taken apart by
  * shuffles. Grid: (rows), work-groups of one. */
 
+#include "vq_vector.h"
+
 /* One channel of 16 pixels of three: bytes c, c+3, c+6, .. of the 48 in v0 v1 v2. */
 static uchar16 channel0(uchar16 v0, uchar16 v1, uchar16 v2)
 {
@@ -18,8 +20,8 @@ static uchar16 channel2(uchar16 v0, uchar16 v1, uchar16 v2)
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void patchify_u8(__global const uchar *image,
-                                                                        __global uchar *out, int rows, int height,
-                                                                        int width, int chans, int patch, int ld_out)
+                                                                         __global uchar *out, int rows, int height,
+                                                                         int width, int chans, int patch, int ld_out)
 {
     const int row = (int)get_group_id(0), across = width / patch, down = height / patch;
     const int b = row / (across * down), py = row / across % down, px = row % across, area = patch * patch;
@@ -30,11 +32,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void patchify_u8(__globa
         int x = 0;
         if (chans == 3) {
             for (; x + 16 <= patch; x += 16) {
-                const uchar16 v0 = vload16(0, from + 3 * x), v1 = vload16(1, from + 3 * x);
-                const uchar16 v2 = vload16(2, from + 3 * x);
-                vstore16(channel0(v0, v1, v2), 0, line + x);
-                vstore16(channel1(v0, v1, v2), 0, line + area + x);
-                vstore16(channel2(v0, v1, v2), 0, line + 2 * area + x);
+                __global const uchar *const at = from + 3 * x;
+                const uchar16 v0 = LOAD_AT(uchar16, at), v1 = LOAD_AT(uchar16, at + 16);
+                const uchar16 v2 = LOAD_AT(uchar16, at + 32);
+                STORE_AT(uchar16, line + x) = channel0(v0, v1, v2);
+                STORE_AT(uchar16, line + area + x) = channel1(v0, v1, v2);
+                STORE_AT(uchar16, line + 2 * area + x) = channel2(v0, v1, v2);
             }
         }
         for (; x < patch; x++)
