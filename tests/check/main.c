@@ -79,7 +79,7 @@ static bool parse(options *o, int argc, char **argv)
         o->ck.seed = strtoull(argv[i], &end, 10);
         if (*end || end == argv[i] || i + 1 != argc) return false;
     }
-    if (o->ck.max_work < 0) o->ck.max_work = o->ck.exact ? 3e5 : 1e18;
+    if (o->ck.max_work < 0) o->ck.max_work = o->ck.exact ? 1e5 : 1e18;
     return true;
 }
 
