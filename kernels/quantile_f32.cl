@@ -5,40 +5,46 @@
 
 #define OP __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void
 
-/* Narrows the keys of one group down by 8 bits: those that agree with prefix above the digit are counted, the digit
- * that holds *rank is appended. A NaN counts as *nans. */
-VQ_LOCAL_FUNCTION uint narrow(__local uint *bins, __local int *nans, __global const float *x, uint g, uint inner,
-                              uint groups, uint n, uint prefix, int shift, uint *rank)
+/* The work of one group on one rank: keys that begin with prefix are still in question, rank counts among them. */
+typedef struct search {
+    uint bins[256], prefix, rank;
+    int nans;
+} search;
+
+/* Counts the next 8 bits of the keys in question and appends the digit that holds the rank to prefix. */
+VQ_LOCAL_FUNCTION void narrow(__local search *s, __global const float *x, uint g, uint inner, uint groups, uint n,
+                              int shift)
 {
-    for (int b = (int)get_local_id(0); b < 256; b += VQ_P0) bins[b] = 0;
+    for (int b = (int)get_local_id(0); b < 256; b += VQ_P0) s->bins[b] = 0;
     barrier(CLK_LOCAL_MEM_FENCE);
     for (uint e = (uint)get_local_id(0); e < n; e += VQ_P0) {
         const uint key = key_of(x[place(e, g, inner, groups)]);
-        if (is_nan_key(key)) *nans = 1;
-        if (shift == 24 || key >> (shift + 8) == prefix) atomic_inc(&bins[(key >> shift) & 255]);
+        if (is_nan_key(key)) s->nans = 1;
+        if (shift == 24 || key >> (shift + 8) == s->prefix) atomic_inc(&s->bins[(key >> shift) & 255]);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    uint b = 0, left = *rank;
-    while (b < 255 && left >= bins[b]) left -= bins[b++];
+    if (get_local_id(0) == 0) {
+        uint b = 0;
+        while (b < 255 && s->rank >= s->bins[b]) s->rank -= s->bins[b++];
+        s->prefix = s->prefix << 8 | b;
+    }
     barrier(CLK_LOCAL_MEM_FENCE);
-    *rank = left;
-    return prefix << 8 | b;
 }
 
 /* out [group][num_ranks], all NaN where the group has one. scratch is not used. Grid: (num_groups from first_group). */
 OP quantile_groups(__global const float *x, __global uint *scratch, __global const int *ranks, __global float *out,
                    int inner, int groups, int n, int num_ranks, int first_group)
 {
-    __local uint bins[256];
-    __local int nans;
+    __local search s;
     const uint g = (uint)get_group_id(0) + first_group;
-    if (get_local_id(0) == 0) nans = 0;
-    barrier(CLK_LOCAL_MEM_FENCE);
+    if (get_local_id(0) == 0) s.nans = 0;
     for (int r = 0; r < num_ranks; r++) {
-        uint rank = (uint)ranks[r], prefix = 0;
-        for (int shift = 24; shift >= 0; shift -= 8)
-            prefix = narrow(bins, &nans, x, g, inner, groups, n, prefix, shift, &rank);
-        if (get_local_id(0) == 0) out[g * (size_t)num_ranks + r] = nans ? NAN : value_of(prefix);
+        if (get_local_id(0) == 0) {
+            s.prefix = 0;
+            s.rank = (uint)ranks[r];
+        }
+        for (int shift = 24; shift >= 0; shift -= 8) narrow(&s, x, g, inner, groups, n, shift);
+        if (get_local_id(0) == 0) out[g * (size_t)num_ranks + r] = s.nans ? NAN : value_of(s.prefix);
     }
 }
 

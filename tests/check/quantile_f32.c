@@ -22,9 +22,9 @@ static vq_status run(void *user, vq_device *dev)
 }
 
 /* The first, the last, one twice, the rest anywhere. */
-static void make_ranks(check *ck, args *t, size_t n)
+static void make_ranks(check *ck, args *t, size_t n, int max_ranks)
 {
-    t->num_ranks = check_between(ck, 3, VQ_MAX_RANKS);
+    t->num_ranks = check_between(ck, 3, max_ranks);
     for (int i = 0; i < t->num_ranks; i++) t->ranks[i] = vq_rng_below(check_rng(ck), (uint32_t)n);
     t->ranks[0] = n - 1;
     t->ranks[1] = t->ranks[2];
@@ -46,12 +46,12 @@ static void make_values(check *ck, float *x, size_t count, int kind)
 
 /* work: elements looked at by the device, which for small groups is far more than the witness's; it decides what a
  * simulator runs. */
-static void check_ranks(check *ck, const vq_groups *g, int kind, double work)
+static void check_ranks(check *ck, const vq_groups *g, int kind, int max_ranks, double work)
 {
     const size_t n = g->count / (size_t)g->groups;
     if (!check_case(ck, work * (double)g->count, "n%zu_i%zu_g%d_kind%d", g->count, g->inner, g->groups, kind)) return;
     args t = {.g = g};
-    make_ranks(ck, &t, n);
+    make_ranks(ck, &t, n, max_ranks);
     const size_t results = (size_t)g->groups * (size_t)t.num_ranks;
     float *const x = check_alloc(ck, g->count * sizeof *x), *const want = check_alloc(ck, results * sizeof *want);
     t.out = check_alloc(ck, results * sizeof *t.out);
@@ -86,12 +86,15 @@ static void check_nan(check *ck, const vq_groups *g, float nan_value)
 void check_quantile_f32(check *ck)
 {
     /* beyond the limits of the path for small groups */
+    static const vq_groups smallest_large = {16400, 16400, 1};
     static const vq_groups large[] = {{40001, 40001, 1}, {2 * 3 * 9001, 9001, 3}, {20001 * 2, 1, 2}};
     for (const vq_variant *v = check_first(ck, VQ_OP_QUANTILE_F32); v; v = check_next(ck)) {
         for (int kind = 0; kind < 4; kind++) {
-            for (size_t i = 0; i < VQ_ARRAY_LEN(check_groups); i++) check_ranks(ck, &check_groups[i], kind, 1000);
-            for (size_t i = 0; i < VQ_ARRAY_LEN(large); i++) check_ranks(ck, &large[i], kind, 7);
+            for (size_t i = 0; i < VQ_ARRAY_LEN(check_groups); i++)
+                check_ranks(ck, &check_groups[i], kind, VQ_MAX_RANKS, 300);
+            for (size_t i = 0; i < VQ_ARRAY_LEN(large); i++) check_ranks(ck, &large[i], kind, VQ_MAX_RANKS, 60);
         }
+        check_ranks(ck, &smallest_large, 0, 3, 10);
         check_nan(ck, &check_groups[7], NAN);
         check_nan(ck, &check_groups[3], -NAN);
         check_nan(ck, &large[0], -NAN);
