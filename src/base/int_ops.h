@@ -57,7 +57,7 @@ typedef struct vq_gemm_s8_weights {
  *   G    = floor((root << 33) / R)                  < 2^31
  *   y    = (d * G + 2^(h-1)) >> h,  h = 40 - s/2    d / sqrt(V/C) with 16 fraction bits, h in [9, 40]; |y| < 2^23
  *   code = clip((y * mult[c] + bias[c] + 2^(shift[c]-1)) >> shift[c], 0, 2^bits - 1)       in s64
- * bias is the real offset (beta/scale + zero) * 2^shift. The error of y is below 2^-15 of the row's deviation. */
+ * bias is the real offset (beta/scale + zero) * 2^shift. The error of y is below 2^-15 * max(1, 1 / the row's deviation). */
 typedef struct vq_layernorm_s32_weights {
     int c;                 /* 1..4095 */
     uint64_t eps;          /* eps * 2^32, rounded, at least 1 and below 2^32 */
