@@ -2,6 +2,7 @@
  * scores and then its probabilities in local memory. Grid: (rows, heads, images). base/int_ops.h has the formulas.
  * MAX_T: a bound on the tokens. */
 #include "vq_int.h"
+#include "vq_local.h"
 
 #ifndef MAX_T
 #define MAX_T 4096
@@ -13,7 +14,7 @@
 
 /* The group's values reduced by OP, in every item. */
 #define REDUCE(name, OP)                                                     \
-    static uint name(__local uint *part, uint value)                         \
+    VQ_LOCAL_FUNCTION uint name(__local uint *part, uint value)              \
     {                                                                        \
         const int item = (int)get_local_id(0);                               \
         barrier(CLK_LOCAL_MEM_FENCE);                                        \
@@ -29,7 +30,7 @@ REDUCE(reduce_max, MAX_OF)
 REDUCE(reduce_sum, SUM_OF)
 
 /* A score, biased by 2^30 into 0 .. 2^31. */
-static uint score(__local const uchar *q, __global const uchar *k, int d, int q_zero, int mult, int shift)
+VQ_LOCAL_FUNCTION uint score(__local const uchar *q, __global const uchar *k, int d, int q_zero, int mult, int shift)
 {
     int s = 0;
     for (int i = 0; i < d; i++) s += (q[i] - q_zero) * (k[i] - 128);

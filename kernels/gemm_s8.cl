@@ -4,6 +4,7 @@
  *
  * VQ_P0 SIDE, VQ_P1 EACH. */
 #include "gemm_s8_epilogue.h"
+#include "vq_local.h"
 
 #define SIDE   VQ_P0
 #define EACH   VQ_P1
@@ -19,8 +20,8 @@ static int dot4(uint a, uint w, int acc)
 }
 
 /* [k][row] and [k][column]; zeros beyond the last four. Rows beyond m repeat the last one and are not stored. */
-static void load_tiles(__local uint *a_tile, __local uint *w_tile, __global const uchar *a, __global const char *w,
-                       const gemm_shape *s, int m0, int n0, int k0)
+VQ_LOCAL_FUNCTION void load_tiles(__local uint *a_tile, __local uint *w_tile, __global const uchar *a,
+                                  __global const char *w, const gemm_shape *s, int m0, int n0, int k0)
 {
     const int fours = (s->k + 3) / 4;
     for (uint at = (uint)(get_local_id(1) * SIDE + get_local_id(0)); at < K_STEP * TILE; at += SIDE * SIDE) {

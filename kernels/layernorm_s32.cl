@@ -1,6 +1,7 @@
 /* layernorm_s32: one work-group of VQ_P0 (a power of two) work-items per row. Grid: (m). base/int_ops.h has the formula
  * and why nothing overflows. */
 #include "layernorm_s32.h"
+#include "vq_local.h"
 
 static int deviation(int x, int mean)
 {
@@ -8,7 +9,7 @@ static int deviation(int x, int mean)
 }
 
 /* Sum over the work-group, in every item. */
-static long sum_group(__local long *part, long value)
+VQ_LOCAL_FUNCTION long sum_group(__local long *part, long value)
 {
     const int item = (int)get_local_id(0);
     barrier(CLK_LOCAL_MEM_FENCE);

@@ -108,6 +108,7 @@ static vq_status pick(vq_device *dev, int index)
     dev->platform = found[index].platform;
     dev->id = found[index].id;
     fill_info(&dev->info, found[index]);
+    dev->exact_division = (device_u64(dev->id, CL_DEVICE_SINGLE_FP_CONFIG) & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
     return VQ_OK;
 }
 

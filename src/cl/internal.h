@@ -46,6 +46,7 @@ struct vq_device {
     vq_device_info info;
     char *cache_dir; /* NULL: no disk cache */
     bool profile;
+    bool exact_division; /* the device can round float division correctly, if asked */
 
     bool has_lock;
     pthread_mutex_t lock;
@@ -81,7 +82,7 @@ vq_status vq_cache_key(char hash[33], const vq_device *dev, const char *kind, co
  * error, or a warning where skipped names the variant that is then passed over. */
 vq_status vq_program_get(cl_program *out, vq_device *dev, const char *file, const char *options, const char *skipped);
 /* Options of a variant with the caller's; free() releases. */
-vq_status vq_program_options(char **out, const vq_variant *variant, const char *options);
+vq_status vq_program_options(char **out, const vq_device *dev, const vq_variant *variant, const char *options);
 void vq_program_destroy_all(vq_device *dev);
 
 /* probe.c: the VQ_CAP_* bits of an opened device. */

@@ -24,7 +24,7 @@ static vq_status create_kernel(vq_kernel **out, vq_device *dev, const vq_variant
     k->variant = variant;
     VQ_GO(vq_strdup(&k->function, function));
     VQ_GO(vq_strdup(&k->options, options));
-    VQ_GO(vq_program_options(&all_options, variant, options));
+    VQ_GO(vq_program_options(&all_options, dev, variant, options));
     VQ_GO(vq_program_get(&program, dev, variant->file, all_options, NULL));
     k->kernel = clCreateKernel(program, function, &error);
     if (error != CL_SUCCESS) {

@@ -149,10 +149,12 @@ done:
     return status;
 }
 
-vq_status vq_program_options(char **out, const vq_variant *v, const char *options)
+/* Codes are rint(x / scale): a division that is off by a bit moves values that lie on a rounding boundary. */
+vq_status vq_program_options(char **out, const vq_device *dev, const vq_variant *v, const char *options)
 {
-    return vq_format(out, "-cl-std=CL1.2 -DVQ_P0=%d -DVQ_P1=%d -DVQ_P2=%d -DVQ_P3=%d%s%s%s%s", v->p[0], v->p[1],
-                     v->p[2], v->p[3], v->options && *v->options ? " " : "", v->options ? v->options : "",
+    return vq_format(out, "-cl-std=CL1.2%s -DVQ_P0=%d -DVQ_P1=%d -DVQ_P2=%d -DVQ_P3=%d%s%s%s%s",
+                     dev->exact_division ? " -cl-fp32-correctly-rounded-divide-sqrt" : "", v->p[0], v->p[1], v->p[2],
+                     v->p[3], v->options && *v->options ? " " : "", v->options ? v->options : "",
                      options && *options ? " " : "", options ? options : "");
 }
 

@@ -145,7 +145,7 @@ static bool compiles(vq_device *dev, const vq_variant *v)
 {
     char *options = NULL;
     cl_program program;
-    if (vq_program_options(&options, v, NULL) != VQ_OK) return false;
+    if (vq_program_options(&options, dev, v, NULL) != VQ_OK) return false;
     const bool ok = vq_program_get(&program, dev, v->file, options, v->name) == VQ_OK;
     free(options);
     return ok;
