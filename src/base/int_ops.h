@@ -21,7 +21,8 @@
  *
  *   acc[m][n] = sum_k a[m][k] * w[n][k]  (+ w_zero[n] * sum_k a[m][k], where w_zero is given)  + bias[n]   in s32
  *
- * w holds (weight code - zero point) whenever all of them fit s8, and then w_zero is absent; else w holds code - 128 and
+ * w holds (weight code - zero point), or a small power of two times that at few bits, whenever all of them fit s8, and
+ * then w_zero is absent; else w holds code - 128 and
  * w_zero[n] = 128 - zero[n]. bias holds the real bias and the correction for the activations' zero point. The lowering
  * (src/quant/lower.c) proves |acc| < 2^31 from the code ranges. Then, by epilogue:
  *   CODES  c[m][n] = clip(requant(acc, mult[n], shift[n]) + zero[n], 0, 2^bits - 1)                          u8

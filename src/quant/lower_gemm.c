@@ -5,7 +5,8 @@
  *   out[n]  = rint(real[n] / step[n]) + offset[n]
  *
  * The bias enters the accumulator, in units of sx * sw[n], together with the correction -zx * sum(code - zw). What
- * rounding it leaves over, at most half a unit, goes to the offset as far as that is finer. */
+ * rounding it leaves over, at most half a unit, goes to the offset as far as that is finer. At few bits half a unit is
+ * much: there the weights are multiplied by a power of two, and the unit is that much finer. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,8 +35,18 @@ static bool weight_range(const vq_qnode *qn, int n, int k, int64_t *lowest, int6
     return *lowest > INT16_MIN / 2 && *highest < INT16_MAX / 2;
 }
 
-/* code - zero where that fits s8 everywhere, else code - 128 and the rest in w_zero. */
-static vq_status build_weights(vq_gemm_s8_weights *w, const char *name, const vq_qnode *qn)
+/* The largest power of two that weights up to w_abs_max may be multiplied by: the products still fit s8, and as many of
+ * them can be summed in 16 bits before they are widened as keeps that summation worth while. */
+static int finer_unit(int a_max, int64_t w_abs_max)
+{
+    enum { SUMMED = 16 };
+    int factor = 1;
+    while (w_abs_max * factor * 2 <= 127 && 2 * a_max * w_abs_max * factor * 2 * SUMMED <= INT16_MAX) factor *= 2;
+    return factor;
+}
+
+/* factor * (code - zero) where that fits s8 everywhere, else code - 128 and the rest in w_zero; then factor is 1. */
+static vq_status build_weights(vq_gemm_s8_weights *w, int *factor, const char *name, const vq_qnode *qn)
 {
     const size_t count = (size_t)w->n * (size_t)w->k;
     int64_t lowest, highest;
@@ -49,11 +60,12 @@ static vq_status build_weights(vq_gemm_s8_weights *w, const char *name, const vq
     w->w = s8;
     if (!fits) VQ_TRY(vq_alloc(&zero, (size_t)w->n, sizeof *zero, name));
     w->w_zero = zero;
+    *factor = fits ? finer_unit(w->a_max, VQ_MAX(VQ_MAX(-lowest, highest), 1)) : 1;
     for (int n = 0; n < w->n; n++) {
         const int32_t z = (int32_t)vq_lower_zero(&qn->weight, n);
         if (zero) zero[n] = 128 - z;
         for (size_t i = (size_t)n * (size_t)w->k, end = i + (size_t)w->k; i < end; i++) {
-            const int v = qn->codes[i] - (zero ? 128 : z);
+            const int v = *factor * (qn->codes[i] - (zero ? 128 : z));
             s8[i] = (int8_t)v;
             w->w_abs_max = VQ_MAX(w->w_abs_max, abs(v));
         }
@@ -100,13 +112,13 @@ static bool is_negligible(double product, const vq_gemm_target *target)
 }
 
 static vq_status compute_row(row_params *p, const char *name, const vq_qnode *qn, const vq_gemm_s8_weights *w, int n,
-                             double unit, int64_t a_zero, double bias, const vq_gemm_target *t)
+                             int weight_factor, double unit, int64_t a_zero, double bias, const vq_gemm_target *t)
 {
     const bool stepped = t->epilogue == VQ_GEMM_CODES || t->epilogue == VQ_GEMM_TABLE;
     const double step = t->step[n], in_units = bias / unit;
     double size;
-    const double correction = (double)a_zero * weight_sum(qn, n, w->k, &size);
-    const double reach = size * (double)(w->a_max + llabs(a_zero));
+    const double correction = (double)a_zero * weight_sum(qn, n, w->k, &size) * weight_factor;
+    const double reach = size * weight_factor * (double)(w->a_max + llabs(a_zero));
     if (size == 0) {
         *p = constant_row(bias / step, t->offset[n]);
         return VQ_OK;
@@ -177,16 +189,16 @@ static vq_status store_row(gemm_arrays *a, vq_gemm_s8_weights *w, const char *na
 }
 
 static vq_status compute_rows(gemm_arrays *a, vq_gemm_s8_weights *w, const vq_lowering *l, const char *name, int node,
-                              double a_scale, int64_t a_zero, const vq_gemm_target *t)
+                              int weight_factor, double a_scale, int64_t a_zero, const vq_gemm_target *t)
 {
     const vq_node *const n = &l->m->graph->nodes[node];
     const vq_qnode *const qn = &l->m->nodes[node];
     const float *const bias = n->bias >= 0 ? l->m->graph->params[n->bias].data : NULL;
     for (int row = 0; row < w->n; row++) {
-        const double b = bias ? bias[row] : 0, unit = a_scale * qn->weight.scale[row];
+        const double b = bias ? bias[row] : 0, unit = a_scale * qn->weight.scale[row] / weight_factor;
         row_params p = {0};
         if (!isfinite(b)) return vq_fail(VQ_ERR_UNSUPPORTED, "%s: bias[%d] is not finite", name, row);
-        VQ_TRY(compute_row(&p, name, qn, w, row, unit, a_zero, b, t));
+        VQ_TRY(compute_row(&p, name, qn, w, row, weight_factor, unit, a_zero, b, t));
         VQ_TRY(store_row(a, w, name, row, p, t));
     }
     return VQ_OK;
@@ -221,6 +233,7 @@ vq_status vq_lower_gemm(const vq_lowering *l, vq_gemm_s8_weights *w, const char 
     const vq_shape *const shape = &l->m->graph->params[n->weight].shape;
     const vq_shape rows = vq_shape1(shape->dims[0]);
     gemm_arrays a = {0};
+    int factor = 1;
     VQ_TRY(vq_lower_check_uniform(&qn->weight, n->name, "weight"));
     if (!qn->codes) return vq_fail(VQ_ERR_SHAPE, "%s: has no weight codes", n->name);
     w->n = (int)shape->dims[0];
@@ -228,7 +241,7 @@ vq_status vq_lower_gemm(const vq_lowering *l, vq_gemm_s8_weights *w, const char 
     w->a_max = a_max;
     w->epilogue = target->epilogue;
     w->bits = target->bits;
-    VQ_TRY(build_weights(w, name, qn));
+    VQ_TRY(build_weights(w, &factor, name, qn));
     VQ_TRY(vq_lower_array(l, &a.bias, name, "bias", VQ_DTYPE_S32, rows));
     w->bias = a.bias;
     VQ_TRY(vq_lower_array(l, &a.mult, name, "mult", VQ_DTYPE_S32, rows));
@@ -242,6 +255,6 @@ vq_status vq_lower_gemm(const vq_lowering *l, vq_gemm_s8_weights *w, const char 
     if (l->st)
         VQ_TRY(read_cleared(l, &a, w, name));
     else
-        VQ_TRY(compute_rows(&a, w, l, name, node, a_scale, a_zero, target));
+        VQ_TRY(compute_rows(&a, w, l, name, node, factor, a_scale, a_zero, target));
     return vq_prove_gemm(w, name);
 }
