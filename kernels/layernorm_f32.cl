@@ -1,21 +1,7 @@
 /* layernorm_f32 for any device: one work-group of VQ_P0 (a power of two) items per row, sums by a tree of fixed shape.
  * The second pass sums squared differences from the mean, which do not cancel, and the differences themselves, whose
  * mean is what rounding left in the first: a constant row gives beta to the last bits, however large. Grid: (rows). */
-#include "vq_local.h"
-
-VQ_LOCAL_FUNCTION float sum_of_group(__local float *part, float value)
-{
-    const int item = (int)get_local_id(0);
-    part[item] = value;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (int half_size = VQ_P0 / 2; half_size; half_size /= 2) {
-        if (item < half_size) part[item] += part[item + half_size];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    const float sum = part[0];
-    barrier(CLK_LOCAL_MEM_FENCE);
-    return sum;
-}
+#include "sum_of_group_f32.h"
 
 __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void layernorm_f32(__global const float *x, int ldx,
                                                                                __global const float *gamma,

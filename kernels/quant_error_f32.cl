@@ -1,23 +1,9 @@
 /* quant_error_f32 for any device: squared errors of `num` candidate quantizers, summed over chunks; the host adds up
  * the chunks. Parameters of candidate j and group g: scale[j][g], thresholds[g][j][..]. partial [chunk][group][num]. */
 #include "quantizer_f32.h"
-#include "vq_local.h"
+#include "sum_of_group_f32.h"
 
 #define OP __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void
-
-VQ_LOCAL_FUNCTION float sum_of_group(__local float *part, float value)
-{
-    const int item = (int)get_local_id(0);
-    part[item] = value;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (int half_size = VQ_P0 / 2; half_size; half_size /= 2) {
-        if (item < half_size) part[item] += part[item + half_size];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    const float sum = part[0];
-    barrier(CLK_LOCAL_MEM_FENCE);
-    return sum;
-}
 
 /* Element e of group g. */
 static size_t place(uint e, uint g, uint inner, uint groups)

@@ -47,6 +47,11 @@ typedef struct vq_gemm_s8_weights {
     int table_len;         /* 2..65536 */
 } vq_gemm_s8_weights;
 
+/* Largest size that the sum of output channel n, 0 <= n < w->n, or any part of it can have, whatever the codes 0..a_max and
+ * the order of summation: every partial sum of a*w lies in [-a_max * negative, a_max * positive], so its size is below the
+ * larger of both; w_zero * sum(a) and the bias may come before or after it. Needs w, w_zero, bias, a_max, n, k. */
+double vq_gemm_row_bound(const vq_gemm_s8_weights *w, int n);
+
 /* ---- layernorm_s32: residual stream to codes ----------------------------------------------------------------------
  * x[m][c] s32 with VQ_RESIDUAL_BITS fraction bits; rows start ldx elements apart.
  *   mean = floor((2*sum_c x + C) / (2*C))          floor division, sum in s64                      s32

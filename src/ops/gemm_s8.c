@@ -67,27 +67,12 @@ static void pack(int8_t *out, const layout *l, const int8_t *w, int n, int k)
 
 /* ---- requantization ---------------------------------------------------------------------------------------------- */
 
-/* Largest |acc| of an output channel. */
-static double bound_of(const vq_gemm_s8_weights *w, int n)
-{
-    const int8_t *const row = w->w + (size_t)n * (size_t)w->k;
-    double positive = 0, negative = 0;
-    for (int k = 0; k < w->k; k++) {
-        if (row[k] > 0)
-            positive += row[k];
-        else
-            negative -= row[k];
-    }
-    const double zero = w->w_zero ? fabs((double)w->w_zero[n]) * w->k : 0;
-    return w->a_max * (VQ_MAX(positive, negative) + zero) + fabs((double)w->bias[n]);
-}
-
 /* Left shift that brings a channel's shift to 33 and so its arithmetic into 32 bits; -1 where its sums leave no room.
  */
 static int pre_shift(const vq_gemm_s8_weights *w, int n)
 {
     const int pre = w->mult[n] ? VQ_MAX(33 - w->shift[n], 0) : 0;
-    return ldexp(bound_of(w, n), pre) < 0x1p31 ? pre : -1;
+    return ldexp(vq_gemm_row_bound(w, n), pre) < 0x1p31 ? pre : -1;
 }
 
 /* The zero point joins the rounding term where the sum stays below 2^30, as the product's high half does. */

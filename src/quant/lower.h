@@ -62,8 +62,6 @@ vq_status vq_lower_attention(const vq_lowering *l, vq_attention_u8_weights *w, c
 /* ---- proofs: the bounds that base/int_ops.h states ------------------------------------------------------------------
  */
 
-/* Largest |sum| that row n of a gemm can reach, whatever the codes and the order of the summation; for s32. */
-double vq_gemm_row_bound(const vq_gemm_s8_weights *w, int n);
 vq_status vq_prove_gemm(const vq_gemm_s8_weights *w, const char *name);
 vq_status vq_prove_layernorm(const vq_layernorm_s32_weights *w, const char *name);
 vq_status vq_prove_attention(const vq_attention_u8_weights *w, const char *name, int tokens);

@@ -16,22 +16,6 @@ static double requant_bound(double bound, int32_t mult, int shift)
     return ldexp(bound * mult, -shift) + 1;
 }
 
-/* Every partial sum of sum a*w lies in [-a_max * negative, a_max * positive], so its size is below the sum of both;
- * w_zero * sum(a) and the bias may come before or after it. */
-double vq_gemm_row_bound(const vq_gemm_s8_weights *w, int n)
-{
-    const int8_t *const row = w->w + (size_t)n * (size_t)w->k;
-    double positive = 0, negative = 0;
-    for (int k = 0; k < w->k; k++) {
-        if (row[k] > 0)
-            positive += row[k];
-        else
-            negative -= row[k];
-    }
-    const double zero = w->w_zero ? fabs((double)w->w_zero[n]) * w->k : 0;
-    return w->a_max * (VQ_MAX(positive, negative) + zero) + fabs((double)w->bias[n]);
-}
-
 static vq_status prove_gemm_row(const vq_gemm_s8_weights *w, const char *name, int n)
 {
     const double bound = vq_gemm_row_bound(w, n);
