@@ -10,7 +10,10 @@ extern "C" {
 #endif
 
 typedef struct vq_calib_params {
-    const char *recipe;  /* NULL: "repq"; see vq_recipe_name */
+    const char *recipe;  /* NULL: "repq"; a name of vq_recipe_name, or the path of a recipe file (docs/recipes.md), which
+                            ends in ".json" */
+    const char *parts;   /* NULL, or single parts of the recipe changed: "softmax.quantizer=tanq,reparam=mosf" */
+    const char *search;  /* NULL, or "full" or "fpcs": what the recipe's full and fpcs searches become */
     int w_bits, a_bits;  /* 2..8; 0: 4. Weights, activations. The image itself always has 8 bits */
     int samples;         /* images used; 0: 32 (or all, where there are fewer) */
     bool shuffle;        /* draw them at random with seed; false: the first ones in the order of the data set */
@@ -28,9 +31,10 @@ typedef struct vq_calib_params {
 vq_status vq_calibrate(vq_model **out, vq_device *dev, const vq_model *fp32, const vq_dataset *images,
                        const vq_calib_params *params);
 
-/* Names of the recipes and one line on each; NULL past the last. */
+/* Names of the built-in recipes, one line on each, and its parts as a recipe file would have them; NULL past the last. */
 const char *vq_recipe_name(int i);
 const char *vq_recipe_about(int i);
+const char *vq_recipe_json(int i);
 
 #ifdef __cplusplus
 }

@@ -1,27 +1,15 @@
-/* Calibration as RepQ-ViT does it: one pass over the nodes in order, every quantizer taking its parameters from data
- * that is already quantized upstream. Values, statistics and products stay on the device. */
+/* Calibration: one pass over the nodes in order. In a sequential flow every quantizer takes its parameters from data
+ * that is already quantized upstream; where a part looks at outputs, the float model goes along, node by node. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
-#include "calib/reparam.h"
-#include "calib/search.h"
-#include "ops/ops_f32.h"
-#include "run/float_run.h"
+#include "calib/calibration.h"
+#include "calib/transform.h"
 #include "run/model.h"
 
 enum { DEFAULT_SAMPLES = 32, DEFAULT_BITS = 4 };
-
-typedef struct calibration {
-    const vq_recipe *recipe;
-    vq_calib_params params; /* with the defaults filled in */
-    vq_device *dev;
-    const vq_graph *source; /* FP32 */
-    vq_float_run *run;
-    vq_qmodel *model; /* being made */
-    int samples;
-} calibration;
 
 /* ---- photos --------------------------------------------------------------------------------------------------------
  */
@@ -42,13 +30,13 @@ static vq_status sample_order(size_t **out, size_t count, const vq_calib_params 
     return VQ_OK;
 }
 
-static bool report(const calibration *c, const char *stage, const char *item, size_t done, size_t total)
+static bool report(const vq_calibration *c, const char *stage, const char *item, size_t done, size_t total)
 {
     return !c->params.progress || c->params.progress(c->params.progress_user, stage, item, done, total);
 }
 
 /* Loads the samples into *pixels and their names into the JSON array names; c->samples is how many there are. */
-static vq_status load_samples(calibration *c, const vq_dataset *images, uint8_t **pixels, cJSON *names)
+static vq_status load_samples(vq_calibration *c, const vq_dataset *images, uint8_t **pixels, cJSON *names)
 {
     const vq_preprocess *const pre = &c->source->pre;
     const size_t count = vq_dataset_count(images), wanted = VQ_MIN((size_t)c->params.samples, count);
@@ -74,277 +62,27 @@ done:
     return status;
 }
 
-/* ---- weights -------------------------------------------------------------------------------------------------------
- */
-
-static size_t value_count(const vq_graph *g, int v)
-{
-    return (size_t)g->values[v].rows * (size_t)g->values[v].cols;
-}
-
-static vq_groups weight_groups(const vq_graph *g, const vq_node *n)
-{
-    const size_t count = vq_shape_count(&g->params[n->weight].shape);
-    const int rows = (int)g->params[n->weight].shape.dims[0];
-    return (vq_groups){count, count / (size_t)rows, rows};
-}
-
-static vq_status search_weight(calibration *c, const vq_groups *g, const vq_buf *weight, vq_quantizer *out)
-{
-    vq_quantizer_clear(out);
-    VQ_TRY(vq_quantizer_uniform(out, VQ_PER_ROW, g->groups, c->params.w_bits));
-    return vq_search_uniform(c->dev, c->recipe->range, g, weight, out);
-}
-
-/* Device copies of a uniform quantizer's parameters. */
-static vq_status upload_uniform(vq_device *dev, const vq_quantizer *q, vq_buf **scale, vq_buf **zero)
-{
-    VQ_TRY(vq_buf_create_from(scale, dev, q->scale, (size_t)q->groups * sizeof(float)));
-    return vq_buf_create_from(zero, dev, q->zero, (size_t)q->groups * sizeof(float));
-}
-
-/* The node's product sees quantized weights from here on. */
-static vq_status fakequant_weight(calibration *c, const vq_groups *g, const vq_buf *weight, const vq_quantizer *q,
-                                  const vq_buf *out)
-{
-    vq_buf *scale = NULL, *zero = NULL;
-    vq_status status = VQ_OK;
-    VQ_GO(upload_uniform(c->dev, q, &scale, &zero));
-    VQ_GO(vq_fakequant_uniform_run(c->dev, g, weight, scale, zero, q->levels, out));
-    VQ_GO(vq_device_finish(c->dev));
-done:
-    vq_buf_destroy(&scale);
-    vq_buf_destroy(&zero);
-    return status;
-}
-
-/* Codes of the node's final weights, kept in the model. */
-static vq_status keep_codes(calibration *c, int node, const vq_groups *g, const vq_buf *weight)
-{
-    vq_qnode *const qn = &c->model->nodes[node];
-    vq_buf *scale = NULL, *zero = NULL, *codes = NULL;
-    vq_status status = VQ_OK;
-    VQ_GO(upload_uniform(c->dev, &qn->weight, &scale, &zero));
-    VQ_GO(vq_buf_create(&codes, c->dev, g->count));
-    VQ_GO(vq_quantize_uniform_run(c->dev, g, weight, scale, zero, qn->weight.levels, codes));
-    VQ_GO(vq_alloc(&qn->codes, g->count, 1, "weight codes"));
-    VQ_GO(vq_buf_read(c->dev, codes, 0, qn->codes, g->count));
-done:
-    vq_buf_destroy(&scale);
-    vq_buf_destroy(&zero);
-    vq_buf_destroy(&codes);
-    return status;
-}
-
 /* ---- nodes ---------------------------------------------------------------------------------------------------------
  */
 
-/* sum_k W[o][k] * u[k] with u the pixel value (0..255) of the normalization's mean, for every output o. */
-static vq_status mean_pixel_product(calibration *c, const vq_node *n, const vq_groups *g, const vq_buf *weight,
-                                    float *out)
+/* Behind the walk, the target holds the float model's values and run those the flow wants. */
+static vq_status calibrate_node(vq_calibration *c, int node)
 {
-    const vq_preprocess *const pre = &c->source->pre;
-    const int width = (int)g->inner, area = width / pre->chans;
-    float *mean = NULL;
-    VQ_TRY(vq_alloc(&mean, g->inner, sizeof *mean, n->name));
-    for (int k = 0; k < width; k++) mean[k] = 255.0f * pre->mean[k / area];
-    const vq_status status = vq_matrix_vector(c->dev, weight, mean, out, g->groups, width);
-    free(mean);
-    return status;
-}
-
-/* The official code quantizes the normalized image to 8 bits, whatever the bits of the rest. Ours need not: pixels are
- * 8 bits. */
-static vq_status imitate_image_quantizer(calibration *c, int node)
-{
-    const vq_preprocess *const pre = &c->source->pre;
-    const size_t count = value_count(c->source, 0) * (size_t)c->samples;
-    const vq_groups g = {count, count, 1};
-    vq_quantizer *const q = &c->model->nodes[node].in[0];
-    const vq_buf *normalized = NULL;
-    float map[3 * 256];
-    for (int i = 0; i < pre->chans * 256; i++)
-        map[i] = ((float)(i % 256) / 255.0f - pre->mean[i / 256]) / pre->std[i / 256];
-    VQ_TRY(vq_float_run_set_pixel_map(c->run, node, map));
-    VQ_TRY(vq_float_run_patches(c->run, node, c->samples, &normalized));
-    VQ_TRY(vq_quantizer_uniform(q, VQ_PER_TENSOR, 1, 8));
-    VQ_TRY(vq_search_uniform(c->dev, c->recipe->range, &g, normalized, q));
-    return vq_float_run_set_quantizer(c->run, node, q);
-}
-
-/* The graph folds the mean of the normalization into the bias, with the float weights; quantized ones must be folded
- * anew, or their rounding errors would be multiplied by half the range of the pixels. */
-static vq_status calibrate_patch_embed(calibration *c, int node)
-{
-    const vq_node *const n = &c->source->nodes[node];
-    vq_qnode *const qn = &c->model->nodes[node];
-    const vq_groups g = weight_groups(c->source, n);
-    const vq_buf *const weight = c->run->params[n->weight];
-    float *const bias = c->model->graph->params[n->bias].data, *before = NULL, *after = NULL;
-    vq_status status = VQ_OK;
-    VQ_GO(vq_alloc(&before, (size_t)g.groups, sizeof *before, n->name));
-    VQ_GO(vq_alloc(&after, (size_t)g.groups, sizeof *after, n->name));
-    if (c->params.official_levels) VQ_GO(imitate_image_quantizer(c, node));
-    VQ_GO(search_weight(c, &g, weight, &qn->weight));
-    VQ_GO(keep_codes(c, node, &g, weight));
-    VQ_GO(mean_pixel_product(c, n, &g, weight, before));
-    VQ_GO(fakequant_weight(c, &g, weight, &qn->weight, weight));
-    VQ_GO(mean_pixel_product(c, n, &g, weight, after));
-    for (int o = 0; o < g.groups; o++) bias[o] += before[o] - after[o];
-    VQ_GO(vq_float_run_set_param(c->run, n->bias, bias, (size_t)g.groups));
-    VQ_GO(vq_float_run_node(c->run, node, c->samples));
-done:
-    free(before);
-    free(after);
-    return status;
-}
-
-/* The LayerNorm whose scale can be moved into this linear: its output feeds nothing else. */
-static const vq_node *reparam_source(const calibration *c, const vq_node *linear)
-{
-    const vq_graph *const g = c->source;
-    const int producer = vq_graph_producer(g, linear->in[0]);
-    if (!c->recipe->reparam || producer < 0 || g->nodes[producer].op != VQ_NODE_LAYERNORM) return NULL;
-    for (int i = 0; i < g->num_nodes; i++) {
-        const vq_node *const n = &g->nodes[i];
-        if (n != linear && (n->in[0] == linear->in[0] || n->in[1] == linear->in[0])) return NULL;
-    }
-    return &g->nodes[producer];
-}
-
-static vq_status search_input(calibration *c, int node, bool channelwise)
-{
-    const vq_node *const n = &c->source->nodes[node];
-    vq_quantizer *const q = &c->model->nodes[node].in[0];
-    const int cols = c->source->values[n->in[0]].cols;
-    const size_t count = value_count(c->source, n->in[0]) * (size_t)c->samples;
-    const vq_groups g = channelwise ? (vq_groups){count, 1, cols} : (vq_groups){count, count, 1};
-    VQ_TRY(vq_quantizer_uniform(q, channelwise ? VQ_PER_CHANNEL : VQ_PER_TENSOR, g.groups, c->params.a_bits));
-    return vq_search_uniform(c->dev, c->recipe->range, &g, c->run->values[n->in[0]], q);
-}
-
-static vq_status reparam(calibration *c, int node, const vq_node *norm, const vq_buf *weight)
-{
-    const vq_node *const n = &c->source->nodes[node];
-    vq_param *const params = c->model->graph->params;
-    const vq_shape *const shape = &params[n->weight].shape;
-    if (n->bias < 0) return vq_fail(VQ_ERR_UNSUPPORTED, "%s: reparameterization needs a bias", n->name);
-    return vq_reparam_layernorm(c->dev, &c->model->nodes[node].in[0], c->params.official_levels,
-                                params[norm->weight].data, params[norm->bias].data, weight, params[n->bias].data,
-                                (int)shape->dims[0], (int)shape->dims[1]);
-}
-
-static vq_status set_param(calibration *c, int p)
-{
-    const vq_param *const param = &c->model->graph->params[p];
-    return vq_float_run_set_param(c->run, p, param->data, vq_shape_count(&param->shape));
-}
-
-/* Runs the reparameterized LayerNorm in place of the original: the linear's input is then what the final model has. */
-static vq_status rerun_norm(calibration *c, const vq_node *norm, const vq_node *linear)
-{
-    VQ_TRY(set_param(c, norm->weight));
-    VQ_TRY(set_param(c, norm->bias));
-    VQ_TRY(set_param(c, linear->bias));
-    return vq_float_run_node(c->run, (int)(norm - c->source->nodes), c->samples);
-}
-
-/* Every layer behind a linear sees the product the final model computes. The official code differs in this: there,
- * later layers see channel-wise inputs and the original weights quantized, and only then is the LayerNorm
- * reparameterized and the new weights calibrated in a second pass that changes nothing else. */
-static vq_status calibrate_linear(calibration *c, int node)
-{
-    const vq_node *const n = &c->source->nodes[node];
-    const vq_node *const norm = reparam_source(c, n);
-    const bool official = c->params.official_levels;
-    vq_qnode *const qn = &c->model->nodes[node];
-    const vq_groups g = weight_groups(c->source, n);
-    vq_buf *const weight = c->run->params[n->weight];
-    vq_buf *quantized = NULL;
-    vq_status status = VQ_OK;
-    VQ_GO(vq_buf_create(&quantized, c->dev, weight->bytes));
-    VQ_GO(search_input(c, node, norm != NULL));
-    if (norm && !official) {
-        VQ_GO(reparam(c, node, norm, weight));
-        VQ_GO(rerun_norm(c, norm, n));
-    }
-    VQ_GO(vq_float_run_set_quantizer(c->run, node, &qn->in[0]));
-    VQ_GO(search_weight(c, &g, weight, &qn->weight));
-    VQ_GO(fakequant_weight(c, &g, weight, &qn->weight, quantized));
-    c->run->params[n->weight] = quantized;
-    status = vq_float_run_node(c->run, node, c->samples);
-    c->run->params[n->weight] = weight;
-    VQ_GO(status);
-    if (norm && official) {
-        VQ_GO(reparam(c, node, norm, weight));
-        VQ_GO(search_weight(c, &g, weight, &qn->weight));
-    }
-    VQ_GO(keep_codes(c, node, &g, weight));
-    VQ_GO(vq_device_finish(c->dev));
-done:
-    vq_buf_destroy(&quantized);
-    return status;
-}
-
-static int context_of(const vq_graph *g, int scores)
-{
-    for (int i = scores + 1; i < g->num_nodes; i++)
-        if (g->nodes[i].op == VQ_NODE_CONTEXT && g->nodes[i].in[1] == g->nodes[scores].in[0]) return i;
-    return -1;
-}
-
-/* Q, K and V are three column ranges of one value, quantized together; nothing else reads it. */
-static vq_status calibrate_scores(calibration *c, int node)
-{
-    const vq_graph *const g = c->source;
-    const vq_node *const n = &g->nodes[node];
-    const int context = context_of(g, node);
-    if (context < 0) return vq_fail(VQ_ERR_UNSUPPORTED, "%s: scores without a context node", n->name);
-    const vq_groups groups = {value_count(g, n->in[0]) * (size_t)c->samples, (size_t)(n->heads * n->head_dim), 3};
-    vq_quantizer *const part[3] = {&c->model->nodes[node].in[0], &c->model->nodes[node].in[1],
-                                   &c->model->nodes[context].in[1]};
-    vq_quantizer all = {0};
-    vq_status status = VQ_OK;
-    VQ_GO(vq_quantizer_uniform(&all, VQ_PER_CHANNEL, 3, c->params.a_bits));
-    VQ_GO(vq_search_uniform(c->dev, c->recipe->range, &groups, c->run->values[n->in[0]], &all));
-    for (int p = 0; p < 3; p++) {
-        VQ_GO(vq_quantizer_uniform(part[p], VQ_PER_TENSOR, 1, c->params.a_bits));
-        part[p]->scale[0] = all.scale[p];
-        part[p]->zero[0] = all.zero[p];
-    }
-    VQ_GO(vq_float_run_set_qkv(c->run, node, part[0], part[1], part[2]));
-    VQ_GO(vq_float_run_node(c->run, node, c->samples));
-done:
-    vq_quantizer_clear(&all);
-    return status;
-}
-
-static vq_status calibrate_context(calibration *c, int node)
-{
-    const vq_node *const n = &c->source->nodes[node];
-    vq_quantizer *const q = &c->model->nodes[node].in[0];
-    VQ_TRY(vq_search_softmax(c->dev, c->recipe->softmax, c->recipe->range,
-                             value_count(c->source, n->in[0]) * (size_t)c->samples, c->run->values[n->in[0]],
-                             c->params.a_bits, c->params.official_levels, q));
-    VQ_TRY(vq_float_run_set_quantizer(c->run, node, q));
-    return vq_float_run_node(c->run, node, c->samples);
-}
-
-static vq_status calibrate_node(calibration *c, int node)
-{
+    if (c->target) VQ_TRY(vq_float_run_node(c->target, node, c->samples));
     switch (c->source->nodes[node].op) {
-    case VQ_NODE_PATCH_EMBED: return calibrate_patch_embed(c, node);
-    case VQ_NODE_LINEAR: return calibrate_linear(c, node);
-    case VQ_NODE_SCORES: return calibrate_scores(c, node);
-    case VQ_NODE_CONTEXT: return calibrate_context(c, node);
-    default: return vq_float_run_node(c->run, node, c->samples);
+    case VQ_NODE_PATCH_EMBED: return vq_calibrate_patch_embed(c, node);
+    case VQ_NODE_LINEAR: return vq_calibrate_linear(c, node);
+    case VQ_NODE_SCORES: return vq_calibrate_scores(c, node);
+    case VQ_NODE_CONTEXT: return vq_calibrate_context(c, node);
+    default: return c->run == c->target ? VQ_OK : vq_float_run_node(c->run, node, c->samples);
     }
 }
 
-static vq_status calibrate_nodes(calibration *c, const uint8_t *pixels)
+static vq_status calibrate_nodes(vq_calibration *c, const uint8_t *pixels)
 {
     const vq_graph *const g = c->source;
     VQ_TRY(vq_float_run_input(c->run, pixels, c->samples));
+    if (c->target && c->target != c->run) VQ_TRY(vq_float_run_input(c->target, pixels, c->samples));
     for (int i = 0; i < g->num_nodes; i++) {
         if (!report(c, "calibrate", g->nodes[i].name, (size_t)i, (size_t)g->num_nodes)) return VQ_ERR_CANCELLED;
         VQ_TRY(calibrate_node(c, i));
@@ -355,7 +93,7 @@ static vq_status calibrate_nodes(calibration *c, const uint8_t *pixels)
 /* ---- the model -----------------------------------------------------------------------------------------------------
  */
 
-static vq_status begin_model(calibration *c)
+static vq_status begin_model(vq_calibration *c)
 {
     const vq_graph *const g = c->source;
     VQ_TRY(vq_alloc(&c->model, 1, sizeof *c->model, "quantized model"));
@@ -370,7 +108,7 @@ static vq_status begin_model(calibration *c)
     return VQ_OK;
 }
 
-static vq_status write_manifest(calibration *c, const uint8_t *pixels, cJSON *names)
+static vq_status write_manifest(vq_calibration *c, const uint8_t *pixels, cJSON *names)
 {
     const vq_preprocess *const pre = &c->source->pre;
     const vq_device_info *const info = vq_device_get_info(c->dev);
@@ -412,10 +150,38 @@ static vq_status check_params(vq_calib_params *p)
     return VQ_OK;
 }
 
+static bool needs_target(const vq_recipe *r)
+{
+    return vq_part_needs_target(&r->weight) || vq_part_needs_target(&r->input) || vq_part_needs_target(&r->qk) ||
+           vq_part_needs_target(&r->value) || vq_part_needs_target(&r->softmax) || vq_part_needs_target(&r->gelu) ||
+           r->reparam == VQ_REPARAM_BEST || r->bias_correction;
+}
+
+static vq_status create_runs(vq_calibration *c)
+{
+    VQ_TRY(vq_float_run_create(&c->run, c->dev, c->source, c->samples));
+    if (c->recipe->flow == VQ_FLOW_PARALLEL)
+        c->target = c->run;
+    else if (needs_target(c->recipe))
+        VQ_TRY(vq_float_run_create(&c->target, c->dev, c->source, c->samples));
+    return VQ_OK;
+}
+
+static vq_status uniform_bits(vq_bits **out, const vq_calibration *c)
+{
+    VQ_TRY(vq_alloc(out, (size_t)c->source->num_nodes, sizeof **out, "bits"));
+    for (int i = 0; i < c->source->num_nodes; i++)
+        (*out)[i] = (vq_bits){(uint8_t)c->params.w_bits, (uint8_t)c->params.a_bits};
+    return VQ_OK;
+}
+
 vq_status vq_calibrate(vq_model **out, vq_device *dev, const vq_model *fp32, const vq_dataset *images,
                        const vq_calib_params *params)
 {
-    calibration c = {.params = params ? *params : (vq_calib_params){0}, .dev = dev};
+    vq_calibration c = {.params = params ? *params : (vq_calib_params){0}, .dev = dev};
+    vq_recipe recipe;
+    vq_graph *rewritten = NULL;
+    vq_bits *bits = NULL;
     uint8_t *pixels = NULL;
     cJSON *names = NULL;
     vq_status status = VQ_OK;
@@ -423,21 +189,31 @@ vq_status vq_calibrate(vq_model **out, vq_device *dev, const vq_model *fp32, con
     if (!out || !dev || !fp32 || !images) return vq_fail(VQ_ERR_INVALID_ARG, "vq_calibrate: NULL argument");
     if (!fp32->graph) return vq_fail(VQ_ERR_UNSUPPORTED, "%s: already quantized; give the float model", fp32->path);
     VQ_TRY(check_params(&c.params));
-    VQ_TRY(vq_recipe_find(&c.recipe, c.params.recipe));
+    VQ_TRY(vq_recipe_read(&recipe, c.params.recipe, c.params.parts));
+    VQ_TRY(vq_recipe_set_search(&recipe, c.params.search));
+    c.recipe = &recipe;
     c.source = fp32->graph;
     names = cJSON_CreateArray();
     if (!names) VQ_GO(vq_fail(VQ_ERR_NO_MEMORY, "out of memory for the manifest"));
     VQ_GO(load_samples(&c, images, &pixels, names));
+    VQ_GO(vq_rewrite_graph(&rewritten, &c, pixels));
+    if (rewritten) c.source = rewritten;
+    VQ_GO(uniform_bits(&bits, &c));
+    c.bits = bits;
     VQ_GO(begin_model(&c));
-    VQ_GO(vq_float_run_create(&c.run, dev, c.source, c.samples));
+    VQ_GO(create_runs(&c));
     VQ_GO(calibrate_nodes(&c, pixels));
     VQ_GO(write_manifest(&c, pixels, names));
     if (!c.params.official_levels) VQ_GO(vq_lower(&c.model->ints, c.model));
     VQ_GO(vq_model_from_qmodel(out, &c.model));
 done:
+    if (c.target != c.run) vq_float_run_destroy(&c.target);
     vq_float_run_destroy(&c.run);
+    vq_buf_destroy(&c.qkv);
     vq_qmodel_destroy(&c.model);
+    vq_graph_destroy(&rewritten);
     cJSON_Delete(names);
     free(pixels);
+    free(bits);
     return status;
 }

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ops/ops_f32.h"
 
@@ -32,23 +33,43 @@ done:
     return status;
 }
 
-vq_status vq_reparam_layernorm(vq_device *dev, vq_quantizer *channelwise, bool fractional, float *gamma, float *beta,
-                               const vq_buf *weight, float *bias, int n, int width)
+static int compare(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return x < y ? -1 : x > y;
+}
+
+static vq_status center(float *out, vq_reparam how, const float *x, int count)
+{
+    double sum = 0;
+    float *sorted = NULL;
+    if (how != VQ_REPARAM_MOSF) {
+        for (int i = 0; i < count; i++) sum += x[i];
+        *out = (float)(sum / count);
+        return VQ_OK;
+    }
+    VQ_TRY(vq_alloc(&sorted, (size_t)count, sizeof *sorted, "median"));
+    memcpy(sorted, x, (size_t)count * sizeof *x);
+    qsort(sorted, (size_t)count, sizeof *sorted, compare);
+    *out = 0.5f * (sorted[(count - 1) / 2] + sorted[count / 2]);
+    free(sorted);
+    return VQ_OK;
+}
+
+vq_status vq_reparam_layernorm(vq_device *dev, vq_reparam how, vq_quantizer *channelwise, bool fractional, float *gamma,
+                               float *beta, const vq_buf *weight, float *bias, int n, int width)
 {
     vq_quantizer tensorwise = {0};
     float *r1 = NULL, *move = NULL, *shift = NULL;
-    double scale_sum = 0, zero_sum = 0;
+    float scale, zero;
     vq_status status = VQ_OK;
     VQ_GO(vq_alloc(&r1, (size_t)width, sizeof *r1, "reparameterization"));
     VQ_GO(vq_alloc(&move, (size_t)width, sizeof *move, "reparameterization"));
     VQ_GO(vq_alloc(&shift, (size_t)n, sizeof *shift, "reparameterization"));
     VQ_GO(vq_quantizer_uniform(&tensorwise, VQ_PER_TENSOR, 1, channelwise->bits));
-    for (int c = 0; c < width; c++) {
-        scale_sum += channelwise->scale[c];
-        zero_sum += channelwise->zero[c];
-    }
-    const float scale = (float)(scale_sum / width), mean_zero = (float)(zero_sum / width);
-    const float zero = fractional ? mean_zero : rintf(mean_zero);
+    VQ_GO(center(&scale, how, channelwise->scale, width));
+    VQ_GO(center(&zero, how, channelwise->zero, width));
+    if (!fractional) zero = rintf(zero);
     for (int c = 0; c < width; c++) {
         r1[c] = channelwise->scale[c] / scale;
         move[c] = channelwise->scale[c] * (channelwise->zero[c] - zero);

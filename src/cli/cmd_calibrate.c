@@ -21,7 +21,8 @@ static int check_recipe(const char *name)
         snprintf(list + used, sizeof list - used, "%s%s", n ? ", " : "", names[n]);
     }
     names[n] = NULL;
-    if (!name) return 0;
+    const size_t len = name ? strlen(name) : 0;
+    if (!name || (len > 5 && strcmp(name + len - 5, ".json") == 0)) return 0;
     const char *const nearest = cli_nearest(name, names);
     if (nearest) return cli_fail(VQ_ERR_INVALID_ARG, "unknown recipe '%s'; did you mean '%s'?", name, nearest);
     return cli_fail(VQ_ERR_INVALID_ARG, "unknown recipe '%s'; there are: %s", name, list);
@@ -55,6 +56,8 @@ static vq_status calibrate(vq_model **out, vq_device *dev, const vq_model *fp32,
                            const cli_options *options, int *skipped)
 {
     const vq_calib_params params = {.recipe = options->recipe,
+                                    .parts = options->parts,
+                                    .search = options->search,
                                     .w_bits = options->w_bits,
                                     .a_bits = options->a_bits,
                                     .samples = options->samples,

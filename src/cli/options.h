@@ -22,7 +22,7 @@ enum { CLI_USAGE = 1 }; /* exit code for a command line that is not understood *
 typedef struct cli_options {
     cli_command command;
     bool help, json, quiet, skip_bad, official_levels, probe, witness;
-    const char *images, *labels, *logits, *output, *recipe, *kernels;
+    const char *images, *labels, *logits, *output, *recipe, *parts, *search, *kernels;
     int device, samples, batch, limit, topk; /* limit 0: all */
     int w_bits, a_bits;
     vq_mode mode;

@@ -58,4 +58,24 @@ vq_status vq_quant_error_uniform_run(vq_device *dev, const vq_groups *g, const v
 vq_status vq_quant_error_codebook_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const float *thresholds,
                                       const float *values, int num, int levels, double *error);
 
+/* out [kx][ky] (host) = x'y for x f32 [m][kx], y f32 [m][ky]. Blocks. */
+vq_status vq_gram_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, int m, int kx, int ky, double *out);
+
+/* What rounding the weights of a linear layer costs at its output, by the Gram matrix of its inputs: with candidate j of
+ * row r, a uniform quantizer of the row w_r, and d = w^_r - w_r,
+ *     error[r][j] = d' G d - 2 d' c_r
+ * which is the squared error of the layer's output over the data, summed, less that of d = 0: G = X'X [k][k] f32,
+ * c = R'X [n][k] f32 with R [m][n] what the layer with float weights lacks of the output wanted. With `diagonal` only
+ * the diagonal of G counts. w f32 [n][k]; scale and zero host arrays [n][num]; error host [n][num]. Blocks. */
+vq_status vq_gram_error_run(vq_device *dev, const vq_buf *w, const vq_buf *gram, const vq_buf *cross, const float *scale,
+                            const float *zero, int n, int k, int num, int levels, bool diagonal, float *error);
+
+/* Rounds the columns of w f32 [n][k] one after another, order[0] first (host int32 [k], a permutation), each with its
+ * row's uniform quantizer (host scale, zero [n]), and moves every column's error to the later ones: GPTQ (arXiv
+ * 2210.17323), algorithm 1. factor f32 [k][k]: the upper Cholesky factor of the inverse of the Gram matrix, both in the
+ * order of rounding, row i from column i; what is below the diagonal is not read. codes u8 [n][k], values f32 [n][k] =
+ * (code - zero) * scale, may not be w. levels <= 256. Blocks. */
+vq_status vq_gptq_run(vq_device *dev, const vq_buf *w, const vq_buf *factor, const int32_t *order, const float *scale,
+                      const float *zero, int n, int k, int levels, const vq_buf *codes, const vq_buf *values);
+
 #endif

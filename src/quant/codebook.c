@@ -1,16 +1,29 @@
 /* Quantizers that are not uniform, as sorted thresholds and 16-bit decode values. The thresholds are found by bisecting
- * the method's own float32 encode over the bit patterns of the non-negative floats, so that counting thresholds gives
- * the same code for every float, and no device ever computes a logarithm. */
+ * the family's own float encode over the bit patterns of the non-negative floats, so that counting thresholds gives
+ * the same code for every float, and no device ever computes a logarithm or a tangent. */
+#include "quant/codebook.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "quant/quant.h"
+static const vq_codebook_family *const families[] = {
+#define VQ_CODEBOOK(name) &vq_codebook_##name##_family,
+#include "quant/codebooks.def"
+#undef VQ_CODEBOOK
+};
 
-enum { VALUE_MAX = 65535 };
+const vq_codebook_family *vq_codebook_family_at(int i)
+{
+    return i >= 0 && (size_t)i < VQ_ARRAY_LEN(families) ? families[i] : NULL;
+}
 
-/* A method's encode as a level that does not fall when x grows. */
-typedef int (*level_fn)(float x, float scale, int levels);
+const vq_codebook_family *vq_codebook_find(const char *name)
+{
+    for (size_t i = 0; i < VQ_ARRAY_LEN(families); i++)
+        if (strcmp(families[i]->name, name) == 0) return families[i];
+    return NULL;
+}
 
 static float float_of(uint32_t pattern)
 {
@@ -19,14 +32,15 @@ static float float_of(uint32_t pattern)
     return x;
 }
 
-/* The smallest float >= 0 whose level is at least `level`; +infinity where there is none. */
-static float find_threshold(level_fn encode, float scale, int levels, int level)
+/* The smallest float >= 0 whose level is at least `level`, not below the one of the level before; +infinity where there
+ * is none. */
+static float find_threshold(const vq_codebook_family *f, const float *shape, float top, int levels, int level)
 {
     uint32_t below = 0, at = 0x7f800000u; /* 0 and +infinity */
-    if (encode(0.0f, scale, levels) >= level) return 0.0f;
+    if (f->level(0.0f, shape, levels) >= level) return 0.0f;
     while (at - below > 1) {
         const uint32_t middle = below + (at - below) / 2;
-        if (encode(float_of(middle), scale, levels) >= level)
+        if (f->level(float_of(middle) / top, shape, levels) >= level)
             at = middle;
         else
             below = middle;
@@ -34,62 +48,41 @@ static float find_threshold(level_fn encode, float scale, int levels, int level)
     return float_of(at);
 }
 
-static vq_status create(vq_quantizer *out, const char *method, int bits, int levels, float unit, float scale,
-                        level_fn encode)
+static vq_status allocate(vq_quantizer *q, int levels)
 {
+    VQ_TRY(vq_alloc(&q->scale, 1, sizeof *q->scale, "codebook"));
+    VQ_TRY(vq_alloc(&q->zero, 1, sizeof *q->zero, "codebook"));
+    VQ_TRY(vq_alloc(&q->thresholds, (size_t)levels - 1, sizeof *q->thresholds, "codebook"));
+    return vq_alloc(&q->values, (size_t)levels, sizeof *q->values, "codebook");
+}
+
+vq_status vq_codebook_create(vq_quantizer *out, const vq_codebook_family *family, int bits, bool extra_level, float top,
+                             float offset, const float shape[VQ_SHAPE_MAX])
+{
+    static const float no_shape[VQ_SHAPE_MAX] = {0};
+    const int levels = (1 << bits) + (extra_level ? 1 : 0);
+    const int value_top = family->top ? family->top(levels) : VQ_CODEBOOK_TOP;
     vq_quantizer q = {
         .kind = VQ_QUANTIZER_CODEBOOK, .granularity = VQ_PER_TENSOR, .bits = bits, .levels = levels, .groups = 1};
     vq_status status = VQ_OK;
     *out = (vq_quantizer){0};
-    snprintf(q.method, sizeof q.method, "%s", method);
-    VQ_GO(vq_alloc(&q.scale, 1, sizeof *q.scale, "codebook"));
-    VQ_GO(vq_alloc(&q.thresholds, (size_t)levels - 1, sizeof *q.thresholds, "codebook"));
-    VQ_GO(vq_alloc(&q.values, (size_t)levels, sizeof *q.values, "codebook"));
-    q.scale[0] = unit;
-    for (int i = 1; i < levels; i++) q.thresholds[i - 1] = find_threshold(encode, scale, levels, i);
+    if (!(top > 0) || !isfinite(top) || !(offset >= 0) || !isfinite(offset))
+        return vq_fail(VQ_ERR_INVALID_ARG,
+                       "%s: the largest value is %g and the offset %g; one must be positive, the "
+                       "other not negative",
+                       family->name, (double)top, (double)offset);
+    if (!shape) shape = no_shape;
+    snprintf(q.method, sizeof q.method, "%s", family->name);
+    VQ_GO(allocate(&q, levels));
+    q.scale[0] = top / (float)value_top;
+    q.zero[0] = VQ_MIN(rintf(offset / q.scale[0]), (float)VQ_CODEBOOK_TOP);
+    for (int i = 0; i < levels; i++) {
+        q.values[i] = (uint16_t)lrint(value_top * family->value(i, shape, levels));
+        if (i) q.thresholds[i - 1] = find_threshold(family, shape, top, levels, i) - offset;
+    }
     *out = q;
     q = (vq_quantizer){0};
 done:
     vq_quantizer_clear(&q);
     return status;
-}
-
-/* k = rint(-2 log2(x / delta)) counts down from the top level; all k at or past the last go to level 0, the exact zero.
- */
-static int level_log_sqrt2(float x, float delta, int levels)
-{
-    const float k = rintf(-1.0f * log2f(x / delta) * 2.0f), last = (float)(levels - 1);
-    if (!(k < last)) return 0; /* also x == 0, where k is infinite */
-    return levels - 1 - (k > 0 ? (int)k : 0);
-}
-
-vq_status vq_codebook_log_sqrt2(vq_quantizer *out, float delta, int bits, bool strict)
-{
-    const int levels = (1 << bits) + (strict ? 0 : 1);
-    *out = (vq_quantizer){0};
-    if (!(delta > 0) || !isfinite(delta))
-        return vq_fail(VQ_ERR_INVALID_ARG, "log_sqrt2: delta is %g, must be positive", (double)delta);
-    VQ_TRY(create(out, "log_sqrt2", bits, levels, delta / VALUE_MAX, delta, level_log_sqrt2));
-    for (int i = 1; i < levels; i++)
-        out->values[i] = (uint16_t)lrint(VALUE_MAX * exp2(-0.5 * (double)(levels - 1 - i)));
-    return VQ_OK;
-}
-
-static int level_uniform(float x, float scale, int levels)
-{
-    const float k = rintf(x / scale);
-    return k < (float)(levels - 1) ? (int)k : levels - 1;
-}
-
-/* Every value is a multiple of 256 * step, so that the low bytes are zero and the values exactly uniform; the largest
- * is 255 * 256 where 255 is a multiple of levels - 1, and a little less elsewhere. */
-vq_status vq_codebook_uniform(vq_quantizer *out, float scale, int bits)
-{
-    const int levels = 1 << bits, step = 256 * (255 / (levels - 1));
-    *out = (vq_quantizer){0};
-    if (!(scale > 0) || !isfinite(scale))
-        return vq_fail(VQ_ERR_INVALID_ARG, "uniform codebook: scale is %g, must be positive", (double)scale);
-    VQ_TRY(create(out, "uniform", bits, levels, scale / (float)step, scale, level_uniform));
-    for (int i = 0; i < levels; i++) out->values[i] = (uint16_t)(i * step);
-    return VQ_OK;
 }

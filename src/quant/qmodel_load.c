@@ -142,6 +142,9 @@ static vq_status read_values(vq_quantizer *q, const loading *l, const char *name
 static vq_status check_codebook(const vq_quantizer *q, const loading *l, const char *key)
 {
     for (int g = 0; g < q->groups; g++) {
+        if (!(q->zero[g] >= 0 && q->zero[g] <= UINT16_MAX) || q->zero[g] != rintf(q->zero[g]))
+            return vq_fail(VQ_ERR_FORMAT, "%s: the codebook of %s has zero point %g, must be whole, from 0 to %d", l->path,
+                           key, (double)q->zero[g], UINT16_MAX);
         const float *const t = q->thresholds + (size_t)g * (size_t)(q->levels - 1);
         const uint16_t *const v = q->values + (size_t)g * (size_t)q->levels;
         for (int i = 1; i < q->levels; i++)
@@ -161,10 +164,12 @@ static vq_status read_quantizer(vq_quantizer *q, const loading *l, const vq_node
     for (int i = 0; i < q->groups; i++)
         if (!(q->scale[i] > 0) || isinf(q->scale[i]))
             return vq_fail(VQ_ERR_FORMAT, "%s: %s[%d] is %g, must be positive", l->path, name, i, (double)q->scale[i]);
-    if (q->kind == VQ_QUANTIZER_UNIFORM) {
-        vq_slot_tensor(name, n, slot, "zero");
-        return read_floats(&q->zero, l, name, vq_shape1(q->groups));
-    }
+    vq_slot_tensor(name, n, slot, "zero");
+    if (q->kind == VQ_QUANTIZER_UNIFORM) return read_floats(&q->zero, l, name, vq_shape1(q->groups));
+    if (vq_safetensors_find(l->st, name)) /* files of 0.1 had codebooks without */
+        VQ_TRY(read_floats(&q->zero, l, name, vq_shape1(q->groups)));
+    else
+        VQ_TRY(vq_alloc(&q->zero, (size_t)q->groups, sizeof *q->zero, name));
     vq_slot_tensor(name, n, slot, "thresholds");
     VQ_TRY(read_floats(&q->thresholds, l, name, vq_shape2(q->groups, q->levels - 1)));
     vq_slot_tensor(name, n, slot, "values");

@@ -13,15 +13,16 @@ typedef enum vq_granularity { VQ_PER_TENSOR, VQ_PER_HEAD, VQ_PER_CHANNEL, VQ_PER
 
 /* Uniform or codebook; {0} quantizes nothing. Arrays are owned.
  * uniform:  q = clip(rint(x / scale) + zero, 0, levels-1),  x^ = (q - zero) * scale
- * codebook: q = number of thresholds <= x,                  x^ = values[q] * scale;  values ascending, 16-bit fixed point
- *           whose largest entry is 65535 (for uniform ones 255 * 256 or a little less: all low bytes are zero) */
+ * codebook: q = number of thresholds <= x,                  x^ = (values[q] - zero) * scale;  values ascending, 16-bit
+ *           fixed point whose largest entry is 65535 (for uniform ones 255 * 256 or a little less: all low bytes are
+ *           zero); what softmax gives has zero 0 */
 typedef struct vq_quantizer {
     vq_quantizer_kind kind;
     vq_granularity granularity;
     int bits, levels;    /* levels == 2^bits, but for recipes that imitate official code (levels 2^bits + 1, not lowered) */
     int groups;
     float *scale;        /* [groups] > 0 */
-    float *zero;         /* uniform: [groups], integral except in imitations of official code */
+    float *zero;         /* [groups], integral except in imitations of official code; a codebook's is 0..65535 */
     float *thresholds;   /* codebook: [groups][levels-1], ascending */
     uint16_t *values;    /* codebook: [groups][levels] */
     char method[24];     /* "uniform", "log_sqrt2", ... */
@@ -31,13 +32,6 @@ vq_status vq_quantizer_uniform(vq_quantizer *out, vq_granularity granularity, in
 void vq_quantizer_clear(vq_quantizer *q);
 vq_status vq_quantizer_clone(vq_quantizer *out, const vq_quantizer *q);
 
-/* Codebook of RepQ-ViT's log-sqrt2 quantizer (arXiv 2212.08254, eq. 6-8; algorithms of the official code): thresholds
- * found by bisecting the reference encode in float. delta > 0 is the largest value.
- * strict: 2^bits levels, the smallest of them an exact zero; else 2^bits + 1 levels as the official code. */
-vq_status vq_codebook_log_sqrt2(vq_quantizer *out, float delta, int bits, bool strict);
-/* A uniform quantizer with zero point 0 over [0, scale*(levels-1)] as a codebook whose low bytes are zero, for softmax. */
-vq_status vq_codebook_uniform(vq_quantizer *out, float scale, int bits);
-
 /* Uniform parameters from a range, as RepQ-ViT: scale = (hi - lo) / (levels - 1), zero = rint(-lo / scale). A degenerate
  * range (hi - lo below FLT_MIN*levels) gets a scale that represents the constant exactly enough and never NaN. */
 void vq_uniform_from_range(float *scale, float *zero, float lo, float hi, int levels);
@@ -45,6 +39,11 @@ void vq_uniform_from_range(float *scale, float *zero, float lo, float hi, int le
 /* Real factor > 0 (or 0) to mult in [2^30, 2^31) and shift in [1, 62] with factor ~= mult * 2^-shift (half up; 0 gives mult
  * 0). False where the factor is too large or small for them. */
 bool vq_mult_shift(int32_t *mult, uint8_t *shift, double factor);
+
+/* Bits of one node: of its weights, and of its inputs (Q, K and V at the SCORES node, probabilities at the CONTEXT). */
+typedef struct vq_bits {
+    uint8_t weight, input;
+} vq_bits;
 
 /* A quantized model: the graph, whose weights are gone, its quantizers, codes, and where it can be lowered the integers. */
 typedef struct vq_qnode {

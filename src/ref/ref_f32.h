@@ -22,5 +22,11 @@ void vq_ref_quant_error_uniform(const vq_groups *g, const float *x, const float 
                                 int levels, double *error);
 void vq_ref_quant_error_codebook(const vq_groups *g, const float *x, const float *thresholds, const float *values,
                                  int num, int levels, double *error);
+void vq_ref_gram_error(const float *w, const float *gram, const float *cross, const float *scale, const float *zero,
+                       int n, int k, int num, int levels, bool diagonal, double *error);
+/* *furthest: the largest distance, in codes, of any of the codes given from the value that is rounded there when all
+ * before it are as given; at most 1/2 (and what float arithmetic adds) where they are right. Fails only for memory. */
+vq_status vq_ref_gptq(const float *w, const float *factor, const int32_t *order, const float *scale, const float *zero,
+                      int n, int k, int levels, const uint8_t *codes, double *furthest);
 
 #endif

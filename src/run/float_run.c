@@ -144,7 +144,10 @@ static vq_status upload_codebook(vq_dev_quantizer *d, vq_device *dev, const vq_q
     float *values = NULL;
     vq_status status = VQ_OK;
     VQ_GO(vq_alloc(&values, (size_t)count, sizeof *values, "codebook"));
-    for (int i = 0; i < count; i++) values[i] = (float)q->values[i] * q->scale[i / q->levels];
+    for (int i = 0; i < count; i++) {
+        const int group = i / q->levels;
+        values[i] = ((float)q->values[i] - (q->zero ? q->zero[group] : 0)) * q->scale[group];
+    }
     VQ_GO(upload(&d->values, dev, values, count));
     VQ_GO(upload(&d->thresholds, dev, q->thresholds, q->groups * (q->levels - 1)));
 done:
@@ -264,6 +267,12 @@ static vq_status fakequant(vq_float_run *run, const vq_dev_quantizer *d, const v
     if (d->kind == VQ_QUANTIZER_UNIFORM)
         return vq_fakequant_uniform_run(run->dev, &g, x, d->scale, d->zero, d->levels, y);
     return vq_fakequant_codebook_run(run->dev, &g, x, d->thresholds, d->values, d->levels, y);
+}
+
+vq_status vq_float_run_fakequant(vq_float_run *run, int node, const vq_buf *x, size_t count, const vq_buf *y)
+{
+    if (run->in[node].kind != VQ_QUANTIZER_NONE) return fakequant(run, &run->in[node], x, count, y);
+    return x == y ? VQ_OK : vq_buf_copy(run->dev, y, 0, x, 0, count * sizeof(float));
 }
 
 /* ---- nodes ---------------------------------------------------------------------------------------------------------

@@ -43,6 +43,9 @@ vq_status vq_float_run_set_param(vq_float_run *run, int p, const float *data, si
 vq_status vq_float_run_set_quantizer(vq_float_run *run, int node, const vq_quantizer *q);
 /* Replaces pixel value u of channel c by map[c * 256 + u] in front of a PATCH_EMBED node; set_quantizer undoes it. */
 vq_status vq_float_run_set_pixel_map(vq_float_run *run, int node, const float *map);
+/* y = x, count elements shaped like in[0] of the node, quantized as set there (copied where nothing is); x == y allowed.
+ */
+vq_status vq_float_run_fakequant(vq_float_run *run, int node, const vq_buf *x, size_t count, const vq_buf *y);
 /* The rows of patches f32 [batch * P][K] that a PATCH_EMBED node multiplies, valid until the next node runs. */
 vq_status vq_float_run_patches(vq_float_run *run, int node, int batch, const vq_buf **patches);
 /* Sets those of Q, K (SCORES node) and V (the CONTEXT node that reads the same value); applied at the SCORES node. */

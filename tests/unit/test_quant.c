@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "quant/quant.h"
+#include "quant/codebook.h"
 
 static void test_quant__mult_shift_is_close(void **state)
 {
@@ -93,12 +93,17 @@ static double log_sqrt2(float x, float delta, int levels)
     return k > 0 ? pow(2, -0.5 * (double)k) : 1;
 }
 
+static vq_status make_log_sqrt2(vq_quantizer *q, float delta, int bits, bool strict)
+{
+    return vq_codebook_create(q, &vq_codebook_log_sqrt2_family, bits, !strict, delta, 0, NULL);
+}
+
 static void check_log_sqrt2(int bits, bool strict, float delta, uint64_t seed)
 {
     vq_quantizer q;
     vq_rng rng;
     vq_rng_seed(&rng, seed);
-    assert_int_equal(vq_codebook_log_sqrt2(&q, delta, bits, strict), VQ_OK);
+    assert_int_equal(make_log_sqrt2(&q, delta, bits, strict), VQ_OK);
     assert_int_equal(q.levels, (1 << bits) + !strict);
     assert_int_equal(q.values[0], 0);
     assert_int_equal(q.values[q.levels - 1], 65535);
@@ -127,7 +132,7 @@ static void test_quant__log_sqrt2_equals_its_definition(void **state)
         check_log_sqrt2(bits, true, 3e-3f, 3);
     }
     vq_quantizer q;
-    assert_int_equal(vq_codebook_log_sqrt2(&q, 0.5f, 8, true), VQ_OK); /* its smallest levels are no 16-bit values */
+    assert_int_equal(make_log_sqrt2(&q, 0.5f, 8, true), VQ_OK); /* its smallest levels are no 16-bit values */
     assert_true(q.thresholds[0] > 0);
     vq_quantizer_clear(&q);
 }
@@ -138,15 +143,15 @@ static void test_quant__log_sqrt2_zero_thresholds(void **state)
 {
     vq_quantizer q;
     (void)state;
-    assert_int_equal(vq_codebook_log_sqrt2(&q, 1, 3, false), VQ_OK);
+    assert_int_equal(make_log_sqrt2(&q, 1, 3, false), VQ_OK);
     assert_float_equal(q.thresholds[0], 0.0743, 5e-5);
     vq_quantizer_clear(&q);
-    assert_int_equal(vq_codebook_log_sqrt2(&q, 1, 4, false), VQ_OK);
+    assert_int_equal(make_log_sqrt2(&q, 1, 4, false), VQ_OK);
     assert_float_equal(q.thresholds[0], 0.004645, 5e-7);
     vq_quantizer_clear(&q);
     vq_log_set(NULL, NULL, VQ_LOG_ERROR);
-    assert_int_equal(vq_codebook_log_sqrt2(&q, 0, 4, true), VQ_ERR_INVALID_ARG);
-    assert_int_equal(vq_codebook_log_sqrt2(&q, NAN, 4, true), VQ_ERR_INVALID_ARG);
+    assert_int_equal(make_log_sqrt2(&q, 0, 4, true), VQ_ERR_INVALID_ARG);
+    assert_int_equal(make_log_sqrt2(&q, NAN, 4, true), VQ_ERR_INVALID_ARG);
 }
 
 static void test_quant__uniform_codebook(void **state)
@@ -157,7 +162,9 @@ static void test_quant__uniform_codebook(void **state)
     for (int bits = 2; bits <= 8; bits++) {
         const float scale = 0.9f / (float)((1 << bits) - 1);
         vq_quantizer q;
-        assert_int_equal(vq_codebook_uniform(&q, scale, bits), VQ_OK);
+        assert_int_equal(
+            vq_codebook_create(&q, &vq_codebook_uniform_family, bits, false, scale * (float)((1 << bits) - 1), 0, NULL),
+            VQ_OK);
         for (int i = 0; i < q.levels; i++) {
             assert_int_equal(q.values[i] & 255, 0);
             assert_float_equal(q.values[i] * q.scale[0], (float)i * scale, 1e-6);
@@ -174,7 +181,7 @@ static void test_quant__clone_is_deep(void **state)
 {
     vq_quantizer q, copy;
     (void)state;
-    assert_int_equal(vq_codebook_log_sqrt2(&q, 0.5f, 4, true), VQ_OK);
+    assert_int_equal(make_log_sqrt2(&q, 0.5f, 4, true), VQ_OK);
     assert_int_equal(vq_quantizer_clone(&copy, &q), VQ_OK);
     assert_memory_equal(copy.thresholds, q.thresholds, 15 * sizeof(float));
     assert_memory_equal(copy.values, q.values, 16 * sizeof(uint16_t));

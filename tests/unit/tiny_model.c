@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quant/codebook.h"
 #include "ref/ref_int.h"
 
 enum { NUM_CALIB = 12 };
@@ -298,9 +299,10 @@ static void set_node(vq_qmodel *m, const vq_graph *g, int i, const tiny_options 
     }
     if (n->op != VQ_NODE_CONTEXT) return;
     const float top = range[1];
-    const vq_status status = o->uniform_softmax
-                                 ? vq_codebook_uniform(&qn->in[0], top / (float)((1 << o->a_bits) - 1), o->a_bits)
-                                 : vq_codebook_log_sqrt2(&qn->in[0], top, o->a_bits, true);
+    const vq_status status =
+        o->uniform_softmax
+            ? vq_codebook_create(&qn->in[0], &vq_codebook_uniform_family, o->a_bits, false, top, 0, NULL)
+            : vq_codebook_create(&qn->in[0], &vq_codebook_log_sqrt2_family, o->a_bits, false, top, 0, NULL);
     if (status != VQ_OK) abort();
     if (o->qkv == VQ_PER_HEAD)
         set_uniform(&qn->in[1], VQ_PER_CHANNEL, n->heads * n->head_dim, o->a_bits, range + 2);

@@ -1,0 +1,46 @@
+/* A calibration on its way through the graph: what its parts (layer.c, attention.c) share. */
+#ifndef VQ_SRC_CALIBRATION_H
+#define VQ_SRC_CALIBRATION_H
+
+#include "calib/score.h"
+#include "run/float_run.h"
+
+typedef struct vq_calibration {
+    const vq_recipe *recipe;
+    vq_calib_params params; /* with the defaults filled in */
+    const vq_bits *bits;    /* [num_nodes] */
+    vq_device *dev;
+    const vq_graph *source; /* FP32, after the exact rewrites of the recipe */
+    vq_float_run *run;      /* sequential: every node behind the walk is quantized; parallel: none is */
+    vq_float_run *target;   /* what the float model gives at the same node: run itself in a parallel flow, else a second
+                               run in step with it; NULL where the recipe has no use for it */
+    vq_qmodel *model;       /* being made */
+    vq_buf *qkv;            /* Q, K and V before they were quantized, between the two products of one attention; or NULL */
+    int samples;
+} vq_calibration;
+
+static inline size_t vq_value_count(const vq_graph *g, int v)
+{
+    return (size_t)g->values[v].rows * (size_t)g->values[v].cols;
+}
+
+/* Every how many of so many rows counts in a search by output. */
+static inline int vq_row_step(const vq_calibration *c, int rows)
+{
+    return c->recipe->rows ? VQ_MAX(1, rows / c->recipe->rows) : 1;
+}
+
+/* True where what a part searches for counts by the layer's output. */
+static inline bool vq_part_needs_target(const vq_part *p)
+{
+    return p->objective != VQ_OBJECTIVE_TENSOR;
+}
+
+/* Calibrates one node: quantizers and codes go to the model, and the node's value in run is what the flow wants it to
+ * be. The target's node has run before. */
+vq_status vq_calibrate_patch_embed(vq_calibration *c, int node);
+vq_status vq_calibrate_linear(vq_calibration *c, int node);
+vq_status vq_calibrate_scores(vq_calibration *c, int node);
+vq_status vq_calibrate_context(vq_calibration *c, int node);
+
+#endif

@@ -1,0 +1,674 @@
+/* Linear layers and the patch embedding: quantizers of inputs and weights, rounding, bias. Values, statistics and
+ * products stay on the device. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "calib/calibration.h"
+#include "calib/linalg.h"
+#include "calib/output_score.h"
+#include "calib/reparam.h"
+#include "calib/search.h"
+#include "ops/ops_f32.h"
+
+/* |min GELU|, as the official AdaLog code has it: added before a codebook that knows no negative values. */
+static const float gelu_offset = 0.16997124254704522f;
+
+/* The layer being calibrated. */
+typedef struct layer {
+    vq_calibration *c;
+    const vq_node *n;
+    int node, in, out, rows; /* columns of input and output; rows of both in all samples */
+    vq_qnode *qn;
+    vq_groups weights; /* a group per row */
+    const vq_buf *x;   /* its input, f32 [rows][in] */
+    const vq_buf *y;   /* the float model's output [rows][out], NULL where nothing needs it */
+    vq_buf *weight;    /* f32 [out][in] */
+    vq_buf *quantized_weight, *quantized_x;
+    vq_buf *codes; /* u8 [out][in] of quantized_weight */
+} layer;
+
+static vq_status layer_begin(layer *l, vq_calibration *c, int node)
+{
+    const vq_graph *const g = c->source;
+    const vq_node *const n = &g->nodes[node];
+    const vq_shape *const shape = &g->params[n->weight].shape;
+    const size_t count = vq_shape_count(shape);
+    *l = (layer){.c = c, .n = n, .node = node, .qn = &c->model->nodes[node]};
+    l->out = (int)shape->dims[0];
+    l->in = (int)(count / (size_t)l->out);
+    l->rows = c->samples * g->values[n->out].rows;
+    l->weights = (vq_groups){count, (size_t)l->in, l->out};
+    l->weight = c->run->params[n->weight];
+    l->y = c->target ? c->target->values[n->out] : NULL;
+    VQ_TRY(vq_buf_create(&l->quantized_weight, c->dev, count * sizeof(float)));
+    VQ_TRY(vq_buf_create(&l->codes, c->dev, count));
+    return vq_buf_create(&l->quantized_x, c->dev, (size_t)l->rows * (size_t)l->in * sizeof(float));
+}
+
+static bool is_sequential(const layer *l)
+{
+    return l->c->recipe->flow == VQ_FLOW_SEQUENTIAL;
+}
+
+static void layer_end(layer *l)
+{
+    vq_buf_destroy(&l->quantized_weight);
+    vq_buf_destroy(&l->quantized_x);
+    vq_buf_destroy(&l->codes);
+}
+
+/* ---- weights -------------------------------------------------------------------------------------------------------
+ */
+
+static int weight_bits(const layer *l)
+{
+    return l->c->bits[l->node].weight;
+}
+
+/* By the error of the weights themselves. */
+static vq_status search_weight(layer *l)
+{
+    const vq_score score = vq_score_of_tensor(l->c->dev, &l->weights, l->weight);
+    vq_quantizer_clear(&l->qn->weight);
+    VQ_TRY(vq_quantizer_uniform(&l->qn->weight, VQ_PER_ROW, l->out, weight_bits(l)));
+    return vq_search_uniform(&score, l->c->recipe->weight.search, true, &l->qn->weight);
+}
+
+static vq_status round_nearest(layer *l)
+{
+    const vq_quantizer *const q = &l->qn->weight;
+    vq_device *const dev = l->c->dev;
+    vq_buf *scale = NULL, *zero = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_buf_create_from(&scale, dev, q->scale, (size_t)q->groups * sizeof(float)));
+    VQ_GO(vq_buf_create_from(&zero, dev, q->zero, (size_t)q->groups * sizeof(float)));
+    VQ_GO(vq_quantize_uniform_run(dev, &l->weights, l->weight, scale, zero, q->levels, l->codes));
+    VQ_GO(vq_fakequant_uniform_run(dev, &l->weights, l->weight, scale, zero, q->levels, l->quantized_weight));
+    VQ_GO(vq_device_finish(dev));
+done:
+    vq_buf_destroy(&scale);
+    vq_buf_destroy(&zero);
+    return status;
+}
+
+static vq_status keep_codes(layer *l)
+{
+    free(l->qn->codes);
+    l->qn->codes = NULL;
+    VQ_TRY(vq_alloc(&l->qn->codes, l->weights.count, 1, "weight codes"));
+    return vq_buf_read(l->c->dev, l->codes, 0, l->qn->codes, l->weights.count);
+}
+
+/* out = Y - (X W' + bias): what the layer with these weights lacks of the output wanted. */
+static vq_status residual(layer *l, const vq_buf *x, const vq_buf *weight, const vq_buf *out)
+{
+    const vq_gemm_f32_shape shape = {.m = l->rows,
+                                     .n = l->out,
+                                     .k = l->in,
+                                     .lda = l->in,
+                                     .ldb = l->in,
+                                     .ldc = l->out,
+                                     .trans_b = true,
+                                     .accumulate = true,
+                                     .alpha = -1};
+    const float *const bias = l->n->bias >= 0 ? l->c->model->graph->params[l->n->bias].data : NULL;
+    vq_device *const dev = l->c->dev;
+    vq_buf *negative = NULL;
+    float *turned = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&turned, (size_t)l->out, sizeof *turned, "bias"));
+    for (int i = 0; bias && i < l->out; i++) turned[i] = -bias[i];
+    VQ_GO(vq_buf_create_from(&negative, dev, turned, (size_t)l->out * sizeof *turned));
+    VQ_GO(vq_buf_copy(dev, out, 0, l->y, 0, (size_t)l->rows * (size_t)l->out * sizeof(float)));
+    VQ_GO(vq_gemm_f32_run(dev, &shape, x, weight, negative, out));
+    VQ_GO(vq_device_finish(dev));
+done:
+    vq_buf_destroy(&negative);
+    free(turned);
+    return status;
+}
+
+/* Products of the inputs as the layer reads them: gram X'X [in][in], and cross R'X [out][in] (zero without the
+ * target), R being what the float weights lack of the output wanted. */
+typedef struct products {
+    double *gram, *cross;
+    vq_buf *gram_buf, *cross_buf;
+} products;
+
+static void products_end(products *p)
+{
+    free(p->gram);
+    free(p->cross);
+    vq_buf_destroy(&p->gram_buf);
+    vq_buf_destroy(&p->cross_buf);
+}
+
+static vq_status upload_f32(vq_buf **out, vq_device *dev, const double *x, size_t count)
+{
+    float *f = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&f, count, sizeof *f, "products"));
+    for (size_t i = 0; i < count; i++) f[i] = (float)x[i];
+    VQ_GO(vq_buf_create_from(out, dev, f, count * sizeof *f));
+done:
+    free(f);
+    return status;
+}
+
+static vq_status products_begin(products *p, layer *l, const vq_buf *x, bool with_target)
+{
+    const size_t square = (size_t)l->in * (size_t)l->in, cross = (size_t)l->out * (size_t)l->in;
+    vq_device *const dev = l->c->dev;
+    vq_buf *r = NULL;
+    vq_status status = VQ_OK;
+    *p = (products){0};
+    VQ_GO(vq_alloc(&p->gram, square, sizeof *p->gram, "Gram matrix"));
+    VQ_GO(vq_alloc(&p->cross, cross, sizeof *p->cross, "Gram matrix"));
+    VQ_GO(vq_gram_f32_run(dev, x, x, l->rows, l->in, l->in, p->gram));
+    if (with_target) {
+        VQ_GO(vq_buf_create(&r, dev, (size_t)l->rows * (size_t)l->out * sizeof(float)));
+        VQ_GO(residual(l, x, l->weight, r));
+        VQ_GO(vq_gram_f32_run(dev, r, x, l->rows, l->out, l->in, p->cross));
+    }
+    VQ_GO(upload_f32(&p->gram_buf, dev, p->gram, square));
+    VQ_GO(upload_f32(&p->cross_buf, dev, p->cross, cross));
+done:
+    vq_buf_destroy(&r);
+    return status;
+}
+
+/* Weights scored by the layer's output, through the Gram matrix. */
+typedef struct gram_layer {
+    const layer *l;
+    const products *p;
+    bool diagonal;
+} gram_layer;
+
+static vq_status gram_uniform(const vq_score *s, const float *scale, const float *zero, int num, int levels,
+                              double *error)
+{
+    const gram_layer *const g = s->layer;
+    const size_t count = (size_t)s->groups.groups * (size_t)num;
+    float *f = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&f, count, sizeof *f, "errors"));
+    VQ_GO(vq_gram_error_run(s->dev, s->x, g->p->gram_buf, g->p->cross_buf, scale, zero, g->l->out, g->l->in, num,
+                            levels, g->diagonal, f));
+    for (size_t i = 0; i < count; i++) error[i] = (double)f[i];
+done:
+    free(f);
+    return status;
+}
+
+static vq_status search_weight_by_output(layer *l, const products *p, bool diagonal)
+{
+    const gram_layer g = {l, p, diagonal};
+    vq_score score = vq_score_of_tensor(l->c->dev, &l->weights, l->weight);
+    score.uniform = gram_uniform;
+    score.layer = &g;
+    return vq_search_uniform(&score, l->c->recipe->weight.search, true, &l->qn->weight);
+}
+
+static vq_status order_by_diagonal(int32_t **out, const double *gram, int k)
+{
+    VQ_TRY(vq_alloc(out, (size_t)k, sizeof **out, "order"));
+    for (int i = 0; i < k; i++) { /* insertion: k is a layer's width, and the factorization costs k^3 */
+        const double d = gram[(size_t)i * (size_t)k + (size_t)i];
+        int at = i;
+        for (; at > 0; at--) {
+            const size_t before = (size_t)(*out)[at - 1];
+            if (gram[before * (size_t)k + before] >= d) break;
+            (*out)[at] = (*out)[at - 1];
+        }
+        (*out)[at] = i;
+    }
+    return VQ_OK;
+}
+
+/* Inputs of the most energy first: their errors have the most others left to make up for them. */
+static vq_status round_gptq(layer *l, const products *p)
+{
+    const size_t square = (size_t)l->in * (size_t)l->in;
+    const vq_quantizer *const q = &l->qn->weight;
+    vq_device *const dev = l->c->dev;
+    int32_t *order = NULL;
+    float *factor = NULL;
+    vq_buf *buf = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(order_by_diagonal(&order, p->gram, l->in));
+    VQ_GO(vq_alloc(&factor, square, sizeof *factor, "factorization"));
+    VQ_GO(vq_inverse_factor(factor, p->gram, order, l->in, l->c->recipe->damping));
+    VQ_GO(vq_buf_create_from(&buf, dev, factor, square * sizeof *factor));
+    VQ_GO(vq_gptq_run(dev, l->weight, buf, order, q->scale, q->zero, l->out, l->in, q->levels, l->codes,
+                      l->quantized_weight));
+done:
+    free(order);
+    free(factor);
+    vq_buf_destroy(&buf);
+    return status;
+}
+
+static vq_status quantize_input(layer *l)
+{
+    return vq_float_run_fakequant(l->c->run, l->node, l->x, (size_t)l->rows * (size_t)l->in, l->quantized_x);
+}
+
+/* Squared error of the output with the weights and the input as quantized now, summed. */
+static vq_status output_error(layer *l, double *error)
+{
+    const size_t count = (size_t)l->rows * (size_t)l->out;
+    const vq_groups g = {count, count, 1};
+    /* a step so wide that everything is rounded to zero: the error is what there is */
+    static const float scale = 0x1p100f, zero = 1;
+    vq_buf *r = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(quantize_input(l));
+    VQ_GO(vq_buf_create(&r, l->c->dev, count * sizeof(float)));
+    VQ_GO(residual(l, l->quantized_x, l->quantized_weight, r));
+    VQ_GO(vq_quant_error_uniform_run(l->c->dev, &g, r, &scale, &zero, 1, 4, error));
+done:
+    vq_buf_destroy(&r);
+    return status;
+}
+
+/* ---- bias ----------------------------------------------------------------------------------------------------------
+ */
+
+/* out[n] = mean over the rows of x [rows][n]. */
+static vq_status column_means(layer *l, const vq_buf *x, float *out)
+{
+    const vq_gemm_f32_shape shape = {.m = 1,
+                                     .n = l->out,
+                                     .k = l->rows,
+                                     .lda = l->rows,
+                                     .ldb = l->out,
+                                     .ldc = l->out,
+                                     .alpha = 1.0f / (float)l->rows};
+    vq_device *const dev = l->c->dev;
+    vq_buf *ones = NULL, *mean = NULL;
+    float *one = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&one, (size_t)l->rows, sizeof *one, "means"));
+    for (int i = 0; i < l->rows; i++) one[i] = 1;
+    VQ_GO(vq_buf_create_from(&ones, dev, one, (size_t)l->rows * sizeof *one));
+    VQ_GO(vq_buf_create(&mean, dev, (size_t)l->out * sizeof(float)));
+    VQ_GO(vq_gemm_f32_run(dev, &shape, ones, x, NULL, mean));
+    VQ_GO(vq_buf_read(dev, mean, 0, out, (size_t)l->out * sizeof *out));
+done:
+    vq_buf_destroy(&ones);
+    vq_buf_destroy(&mean);
+    free(one);
+    return status;
+}
+
+/* The bias takes up the mean of what the quantized layer lacks of the output wanted. */
+static vq_status correct_bias(layer *l, const vq_buf *x)
+{
+    vq_calibration *const c = l->c;
+    float *mean = NULL, *const bias = l->n->bias >= 0 ? c->model->graph->params[l->n->bias].data : NULL;
+    vq_buf *r = NULL;
+    vq_status status = VQ_OK;
+    if (!bias || !l->y) return VQ_OK;
+    VQ_GO(vq_alloc(&mean, (size_t)l->out, sizeof *mean, "means"));
+    VQ_GO(vq_buf_create(&r, c->dev, (size_t)l->rows * (size_t)l->out * sizeof(float)));
+    VQ_GO(residual(l, x, l->quantized_weight, r));
+    VQ_GO(column_means(l, r, mean));
+    for (int i = 0; i < l->out; i++) bias[i] += mean[i];
+    if (is_sequential(l)) VQ_GO(vq_float_run_set_param(c->run, l->n->bias, bias, (size_t)l->out));
+done:
+    vq_buf_destroy(&r);
+    free(mean);
+    return status;
+}
+
+/* ---- patch embedding -----------------------------------------------------------------------------------------------
+ */
+
+/* sum_k W[o][k] * u[k] with u the pixel value (0..255) of the normalization's mean, for every output o. */
+static vq_status mean_pixel_product(layer *l, const vq_buf *weight, float *out)
+{
+    const vq_preprocess *const pre = &l->c->source->pre;
+    const int area = l->in / pre->chans;
+    float *mean = NULL;
+    VQ_TRY(vq_alloc(&mean, (size_t)l->in, sizeof *mean, l->n->name));
+    for (int k = 0; k < l->in; k++) mean[k] = 255.0f * pre->mean[k / area];
+    const vq_status status = vq_matrix_vector(l->c->dev, weight, mean, out, l->out, l->in);
+    free(mean);
+    return status;
+}
+
+/* The official code quantizes the normalized image to 8 bits, whatever the bits of the rest. Ours need not: pixels are
+ * 8 bits. */
+static vq_status imitate_image_quantizer(layer *l)
+{
+    vq_calibration *const c = l->c;
+    const vq_preprocess *const pre = &c->source->pre;
+    const size_t count = vq_value_count(c->source, 0) * (size_t)c->samples;
+    const vq_groups g = {count, count, 1};
+    vq_quantizer *const q = &l->qn->in[0];
+    const vq_buf *normalized = NULL;
+    float map[3 * 256];
+    for (int i = 0; i < pre->chans * 256; i++)
+        map[i] = ((float)(i % 256) / 255.0f - pre->mean[i / 256]) / pre->std[i / 256];
+    VQ_TRY(vq_float_run_set_pixel_map(c->run, l->node, map));
+    VQ_TRY(vq_float_run_patches(c->run, l->node, c->samples, &normalized));
+    VQ_TRY(vq_quantizer_uniform(q, VQ_PER_TENSOR, 1, 8));
+    const vq_score score = vq_score_of_tensor(c->dev, &g, normalized);
+    VQ_TRY(vq_search_uniform(&score, c->recipe->input.search, false, q));
+    return vq_float_run_set_quantizer(c->run, l->node, q);
+}
+
+/* The weights' quantizers and codes, by whatever the recipe has: x is what the layer multiplies. */
+static vq_status quantize_weight(layer *l, const vq_buf *x)
+{
+    const vq_recipe *const r = l->c->recipe;
+    const bool gptq = r->rounding == VQ_ROUNDING_GPTQ;
+    products p = {0};
+    vq_status status = VQ_OK;
+    VQ_GO(search_weight(l));
+    if (gptq || vq_part_needs_target(&r->weight)) {
+        VQ_GO(products_begin(&p, l, x, !gptq));
+        if (gptq || r->weight.search != VQ_SEARCH_MINMAX) VQ_GO(search_weight_by_output(l, &p, gptq));
+    }
+    VQ_GO(gptq ? round_gptq(l, &p) : round_nearest(l));
+done:
+    products_end(&p);
+    return status;
+}
+
+/* The graph folds the mean of the normalization into the bias, with the float weights; quantized ones must be folded
+ * anew, or their rounding errors would be multiplied by half the range of the pixels. */
+static vq_status refold_mean(layer *l)
+{
+    float *const bias = l->c->model->graph->params[l->n->bias].data, *before = NULL, *after = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&before, (size_t)l->out, sizeof *before, l->n->name));
+    VQ_GO(vq_alloc(&after, (size_t)l->out, sizeof *after, l->n->name));
+    VQ_GO(mean_pixel_product(l, l->weight, before));
+    VQ_GO(mean_pixel_product(l, l->quantized_weight, after));
+    for (int o = 0; o < l->out; o++) bias[o] += before[o] - after[o];
+    if (is_sequential(l)) VQ_GO(vq_float_run_set_param(l->c->run, l->n->bias, bias, (size_t)l->out));
+done:
+    free(before);
+    free(after);
+    return status;
+}
+
+/* Leaves the node's value as the flow wants it: with what was found, or the float model's. */
+static vq_status run_calibrated(layer *l)
+{
+    vq_calibration *const c = l->c;
+    if (!is_sequential(l)) { /* the value is there, with the float model's weights and bias */
+        VQ_TRY(vq_float_run_set_quantizer(c->run, l->node, NULL));
+        return vq_device_finish(c->dev);
+    }
+    vq_buf *const weight = c->run->params[l->n->weight];
+    c->run->params[l->n->weight] = l->quantized_weight;
+    const vq_status status = vq_float_run_node(c->run, l->node, c->samples);
+    c->run->params[l->n->weight] = weight;
+    VQ_TRY(status);
+    return vq_device_finish(c->dev);
+}
+
+vq_status vq_calibrate_patch_embed(vq_calibration *c, int node)
+{
+    layer l;
+    const vq_buf *patches = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(layer_begin(&l, c, node));
+    if (c->params.official_levels) VQ_GO(imitate_image_quantizer(&l));
+    /* the patches lie in scratch, where other nodes' inputs go */
+    VQ_GO(vq_float_run_patches(c->run, node, c->samples, &patches));
+    VQ_GO(vq_buf_copy(c->dev, l.quantized_x, 0, patches, 0, l.quantized_x->bytes));
+    VQ_GO(quantize_weight(&l, l.quantized_x));
+    VQ_GO(keep_codes(&l));
+    VQ_GO(refold_mean(&l));
+    if (c->recipe->bias_correction) VQ_GO(correct_bias(&l, l.quantized_x));
+    VQ_GO(run_calibrated(&l));
+done:
+    layer_end(&l);
+    return status;
+}
+
+/* ---- inputs --------------------------------------------------------------------------------------------------------
+ */
+
+static const vq_node *producer_of(const layer *l)
+{
+    const vq_graph *const g = l->c->source;
+    const int producer = vq_graph_producer(g, l->n->in[0]);
+    return producer < 0 ? NULL : &g->nodes[producer];
+}
+
+/* The LayerNorm whose scale can be moved into this linear: its output feeds nothing else. */
+static const vq_node *reparam_source(const layer *l)
+{
+    const vq_graph *const g = l->c->source;
+    const vq_node *const norm = producer_of(l);
+    if (l->c->recipe->reparam == VQ_REPARAM_NONE || !norm || norm->op != VQ_NODE_LAYERNORM || l->n->bias < 0)
+        return NULL;
+    for (int i = 0; i < g->num_nodes; i++) {
+        const vq_node *const n = &g->nodes[i];
+        if (n != l->n && (n->in[0] == l->n->in[0] || n->in[1] == l->n->in[0])) return NULL;
+    }
+    return norm;
+}
+
+static const vq_part *input_part(const layer *l)
+{
+    const vq_node *const producer = producer_of(l);
+    return producer && producer->op == VQ_NODE_GELU ? &l->c->recipe->gelu : &l->c->recipe->input;
+}
+
+/* Quantizer of the whole input. */
+static vq_status search_input(layer *l, const vq_score *score)
+{
+    const vq_part *const part = input_part(l);
+    vq_quantizer *const q = &l->qn->in[0];
+    const int bits = l->c->bits[l->node].input;
+    vq_quantizer_clear(q);
+    if (part->quantizer) {
+        const vq_codebook_task task = {.family = part->quantizer,
+                                       .search = part->search,
+                                       .bits = bits,
+                                       .extra_level = l->c->params.official_levels,
+                                       .offset = gelu_offset};
+        return vq_search_codebook(score, &task, q);
+    }
+    VQ_TRY(vq_quantizer_uniform(q, VQ_PER_TENSOR, 1, bits));
+    return vq_search_uniform(score, part->search, false, q);
+}
+
+static vq_status search_input_by_tensor(layer *l)
+{
+    const size_t count = (size_t)l->rows * (size_t)l->in;
+    const vq_groups g = {count, count, 1};
+    const vq_score score = vq_score_of_tensor(l->c->dev, &g, l->x);
+    return search_input(l, &score);
+}
+
+static vq_status search_channels(layer *l)
+{
+    const vq_groups g = {(size_t)l->rows * (size_t)l->in, 1, l->in};
+    const vq_score score = vq_score_of_tensor(l->c->dev, &g, l->x);
+    vq_quantizer_clear(&l->qn->in[0]);
+    VQ_TRY(vq_quantizer_uniform(&l->qn->in[0], VQ_PER_CHANNEL, l->in, l->c->bits[l->node].input));
+    return vq_search_uniform(&score, l->c->recipe->norm.search, false, &l->qn->in[0]);
+}
+
+static vq_status reparam(layer *l, const vq_node *norm, vq_reparam how)
+{
+    vq_param *const params = l->c->model->graph->params;
+    return vq_reparam_layernorm(l->c->dev, how, &l->qn->in[0], l->c->params.official_levels, params[norm->weight].data,
+                                params[norm->bias].data, l->weight, params[l->n->bias].data, l->out, l->in);
+}
+
+static vq_status set_param(vq_calibration *c, int p)
+{
+    const vq_param *const param = &c->model->graph->params[p];
+    return vq_float_run_set_param(c->run, p, param->data, vq_shape_count(&param->shape));
+}
+
+/* Runs the reparameterized LayerNorm in place of the original: the linear's input is then what the final model has. */
+static vq_status rerun_norm(layer *l, const vq_node *norm)
+{
+    vq_calibration *const c = l->c;
+    VQ_TRY(set_param(c, norm->weight));
+    VQ_TRY(set_param(c, norm->bias));
+    VQ_TRY(set_param(c, l->n->bias));
+    return vq_float_run_node(c->run, (int)(norm - c->source->nodes), c->samples);
+}
+
+static vq_status search_input_by_output(layer *l, vq_objective objective)
+{
+    const size_t count = (size_t)l->rows * (size_t)l->in;
+    const vq_output_layer o = {.objective = objective,
+                               .batch = 1,
+                               .m = l->rows,
+                               .n = l->out,
+                               .k = l->in,
+                               .row_step = vq_row_step(l->c, l->rows),
+                               .x = {.buf = l->x, .ld = l->in},
+                               .y = {.buf = l->y, .ld = l->out},
+                               .codes = l->codes,
+                               .quantizer = &l->qn->weight,
+                               .bias = l->n->bias >= 0 ? l->c->model->graph->params[l->n->bias].data : NULL};
+    const vq_groups g = {count, count, 1};
+    const vq_score score = vq_score_of_output(l->c->dev, &g, l->x, &o);
+    return search_input(l, &score);
+}
+
+/* Input and weights searched in turn by the layer's output, each with what was found for the other. AdaLog's official
+ * code begins with the input where that is a codebook, else with the weights. */
+static vq_status search_by_output(layer *l)
+{
+    const vq_recipe *const r = l->c->recipe;
+    const vq_part *const part = input_part(l);
+    const bool input = vq_part_needs_target(part), weight = vq_part_needs_target(&r->weight);
+    for (int round = 0; round < r->rounds; round++)
+        for (int turn = 0; turn < 2; turn++) {
+            const bool input_turn = (turn == 0) == (part->quantizer != NULL);
+            if (input_turn && input) {
+                VQ_TRY(round_nearest(l));
+                VQ_TRY(search_input_by_output(l, part->objective));
+                VQ_TRY(vq_float_run_set_quantizer(l->c->run, l->node, &l->qn->in[0]));
+            }
+            if (!input_turn && weight) {
+                products p = {0};
+                VQ_TRY(quantize_input(l));
+                vq_status status = products_begin(&p, l, l->quantized_x, true);
+                if (status == VQ_OK) status = search_weight_by_output(l, &p, false);
+                products_end(&p);
+                VQ_TRY(status);
+            }
+        }
+    return VQ_OK;
+}
+
+/* Which of the mean and the median of the channels' scales costs less at the output, with the weights rounded to
+ * nearest. Both are tried on copies; the winner is applied. */
+static vq_status choose_reparam(layer *l, const vq_node *norm, vq_reparam *best)
+{
+    static const vq_reparam ways[] = {VQ_REPARAM_MEAN, VQ_REPARAM_MOSF};
+    vq_calibration *const c = l->c;
+    vq_param *const params = c->model->graph->params;
+    const int touched[3] = {norm->weight, norm->bias, l->n->bias};
+    float *before[3] = {NULL};
+    vq_buf *weight = NULL;
+    vq_quantizer channels = {0};
+    double least = INFINITY;
+    vq_status status = VQ_OK;
+    *best = ways[0];
+    VQ_GO(vq_quantizer_clone(&channels, &l->qn->in[0]));
+    VQ_GO(vq_buf_create(&weight, c->dev, l->weight->bytes));
+    VQ_GO(vq_buf_copy(c->dev, weight, 0, l->weight, 0, l->weight->bytes));
+    for (int i = 0; i < 3; i++) {
+        const size_t count = vq_shape_count(&params[touched[i]].shape);
+        VQ_GO(vq_alloc(&before[i], count, sizeof(float), "reparameterization"));
+        memcpy(before[i], params[touched[i]].data, count * sizeof(float));
+    }
+    for (size_t w = 0; w < VQ_ARRAY_LEN(ways); w++) {
+        double error;
+        VQ_GO(reparam(l, norm, ways[w]));
+        VQ_GO(rerun_norm(l, norm));
+        VQ_GO(vq_float_run_set_quantizer(c->run, l->node, &l->qn->in[0]));
+        VQ_GO(search_weight(l));
+        VQ_GO(round_nearest(l));
+        VQ_GO(output_error(l, &error));
+        if (error < least) {
+            least = error;
+            *best = ways[w];
+        }
+        VQ_GO(vq_buf_copy(c->dev, l->weight, 0, weight, 0, l->weight->bytes));
+        VQ_GO(vq_device_finish(c->dev));
+        for (int i = 0; i < 3; i++)
+            memcpy(params[touched[i]].data, before[i], vq_shape_count(&params[touched[i]].shape) * sizeof(float));
+        vq_quantizer_clear(&l->qn->in[0]);
+        VQ_GO(vq_quantizer_clone(&l->qn->in[0], &channels));
+    }
+    vq_log(VQ_LOG_INFO, "%s: the %s of the scales costs less", l->n->name,
+           *best == VQ_REPARAM_MEAN ? "mean" : "median");
+done:
+    vq_buf_destroy(&weight);
+    vq_quantizer_clear(&channels);
+    for (int i = 0; i < 3; i++) free(before[i]);
+    return status;
+}
+
+/* The official RepQ-ViT code's order: its later layers see channel-wise inputs and the original weights quantized, and
+ * only then is the LayerNorm reparameterized and the new weights calibrated in a second pass that changes nothing else.
+ */
+static vq_status calibrate_official(layer *l, const vq_node *norm)
+{
+    VQ_TRY(norm ? search_channels(l) : search_input_by_tensor(l));
+    VQ_TRY(vq_float_run_set_quantizer(l->c->run, l->node, &l->qn->in[0]));
+    VQ_TRY(search_weight(l));
+    VQ_TRY(round_nearest(l));
+    VQ_TRY(run_calibrated(l));
+    if (!norm) return keep_codes(l);
+    VQ_TRY(reparam(l, norm, l->c->recipe->reparam));
+    VQ_TRY(search_weight(l));
+    VQ_TRY(round_nearest(l));
+    return keep_codes(l);
+}
+
+/* Every layer behind a linear sees the product the final model computes. */
+static vq_status calibrate(layer *l, const vq_node *norm)
+{
+    const vq_recipe *const r = l->c->recipe;
+    vq_reparam how = r->reparam;
+    if (norm) {
+        VQ_TRY(search_channels(l));
+        if (how == VQ_REPARAM_BEST) VQ_TRY(choose_reparam(l, norm, &how));
+        VQ_TRY(reparam(l, norm, how));
+        VQ_TRY(rerun_norm(l, norm));
+    } else {
+        VQ_TRY(search_input_by_tensor(l));
+    }
+    VQ_TRY(vq_float_run_set_quantizer(l->c->run, l->node, &l->qn->in[0]));
+    if (vq_part_needs_target(&r->weight) || vq_part_needs_target(input_part(l))) {
+        VQ_TRY(search_weight(l));
+        VQ_TRY(search_by_output(l));
+        if (r->rounding == VQ_ROUNDING_NEAREST) VQ_TRY(round_nearest(l));
+    }
+    VQ_TRY(quantize_input(l));
+    if (r->rounding == VQ_ROUNDING_GPTQ || !vq_part_needs_target(&r->weight))
+        VQ_TRY(quantize_weight(l, l->quantized_x));
+    VQ_TRY(keep_codes(l));
+    if (r->bias_correction) VQ_TRY(correct_bias(l, l->quantized_x));
+    return run_calibrated(l);
+}
+
+vq_status vq_calibrate_linear(vq_calibration *c, int node)
+{
+    layer l;
+    vq_status status = VQ_OK;
+    VQ_GO(layer_begin(&l, c, node));
+    l.x = c->run->values[l.n->in[0]];
+    const vq_node *const norm = reparam_source(&l);
+    VQ_GO(c->params.official_levels ? calibrate_official(&l, norm) : calibrate(&l, norm));
+done:
+    layer_end(&l);
+    return status;
+}

@@ -1,0 +1,25 @@
+/* What a search makes small: the error of candidate quantizers, computed on the device. */
+#ifndef VQ_SRC_SCORE_H
+#define VQ_SRC_SCORE_H
+
+#include "calib/recipe.h"
+#include "cl/cl.h"
+#include "quant/quant.h"
+
+/* A tensor and how its error counts. errors are comparable between candidates of one score only. */
+typedef struct vq_score vq_score;
+struct vq_score {
+    vq_device *dev;
+    vq_groups groups; /* of the tensor: each has its own candidates and its own errors */
+    const vq_buf *x;
+    /* error [groups][num] of uniform candidates, host arrays scale and zero [groups][num] */
+    vq_status (*uniform)(const vq_score *s, const float *scale, const float *zero, int num, int levels, double *error);
+    /* error [num] of codebooks with the same number of levels; groups.groups == 1 */
+    vq_status (*codebook)(const vq_score *s, const vq_quantizer *candidates, int num, double *error);
+    const void *layer; /* of scores by a layer's output */
+};
+
+/* Mean squared error of the tensor itself. */
+vq_score vq_score_of_tensor(vq_device *dev, const vq_groups *groups, const vq_buf *x);
+
+#endif

@@ -1,0 +1,64 @@
+/* gptq_f32 on a device. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ops/args_f32.h"
+#include "ops/ops_f32.h"
+
+enum { LANES = 16 };
+
+/* n floats and as many ones as fill the last block of lanes. */
+static vq_status upload_padded(vq_buf **out, vq_device *dev, const float *x, int n)
+{
+    const int padded = VQ_ROUND_UP(n, LANES);
+    float *all = NULL;
+    VQ_TRY(vq_alloc(&all, (size_t)padded, sizeof *all, "quantizers"));
+    memcpy(all, x, (size_t)n * sizeof *x);
+    for (int i = n; i < padded; i++) all[i] = 1;
+    const vq_status status = vq_buf_create_from(out, dev, all, (size_t)padded * sizeof *all);
+    free(all);
+    return status;
+}
+
+static vq_status check_order(const int32_t *order, int k)
+{
+    bool *seen = NULL;
+    VQ_TRY(vq_alloc(&seen, (size_t)k, sizeof *seen, "order"));
+    int i = 0;
+    for (; i < k && order[i] >= 0 && order[i] < k && !seen[order[i]]; i++) seen[order[i]] = true;
+    free(seen);
+    return i == k ? VQ_OK : vq_fail(VQ_ERR_INVALID_ARG, "gptq_f32: the order is no permutation of %d columns", k);
+}
+
+vq_status vq_gptq_run(vq_device *dev, const vq_buf *w, const vq_buf *factor, const int32_t *order, const float *scale,
+                      const float *zero, int n, int k, int levels, const vq_buf *codes, const vq_buf *values)
+{
+    static const char op[] = "gptq_f32";
+    const vq_variant *const variant = vq_variant_choose(dev, VQ_OP_GPTQ_F32);
+    const size_t count = (size_t)n * (size_t)k, blocks = (size_t)VQ_CEIL_DIV(n, LANES);
+    const vq_grid grid = {{blocks}, {variant->needs & VQ_CAP_CPU ? 1 : LANES}};
+    vq_buf *s = NULL, *z = NULL, *o = NULL, *scratch = NULL;
+    vq_kernel *kernel = NULL;
+    vq_status status = VQ_OK;
+    if (n < 1 || k < 1 || levels < 2 || levels > 256)
+        return vq_fail(VQ_ERR_INVALID_ARG, "%s: %d rows of %d weights with %d levels", op, n, k, levels);
+    VQ_TRY(check_order(order, k));
+    VQ_TRY(vq_need(op, "w", w, count, sizeof(float)));
+    VQ_TRY(vq_need(op, "factor", factor, (size_t)k * (size_t)k, sizeof(float)));
+    VQ_TRY(vq_need(op, "codes", codes, count, 1));
+    VQ_TRY(vq_need(op, "values", values, count, sizeof(float)));
+    VQ_GO(upload_padded(&s, dev, scale, n));
+    VQ_GO(upload_padded(&z, dev, zero, n));
+    VQ_GO(vq_buf_create_from(&o, dev, order, (size_t)k * sizeof *order));
+    VQ_GO(vq_buf_create(&scratch, dev, blocks * LANES * (size_t)k * sizeof(float)));
+    VQ_GO(vq_kernel_get(&kernel, dev, variant, "gptq", NULL));
+    VQ_GO(VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(w), VQ_A_BUF(factor), VQ_A_BUF(o), VQ_A_BUF(s), VQ_A_BUF(z),
+                    VQ_A_BUF(scratch), VQ_A_BUF(codes), VQ_A_BUF(values), VQ_A_I32(n), VQ_A_I32(k), VQ_A_I32(levels)));
+    VQ_GO(vq_device_finish(dev));
+done:
+    vq_buf_destroy(&s);
+    vq_buf_destroy(&z);
+    vq_buf_destroy(&o);
+    vq_buf_destroy(&scratch);
+    return status;
+}
