@@ -43,14 +43,21 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8(GEMM_
     __local uint a_tile[K_STEP * TILE], w_tile[K_STEP * TILE];
     const gemm_shape s = GEMM_SHAPE;
     const int m0 = (int)get_group_id(1) * TILE, n0 = (int)get_group_id(0) * TILE;
-    const int x = (int)get_local_id(0), y = (int)get_local_id(1), fours = (k + 3) / 4;
+    const int x = (int)get_local_id(0), y = (int)get_local_id(1), blocks = (k + 4 * K_STEP - 1) / (4 * K_STEP);
     int acc[EACH][EACH], sums[EACH];
     for (int i = 0; i < EACH; i++) {
         sums[i] = 0;
-        for (int j = 0; j < EACH; j++) acc[i][j] = consts[FIELD_BIAS * n_pad + n0 + x + j * SIDE];
+        for (int j = 0; j < EACH; j++) acc[i][j] = 0;
     }
-    for (int k0 = 0; k0 < fours; k0 += K_STEP) {
-        load_tiles(a_tile, w_tile, a, w, &s, m0, n0, k0);
+    for (int at = 0; at < A_PLANES * blocks; at++) {
+        const bool low = A_PLANES == 2 && at >= blocks;
+        const int k0 = (low ? at - blocks : at) * K_STEP;
+        if (A_PLANES == 2 && at == blocks)
+            for (int i = 0; i < EACH; i++) {
+                sums[i] *= 256;
+                for (int j = 0; j < EACH; j++) acc[i][j] *= 256;
+            }
+        load_tiles(a_tile, w_tile, low ? a + a_plane : a, w, &s, m0, n0, k0);
         barrier(CLK_LOCAL_MEM_FENCE);
         for (int kk = 0; kk < K_STEP; kk++)
             for (int i = 0; i < EACH; i++) {
@@ -66,7 +73,8 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8(GEMM_
             const int col = n0 + x + j * SIDE;
             if (row >= m || col >= n) continue;
             const int zeros = W_ZERO ? consts[FIELD_W_ZERO * n_pad + col] * sums[i] : 0;
-            put_one(&s, consts, table, c + (size_t)c_row(&s, row) * ldc + col, col, acc[i][j] + zeros);
+            put_one(&s, consts, table, c + (size_t)c_row(&s, row) * ldc + col, col,
+                    acc[i][j] + zeros + consts[FIELD_BIAS * n_pad + col]);
         }
     }
 }

@@ -5,7 +5,10 @@
  * REQUANT   0 in 32 bits, for layers whose shifts all reach 33;
  *           1 in 32 bits after x is shifted left by PRE, which the layer's bounds allow: the same product, a larger shift;
  *           2 in 64 bits with saturation, always right
- * W_ZERO    1: every sum gets w_zero[n] times the row's sum of codes */
+ * W_ZERO    1: every sum gets w_zero[n] times the row's sum of codes
+ * A_PLANES  2: A has high and low bytes, a_plane bytes apart. The high ones come first: the sums of their products are
+ *           shifted left by 8 and go on with the low ones
+ * C_PLANES  2: table entries are pairs of bytes, for C and for C c_plane bytes further */
 #include "vq_int.h"
 
 #ifndef EPILOGUE
@@ -16,6 +19,12 @@
 #endif
 #ifndef W_ZERO
 #define W_ZERO 1
+#endif
+#ifndef A_PLANES
+#define A_PLANES 1
+#endif
+#ifndef C_PLANES
+#define C_PLANES 1
 #endif
 
 #if EPILOGUE >= 2
@@ -29,17 +38,17 @@ typedef uchar result_t;
 enum { FIELD_BIAS, FIELD_MULT, FIELD_ADD, FIELD_SHIFT, FIELD_PRE, FIELD_W_ZERO };
 
 typedef struct gemm_shape {
-    int m, n, k, n_pad, lda, ldc, rows_in, rows_out, row_first, code_max, split;
+    int m, n, k, n_pad, lda, ldc, rows_in, rows_out, row_first, code_max, split, a_plane, c_plane;
 } gemm_shape;
 
 #define GEMM_ARGS                                                                                                      \
     __global const uchar *restrict a, __global const char *restrict w, __global const int *restrict consts,            \
         __global const uchar *restrict table, __global result_t *restrict c, int m, int n, int k, int n_pad, int lda,  \
-        int ldc, int rows_in, int rows_out, int row_first, int code_max, int split, int rows_per_item,                \
-        int panels_per_item, int steps
+        int ldc, int rows_in, int rows_out, int row_first, int code_max, int split, int rows_per_item,                 \
+        int panels_per_item, int steps, int a_plane, int c_plane
 #define GEMM_SHAPE                                                                                                     \
     {                                                                                                                  \
-        m, n, k, n_pad, lda, ldc, rows_in, rows_out, row_first, code_max, split                                               \
+        m, n, k, n_pad, lda, ldc, rows_in, rows_out, row_first, code_max, split, a_plane, c_plane                      \
     }
 
 static int c_row(const gemm_shape *s, int row)
@@ -72,6 +81,9 @@ static void put_one(const gemm_shape *s, __global const int *consts, __global co
 #endif
 #if EPILOGUE == 0
     *out = (uchar)code;
+#elif EPILOGUE == 1 && C_PLANES == 2
+    out[0] = table[2 * code];
+    out[s->c_plane] = table[2 * code + 1];
 #elif EPILOGUE == 1
     *out = table[code];
 #elif EPILOGUE == 2

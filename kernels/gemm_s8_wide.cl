@@ -126,8 +126,17 @@ static void put_vector(const gemm_shape *s, const lane_consts *v, __global const
 #elif EPILOGUE == 1
     const intv indices = min(max(r, (intv)(0)), (intv)(s->code_max));
     const int *const index = (const int *)&indices;
+#if C_PLANES == 2
+    intv pairs;
+    int *const pair = (int *)&pairs;
+#pragma unroll
+    for (int j = 0; j < LANES; j++) pair[j] = ((__global const ushort *)table)[index[j]];
+    STORE_BYTES(TO_UCHARV(pairs & 255), out);
+    STORE_BYTES(TO_UCHARV(pairs >> 8), out + s->c_plane);
+#else
 #pragma unroll
     for (int j = 0; j < LANES; j++) out[j] = table[index[j]];
+#endif
 #elif EPILOGUE == 2
     const intv x = VLOAD(out), sum = AS_INTV(AS_UINTV(x) + AS_UINTV(r));
     /* overflow: both operands' signs differ from the sum's */
@@ -352,6 +361,7 @@ typedef intv partial;
 #endif
 
 #define DECLARE(r) intv p##r = bias_p; SECOND(intv q##r = bias_q;)
+#define NEXT_PLANE(r) p##r = (p##r - bias_p) * 256 + bias_p; SECOND(q##r = (q##r - bias_q) * 256 + bias_q;)
 #define KEEP(r) sums[r * VECTORS] = p##r; SECOND(sums[r * VECTORS + 1] = q##r;)
 
 #ifdef K_BLOCK
@@ -374,51 +384,54 @@ static void tile(const gemm_shape *s, __global const uchar *a, __global const ch
     SECOND(const intv bias_q = VLOAD(consts + FIELD_BIAS * s->n_pad + n0 + LANES);)
     intv sums[ROWS * VECTORS];
     EACH_ROW(DECLARE)
+    for (int plane = 0; plane < A_PLANES; plane++, a += s->a_plane) {
+        if (plane) { EACH_ROW(NEXT_PLANE) }
 #ifdef K_BLOCK
-    wide_t wide[ROWS * K_BLOCK] __attribute__((aligned(64)));
-    const int block = min(steps, K_BLOCK / GROUP);
-    for (int g0 = 0; g0 < groups; g0 += block) {
-        const int count = min(block, groups - g0);
-        widen(wide, a, s, m0, g0 * GROUP, count * GROUP);
+        wide_t wide[ROWS * K_BLOCK] __attribute__((aligned(64)));
+        const int block = min(steps, K_BLOCK / GROUP);
+        for (int g0 = 0; g0 < groups; g0 += block) {
+            const int count = min(block, groups - g0);
+            widen(wide, a, s, m0, g0 * GROUP, count * GROUP);
 #define ZERO(r) partial s##r = (partial)(0); SECOND(partial t##r = (partial)(0);)
-        EACH_ROW(ZERO)
-        for (int g = 0; g < count; g++) {
-            LOAD_GROUP(g0 + g)
+            EACH_ROW(ZERO)
+            for (int g = 0; g < count; g++) {
+                LOAD_GROUP(g0 + g)
 #if DOT == 0
 #define STEP(r) MAC_ROW(s##r, t##r, wide[r * K_BLOCK + g])
 #else
 #define STEP(r) MAC_ROW(s##r, t##r, ((const int *)wide)[r * (K_BLOCK / 2) + g])
 #endif
-            EACH_ROW(STEP)
-        }
+                EACH_ROW(STEP)
+            }
 #define FLUSH(r) p##r += TO_SUM(s##r); SECOND(q##r += TO_SUM(t##r);)
-        EACH_ROW(FLUSH)
-    }
+            EACH_ROW(FLUSH)
+        }
 #else
 #define ROW_START(r)                                                                                                   \
-    __global const int *const a##r = (__global const int *)(a + (size_t)min(m0 + r, s->m - 1) * s->lda);
-    EACH_ROW(ROW_START)
+        __global const int *const a##r = (__global const int *)(a + (size_t)min(m0 + r, s->m - 1) * s->lda);
+        EACH_ROW(ROW_START)
 #if DOT == 3
 #define STEP(r) MAC_ROW(p##r, q##r, a##r[g])
-    for (int g = 0; g < groups; g++) {
-        LOAD_GROUP(g)
-        EACH_ROW(STEP)
-    }
-#else
-    for (int g0 = 0; g0 < groups; g0 += steps) {
-        const int end = min(g0 + steps, groups);
-#define ZERO(r) partial s##r = (partial)(0); SECOND(partial t##r = (partial)(0);)
-        EACH_ROW(ZERO)
-#define STEP(r) MAC_ROW(s##r, t##r, a##r[g])
-        for (int g = g0; g < end; g++) {
+        for (int g = 0; g < groups; g++) {
             LOAD_GROUP(g)
             EACH_ROW(STEP)
         }
+#else
+        for (int g0 = 0; g0 < groups; g0 += steps) {
+            const int end = min(g0 + steps, groups);
+#define ZERO(r) partial s##r = (partial)(0); SECOND(partial t##r = (partial)(0);)
+            EACH_ROW(ZERO)
+#define STEP(r) MAC_ROW(s##r, t##r, a##r[g])
+            for (int g = g0; g < end; g++) {
+                LOAD_GROUP(g)
+                EACH_ROW(STEP)
+            }
 #define FLUSH(r) p##r += TO_SUM(s##r); SECOND(q##r += TO_SUM(t##r);)
-        EACH_ROW(FLUSH)
+            EACH_ROW(FLUSH)
+        }
+#endif
+#endif
     }
-#endif
-#endif
     EACH_ROW(KEEP)
     put_rows(s, consts, table, c, sums, row_sums, m0, min(ROWS, s->m - m0), n0);
 }
@@ -459,7 +472,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_s8(GEMM_ARGS)
     const int n_first = (int)get_group_id(1) * panels_per_item * PANEL, n_end = min(n_first + panels_per_item * PANEL, n);
     int row_sums[MAX_ROWS];
 #if W_ZERO
-    for (int r = first; r < end; r++) row_sums[r - first] = row_sum(a + (size_t)r * lda, k);
+    for (int r = first; r < end; r++) {
+        __global const uchar *const row = a + (size_t)r * lda;
+        row_sums[r - first] = A_PLANES == 2 ? 256 * row_sum(row, k) + row_sum(row + a_plane, k) : row_sum(row, k);
+    }
 #endif
     for (int n0 = n_first; n0 < n_end; n0 += PANEL)
         for (int m0 = first; m0 < end; m0 += ROWS)

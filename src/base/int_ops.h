@@ -21,12 +21,17 @@
  *
  *   acc[m][n] = sum_k a[m][k] * w[n][k]  (+ w_zero[n] * sum_k a[m][k], where w_zero is given)  + bias[n]   in s32
  *
+ * a[m][k] is a u8 code or, with two planes, the u16 decode value 256 * high + low of a codebook's code: a row of A then
+ * holds k high bytes from column 0 and k low bytes from column a_plane_pitch. Two planes cost two products with the same
+ * weights.
+ *
  * w holds (weight code - zero point), or a small power of two times that at few bits, whenever all of them fit s8, and
  * then w_zero is absent; else w holds code - 128 and
  * w_zero[n] = 128 - zero[n]. bias holds the real bias and the correction for the activations' zero point. The lowering
  * (src/quant/lower.c) proves |acc| < 2^31 from the code ranges. Then, by epilogue:
  *   CODES  c[m][n] = clip(requant(acc, mult[n], shift[n]) + zero[n], 0, 2^bits - 1)                          u8
  *   TABLE  i = clip(requant(acc, mult[n], shift[n]) + zero[n], 0, table_len - 1);  c[m][n] = table[i]        u8
+ *          and, where table_low is given, c[m][c_plane_pitch + n] = table_low[i]: the two planes of a next product's A
  *   ADD    c[row(m)][n] = saturate(c[row(m)][n] + requant(acc, mult[n], shift[n]))                            s32
  *   SET    c[row(m)][n] = requant(acc, mult[n], shift[n])                                                    s32
  * row(m) = (m / rows_in) * rows_out + m % rows_in + row_first, or m when rows_in is 0. */
@@ -35,7 +40,8 @@ typedef enum vq_gemm_epilogue { VQ_GEMM_CODES, VQ_GEMM_TABLE, VQ_GEMM_ADD, VQ_GE
 /* Host view of one layer's constants; every array has n entries unless said. */
 typedef struct vq_gemm_s8_weights {
     int n, k;
-    int a_max;             /* largest activation code, 2^bits - 1 <= 255 */
+    int a_planes;          /* 1 or 2; 0 counts as 1 */
+    int a_max;             /* largest a: with one plane 2^bits - 1 <= 255, with two <= 65535 */
     int w_abs_max;         /* largest |w|, <= 128: with a_max and k the bound that licenses 16-bit accumulation */
     const int8_t *w;       /* [n][k] dense */
     const int32_t *w_zero; /* NULL: not needed; |w_zero| <= 32767 */
@@ -44,12 +50,20 @@ typedef struct vq_gemm_s8_weights {
     vq_gemm_epilogue epilogue;
     int bits;              /* CODES */
     const uint8_t *table;  /* TABLE: [table_len] */
+    const uint8_t *table_low; /* TABLE: low bytes beside table's high ones, same length; NULL: one plane */
     int table_len;         /* 2..65536 */
 } vq_gemm_s8_weights;
 
+/* Largest byte of A that enters a product: a_max, or 255 where a has two. */
+static inline int vq_gemm_byte_max(const vq_gemm_s8_weights *w)
+{
+    return w->a_planes > 1 ? 255 : w->a_max;
+}
+
 /* Largest size that the sum of output channel n, 0 <= n < w->n, or any part of it can have, whatever the codes 0..a_max and
  * the order of summation: every partial sum of a*w lies in [-a_max * negative, a_max * positive], so its size is below the
- * larger of both; w_zero * sum(a) and the bias may come before or after it. Needs w, w_zero, bias, a_max, n, k. */
+ * larger of both; w_zero * sum(a) and the bias may come before or after it. With two planes that holds as well while the
+ * low bytes of some or all a are still to come: 256 * high <= a. Needs w, w_zero, bias, a_max, n, k. */
 double vq_gemm_row_bound(const vq_gemm_s8_weights *w, int n);
 
 /* ---- layernorm_s32: residual stream to codes ----------------------------------------------------------------------

@@ -19,6 +19,7 @@ struct vq_gemm_s8 {
     vq_buf *w, *consts, *table;
     int n, k, n_pad, code_max;
     bool wide, codes;
+    bool a_planes, c_planes;  /* two of them */
     int tile_rows, tile_cols; /* of a work-item's register tile, or of a work-group's block */
     int segments, split;      /* of the table as steps; segments 0: it is not */
     int steps;                /* groups of k that a 16-bit or float sum takes */
@@ -32,14 +33,14 @@ typedef struct layout {
 
 static int dot_of(const vq_variant *variant, const vq_gemm_s8_weights *weights)
 {
-    const bool fits = 2 * weights->a_max * weights->w_abs_max <= INT16_MAX;
+    const bool fits = 2 * vq_gemm_byte_max(weights) * weights->w_abs_max <= INT16_MAX;
     return variant->p[3] == DOT_MADD && fits ? DOT_MADDUBS : variant->p[3];
 }
 
 /* Groups whose sum stays exact in the lanes that take it. */
 static int steps_of(int dot, const vq_gemm_s8_weights *weights)
 {
-    const int product = VQ_MAX(weights->a_max * weights->w_abs_max, 1);
+    const int product = VQ_MAX(vq_gemm_byte_max(weights) * weights->w_abs_max, 1);
     if (dot == DOT_MADDUBS) return INT16_MAX / (2 * product);
     if (dot == DOT_FLOAT) return VQ_MIN((1 << 24) / product & ~15, 1 << 20); /* at least 512: products are below 2^15 */
     return 1 << 20;
@@ -154,8 +155,25 @@ static int step_table(uint16_t numbers[STEP_BLOCKS], int *split, const uint8_t *
     return segments;
 }
 
+/* Both bytes of an entry side by side: one look-up finds them. */
+static vq_status create_pairs(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w)
+{
+    uint8_t *bytes = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&bytes, (size_t)w->table_len, 2, "a table"));
+    for (int i = 0; i < w->table_len; i++) {
+        bytes[2 * i] = w->table[i];
+        bytes[2 * i + 1] = w->table_low[i];
+    }
+    VQ_GO(vq_buf_create_from(&op->table, dev, bytes, 2 * (size_t)w->table_len));
+done:
+    free(bytes);
+    return status;
+}
+
 static vq_status create_table(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, bool as_steps)
 {
+    if (w->table_low) return create_pairs(op, dev, w);
     const size_t raw = VQ_ROUND_UP((size_t)w->table_len, 64);
     uint16_t numbers[STEP_BLOCKS] = {0};
     uint8_t *bytes = NULL;
@@ -176,13 +194,18 @@ static vq_status check_weights(const vq_gemm_s8_weights *w)
 {
     if (w->n < 1 || w->k < 1 || (size_t)w->n * (size_t)w->k > INT32_MAX / 2)
         return vq_fail(VQ_ERR_SHAPE, "gemm_s8: weights [%d][%d], must be positive and below 2^30 together", w->n, w->k);
-    if (w->a_max < 1 || w->a_max > 255 || w->w_abs_max < 0 || w->w_abs_max > 128)
-        return vq_fail(VQ_ERR_INVALID_ARG, "gemm_s8: codes up to %d and weights up to %d, at most 255 and 128",
-                       w->a_max, w->w_abs_max);
+    const int a_limit = w->a_planes > 1 ? 65535 : 255;
+    if (w->a_planes < 0 || w->a_planes > 2)
+        return vq_fail(VQ_ERR_INVALID_ARG, "gemm_s8: %d planes of codes, must be 1 or 2", w->a_planes);
+    if (w->a_max < 1 || w->a_max > a_limit || w->w_abs_max < 0 || w->w_abs_max > 128)
+        return vq_fail(VQ_ERR_INVALID_ARG, "gemm_s8: codes up to %d and weights up to %d, at most %d and 128", w->a_max,
+                       w->w_abs_max, a_limit);
     if (w->epilogue == VQ_GEMM_CODES && (w->bits < 1 || w->bits > 8))
         return vq_fail(VQ_ERR_INVALID_ARG, "gemm_s8: %d bits of output codes, must be 1 to 8", w->bits);
     if (w->epilogue == VQ_GEMM_TABLE && (!w->table || w->table_len < 2 || w->table_len > 65536))
         return vq_fail(VQ_ERR_INVALID_ARG, "gemm_s8: table of %d entries, must be 2 to 65536", w->table_len);
+    if (w->epilogue != VQ_GEMM_TABLE && w->table_low)
+        return vq_fail(VQ_ERR_INVALID_ARG, "gemm_s8: a table of low bytes without one of high bytes");
     for (int n = 0; n < w->n; n++)
         if (w->shift[n] < 1 || w->shift[n] > 62 || (w->mult[n] && w->mult[n] < 1 << 30))
             return vq_fail(VQ_ERR_INVALID_ARG, "gemm_s8: channel %d has multiplier %d and shift %d, out of range", n,
@@ -220,9 +243,10 @@ done:
 static vq_status create_kernel(vq_gemm_s8 *op, vq_device *dev, const vq_variant *variant, const vq_gemm_s8_weights *w,
                                int dot, int requant)
 {
-    char options[128];
-    snprintf(options, sizeof options, "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d -DSTEP_SEGMENTS=%d",
-             (int)w->epilogue, requant, w->w_zero != NULL, dot, op->segments);
+    char options[160];
+    snprintf(options, sizeof options,
+             "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d -DSTEP_SEGMENTS=%d -DA_PLANES=%d -DC_PLANES=%d",
+             (int)w->epilogue, requant, w->w_zero != NULL, dot, op->segments, 1 + op->a_planes, 1 + op->c_planes);
     return vq_kernel_get(&op->kernel, dev, variant, "gemm_s8", options);
 }
 
@@ -234,6 +258,8 @@ static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights
     VQ_TRY(check_weights(w));
     op->wide = strstr(variant->file, "_wide") != NULL;
     op->codes = w->epilogue == VQ_GEMM_CODES || w->epilogue == VQ_GEMM_TABLE;
+    op->a_planes = w->a_planes > 1;
+    op->c_planes = w->table_low != NULL;
     op->tile_rows = op->wide ? variant->p[0] : variant->p[0] * variant->p[1];
     op->tile_cols = op->wide ? variant->p[1] * variant->p[2] : op->tile_rows;
     op->n = w->n;
@@ -287,6 +313,14 @@ size_t vq_gemm_s8_scratch_bytes(const vq_gemm_s8 *op, int m)
     return 0; /* every variant sums the rows of codes on its way */
 }
 
+static vq_status check_planes(const char *what, int pitch, int cols, int ld)
+{
+    if (pitch < cols || pitch % VQ_CODE_PITCH || pitch > ld - cols)
+        return vq_fail(VQ_ERR_SHAPE, "gemm_s8: %s has planes of %d columns, %d apart, in rows of %d", what, cols, pitch,
+                       ld);
+    return VQ_OK;
+}
+
 static vq_status check_io(const vq_gemm_s8 *op, const vq_gemm_s8_io *io)
 {
     if (io->m < 1 || io->lda < op->k || io->lda % VQ_CODE_PITCH || io->ldc < op->n ||
@@ -295,12 +329,14 @@ static vq_status check_io(const vq_gemm_s8 *op, const vq_gemm_s8_io *io)
                        io->ldc);
     if (op->codes ? io->rows_in : io->rows_in && (io->rows_in < 0 || io->row_first < 0 || io->rows_out < io->rows_in))
         return vq_fail(VQ_ERR_SHAPE, "gemm_s8: row map %d of %d from %d", io->rows_in, io->rows_out, io->row_first);
-    const int last = io->m - 1;
+    if (op->a_planes) VQ_TRY(check_planes("A", io->a_plane_pitch, op->k, io->lda));
+    if (op->c_planes) VQ_TRY(check_planes("C", io->c_plane_pitch, op->n, io->ldc));
+    const int last = io->m - 1, cols = op->n + (op->c_planes ? io->c_plane_pitch : 0);
     const size_t rows =
         (size_t)(io->rows_in ? (int64_t)last / io->rows_in * io->rows_out + last % io->rows_in + io->row_first : last) +
         1;
     const size_t a_bytes = (size_t)io->m * (size_t)io->lda;
-    const size_t c_bytes = ((rows - 1) * (size_t)io->ldc + (size_t)op->n) * (op->codes ? 1 : sizeof(int32_t));
+    const size_t c_bytes = ((rows - 1) * (size_t)io->ldc + (size_t)cols) * (op->codes ? 1 : sizeof(int32_t));
     if (!io->a || io->a->bytes < a_bytes || !io->c || io->c->bytes < c_bytes)
         return vq_fail(VQ_ERR_SHAPE, "gemm_s8: A needs %zu and C %zu bytes, the buffers have %zu and %zu", a_bytes,
                        c_bytes, io->a ? io->a->bytes : 0, io->c ? io->c->bytes : 0);
@@ -335,5 +371,6 @@ vq_status vq_gemm_s8_run(vq_device *dev, const vq_gemm_s8 *op, const vq_gemm_s8_
                      VQ_A_BUF(op->table ? op->table : op->consts), VQ_A_BUF(io->c), VQ_A_I32(io->m), VQ_A_I32(op->n),
                      VQ_A_I32(op->k), VQ_A_I32(op->n_pad), VQ_A_I32(io->lda), VQ_A_I32(io->ldc), VQ_A_I32(io->rows_in),
                      VQ_A_I32(io->rows_out), VQ_A_I32(io->row_first), VQ_A_I32(op->code_max), VQ_A_I32(op->split),
-                     VQ_A_I32(rows), VQ_A_I32(panels), VQ_A_I32(op->steps));
+                     VQ_A_I32(rows), VQ_A_I32(panels), VQ_A_I32(op->steps), VQ_A_I32(io->a_plane_pitch),
+                     VQ_A_I32(io->c_plane_pitch));
 }

@@ -13,11 +13,15 @@ typedef struct vq_gemm_s8 vq_gemm_s8;
 vq_status vq_gemm_s8_create(vq_gemm_s8 **out, vq_device *dev, const vq_gemm_s8_weights *weights);
 void vq_gemm_s8_destroy(vq_gemm_s8 **op);
 /* a u8 [M][lda], lda a multiple of VQ_CODE_PITCH and >= k (columns k.. may hold anything); c as the epilogue says with
- * row stride ldc (for u8 a multiple of VQ_CODE_PITCH; columns n.. are not written).
+ * row stride ldc (for u8 a multiple of VQ_CODE_PITCH; columns n.. are not written, but for the second plane).
+ * a_plane_pitch, c_plane_pitch: columns from the first plane to the second, multiples of VQ_CODE_PITCH, >= k and n, with
+ * lda >= a_plane_pitch + k and ldc >= c_plane_pitch + n; looked at only where weights.a_planes is 2 and where
+ * weights.table_low is given.
  * scratch: at least vq_gemm_s8_scratch_bytes, may be NULL when that is 0. */
 typedef struct vq_gemm_s8_io {
     const vq_buf *a, *c, *scratch;
     int m, lda, ldc, rows_in, rows_out, row_first;
+    int a_plane_pitch, c_plane_pitch;
 } vq_gemm_s8_io;
 size_t vq_gemm_s8_scratch_bytes(const vq_gemm_s8 *op, int m);
 vq_status vq_gemm_s8_run(vq_device *dev, const vq_gemm_s8 *op, const vq_gemm_s8_io *io);

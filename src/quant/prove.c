@@ -38,8 +38,13 @@ static vq_status prove_gemm_row(const vq_gemm_s8_weights *w, const char *name, i
 
 vq_status vq_prove_gemm(const vq_gemm_s8_weights *w, const char *name)
 {
+    if (w->a_planes < 0 || w->a_planes > 2 || w->a_max < 1 || w->a_max > (w->a_planes > 1 ? 65535 : 255))
+        return vq_fail(VQ_ERR_FORMAT, "%s: activations up to %d in %d planes, must be up to 255 in 1 or 65535 in 2",
+                       name, w->a_max, VQ_MAX(w->a_planes, 1));
     if (w->epilogue == VQ_GEMM_TABLE && (w->table_len < 2 || w->table_len > 65536))
         return vq_fail(VQ_ERR_FORMAT, "%s: table has %d entries, must be 2 to 65536", name, w->table_len);
+    if (w->table_low && w->epilogue != VQ_GEMM_TABLE)
+        return vq_fail(VQ_ERR_FORMAT, "%s: a table of low bytes without one of high bytes", name);
     for (int n = 0; n < w->n; n++) VQ_TRY(prove_gemm_row(w, name, n));
     return VQ_OK;
 }

@@ -10,7 +10,11 @@ uint32_t vq_ref_exp2_neg(int32_t t);   /* t >= 0 octaves, 16 fraction bits; resu
 int32_t vq_ref_log2_q16(uint32_t s);   /* log2(s / 2^20) with 16 fraction bits, s >= 1 */
 uint64_t vq_ref_isqrt(uint64_t v);     /* floor of the square root */
 
-/* c is u8 for CODES and TABLE, s32 for ADD and SET. */
+/* c is u8 for CODES and TABLE, s32 for ADD and SET. The second plane of A, or of C, starts that many columns after the
+ * first; not read where there is none. */
+void vq_ref_gemm_s8_planes(const vq_gemm_s8_weights *weights, const uint8_t *a, int lda, int a_plane_pitch, void *c,
+                           int ldc, int c_plane_pitch, int m, int rows_in, int rows_out, int row_first);
+/* The same for one plane on both sides. */
 void vq_ref_gemm_s8(const vq_gemm_s8_weights *weights, const uint8_t *a, int lda, void *c, int ldc, int m, int rows_in,
                     int rows_out, int row_first);
 void vq_ref_layernorm_s32(const vq_layernorm_s32_weights *weights, const int32_t *x, int ldx, uint8_t *codes,

@@ -13,6 +13,7 @@ typedef struct problem {
     shifts shifts;
     int table_len; /* below 0: one that is no step function */
     bool row_map;
+    int a_planes, c_planes;
 } problem;
 
 static const char *const epilogue_names[] = {"codes", "table", "add", "set"};
@@ -71,6 +72,7 @@ static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p)
     }
     *w = (vq_gemm_s8_weights){.n = p->n,
                               .k = p->k,
+                              .a_planes = p->a_planes,
                               .a_max = p->a_max,
                               .w_abs_max = p->w_abs_max,
                               .w = values,
@@ -84,6 +86,30 @@ static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p)
     if (!table) return;
     w->table_len = len;
     w->table = make_table(ck, len, p->table_len > 0);
+    if (p->c_planes == 2) w->table_low = make_table(ck, len, p->table_len > 0);
+}
+
+/* Codes, or high and low bytes of values up to a_max; columns between and beyond the planes hold anything. */
+static check_buf *make_a(check *ck, const problem *p, int lda, int pitch)
+{
+    const size_t count = (size_t)p->m * (size_t)lda;
+    if (p->a_planes != 2) return check_in_u8(ck, count, 0, p->a_max);
+    uint8_t *const bytes = check_alloc(ck, count), *const high = check_alloc(ck, count);
+    check_fill_u8(ck, bytes, count, 0, 255);
+    check_fill_u8(ck, high, count, 0, p->a_max >> 8);
+    for (size_t i = 0; i < count; i++) {
+        const size_t col = i % (size_t)lda;
+        if (col >= (size_t)p->k) continue;
+        bytes[i] = high[i];
+        uint8_t *const low = &bytes[i + (size_t)pitch];
+        if (high[i] == p->a_max >> 8) *low = VQ_MIN(*low, (uint8_t)(p->a_max & 255));
+    }
+    return check_in(ck, bytes, count);
+}
+
+static int padded(check *ck, int cols)
+{
+    return VQ_ROUND_UP(cols, VQ_CODE_PITCH) + VQ_CODE_PITCH * check_between(ck, 0, 1);
 }
 
 static void check_problem(check *ck, const problem *p)
@@ -91,21 +117,21 @@ static void check_problem(check *ck, const problem *p)
     const double work = (double)p->m * p->n * p->k;
     vq_gemm_s8_weights w;
     args a = {.weights = &w};
-    if (!check_case(ck, work, "m%d_n%d_k%d_%s_a%d_w%d%s_%s%s_t%d", p->m, p->n, p->k, epilogue_names[p->epilogue],
+    if (!check_case(ck, work, "m%d_n%d_k%d_%s_a%d_w%d%s_%s%s_t%d%s", p->m, p->n, p->k, epilogue_names[p->epilogue],
                     p->a_max, p->w_abs_max, p->w_zero ? "_wz" : "", shift_names[p->shifts], p->row_map ? "_map" : "",
-                    p->table_len))
+                    p->table_len, p->c_planes == 2 ? "_pairs" : ""))
         return;
     const bool codes = p->epilogue == VQ_GEMM_CODES || p->epilogue == VQ_GEMM_TABLE;
-    const int lda = VQ_ROUND_UP(p->k, VQ_CODE_PITCH) + VQ_CODE_PITCH * check_between(ck, 0, 1);
-    const int ldc = codes ? VQ_ROUND_UP(p->n, VQ_CODE_PITCH) + VQ_CODE_PITCH * check_between(ck, 0, 1)
-                          : p->n + check_between(ck, 0, 3);
+    const int a_pitch = p->a_planes == 2 ? padded(ck, p->k) : 0, lda = padded(ck, a_pitch + p->k);
+    const int c_pitch = p->c_planes == 2 ? padded(ck, p->n) : 0;
+    const int ldc = codes ? padded(ck, c_pitch + p->n) : p->n + check_between(ck, 0, 3);
     const int rows_in = p->row_map ? VQ_CEIL_DIV(p->m, 2) : 0, rows_out = p->row_map ? rows_in + 2 : 0;
     const int rows = p->row_map ? 2 * rows_out : p->m;
     fill_weights(ck, &w, p);
-    check_buf *const in = check_in_u8(ck, (size_t)p->m * (size_t)lda, 0, p->a_max);
+    check_buf *const in = make_a(ck, p, lda, a_pitch);
     check_buf *const out = codes ? check_out(ck, (size_t)rows * (size_t)ldc)
                                  : check_in_s32(ck, (size_t)rows * (size_t)ldc, INT32_MIN, INT32_MAX);
-    vq_ref_gemm_s8(&w, in->host, lda, out->want, ldc, p->m, rows_in, rows_out, p->row_map);
+    vq_ref_gemm_s8_planes(&w, in->host, lda, a_pitch, out->want, ldc, c_pitch, p->m, rows_in, rows_out, p->row_map);
     a.io = (vq_gemm_s8_io){.a = in->buf,
                            .c = out->buf,
                            .m = p->m,
@@ -113,13 +139,16 @@ static void check_problem(check *ck, const problem *p)
                            .ldc = ldc,
                            .rows_in = rows_in,
                            .rows_out = rows_out,
-                           .row_first = p->row_map};
+                           .row_first = p->row_map,
+                           .a_plane_pitch = a_pitch,
+                           .c_plane_pitch = c_pitch};
     if (check_run(ck, run, &a)) {
         if (codes)
-            check_equal_u8(ck, "c", out, (size_t)p->n, (size_t)ldc);
+            check_equal_u8(ck, "c", out, (size_t)(c_pitch + p->n), (size_t)ldc);
         else
             check_equal_s32(ck, "c", out, (size_t)p->n, (size_t)ldc);
-        check_bench(ck, 2 * work, (double)p->m * p->k + (double)p->n * p->k + (double)p->m * p->n * (codes ? 1 : 4));
+        check_bench(ck, 2 * work * p->a_planes,
+                    (double)p->m * p->k + (double)p->n * p->k + (double)p->m * p->n * (codes ? 1 : 4));
     }
     vq_gemm_s8_destroy(&a.op);
 }
@@ -127,28 +156,40 @@ static void check_problem(check *ck, const problem *p)
 void check_gemm_s8(check *ck)
 {
     static const problem problems[] = {
-        {1, 1, 1, VQ_GEMM_SET, 255, 128, false, SHIFTS_ANY, 0, false},
-        {3, 5, 7, VQ_GEMM_CODES, 255, 128, true, SHIFTS_ANY, 0, false},
-        {13, 33, 17, VQ_GEMM_CODES, 255, 128, true, SHIFTS_CODES, 0, false},
-        {12, 32, 16, VQ_GEMM_TABLE, 255, 128, false, SHIFTS_CODES, 300, false},
-        {25, 65, 100, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 16384, false},
-        {25, 64, 31, VQ_GEMM_TABLE, 15, 8, false, SHIFTS_CODES, 5000, false},
-        {25, 64, 31, VQ_GEMM_TABLE, 63, 32, true, SHIFTS_CODES, -2500, false},
-        {7, 40, 50, VQ_GEMM_TABLE, 255, 128, false, SHIFTS_CODES, -65536, false},
-        {11, 37, 90, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_ANY, 1000, false},
-        {14, 31, 33, VQ_GEMM_ADD, 255, 128, true, SHIFTS_LOW, 0, true},
-        {15, 48, 200, VQ_GEMM_ADD, 7, 4, false, SHIFTS_ANY, 0, true},
-        {16, 50, 64, VQ_GEMM_SET, 3, 2, false, SHIFTS_LOW, 0, true},
-        {49, 50, 2100, VQ_GEMM_SET, 255, 128, true, SHIFTS_LOW, 0, false},
-        {11, 20, 3072, VQ_GEMM_ADD, 127, 64, false, SHIFTS_LOW, 0, false},
-        {11, 20, 3071, VQ_GEMM_CODES, 255, 64, true, SHIFTS_CODES, 0, false},
-        {197, 64, 192, VQ_GEMM_CODES, 15, 15, false, SHIFTS_CODES, 0, false},
+        {1, 1, 1, VQ_GEMM_SET, 255, 128, false, SHIFTS_ANY, 0, false, 1, 1},
+        {3, 5, 7, VQ_GEMM_CODES, 255, 128, true, SHIFTS_ANY, 0, false, 1, 1},
+        {13, 33, 17, VQ_GEMM_CODES, 255, 128, true, SHIFTS_CODES, 0, false, 1, 1},
+        {12, 32, 16, VQ_GEMM_TABLE, 255, 128, false, SHIFTS_CODES, 300, false, 1, 1},
+        {25, 65, 100, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 16384, false, 1, 1},
+        {25, 64, 31, VQ_GEMM_TABLE, 15, 8, false, SHIFTS_CODES, 5000, false, 1, 1},
+        {25, 64, 31, VQ_GEMM_TABLE, 63, 32, true, SHIFTS_CODES, -2500, false, 1, 1},
+        {7, 40, 50, VQ_GEMM_TABLE, 255, 128, false, SHIFTS_CODES, -65536, false, 1, 1},
+        {11, 37, 90, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_ANY, 1000, false, 1, 1},
+        {14, 31, 33, VQ_GEMM_ADD, 255, 128, true, SHIFTS_LOW, 0, true, 1, 1},
+        {15, 48, 200, VQ_GEMM_ADD, 7, 4, false, SHIFTS_ANY, 0, true, 1, 1},
+        {16, 50, 64, VQ_GEMM_SET, 3, 2, false, SHIFTS_LOW, 0, true, 1, 1},
+        {49, 50, 2100, VQ_GEMM_SET, 255, 128, true, SHIFTS_LOW, 0, false, 1, 1},
+        {11, 20, 3072, VQ_GEMM_ADD, 127, 64, false, SHIFTS_LOW, 0, false, 1, 1},
+        {11, 20, 3071, VQ_GEMM_CODES, 255, 64, true, SHIFTS_CODES, 0, false, 1, 1},
+        {197, 64, 192, VQ_GEMM_CODES, 15, 15, false, SHIFTS_CODES, 0, false, 1, 1},
+        /* two planes on one side or both; the first ones' sums reach what fits */
+        {1, 1, 1, VQ_GEMM_SET, 65535, 128, true, SHIFTS_ANY, 0, false, 2, 1},
+        {12, 33, 250, VQ_GEMM_SET, 65535, 128, false, SHIFTS_ANY, 0, true, 2, 1},
+        {14, 35, 120, VQ_GEMM_ADD, 65535, 128, true, SHIFTS_LOW, 0, false, 2, 1},
+        {25, 65, 100, VQ_GEMM_CODES, 65535, 128, true, SHIFTS_CODES, 0, false, 2, 1},
+        {7, 40, 3071, VQ_GEMM_ADD, 65407, 8, false, SHIFTS_LOW, 0, false, 2, 1},
+        {26, 65, 33, VQ_GEMM_TABLE, 65535, 64, true, SHIFTS_CODES, 2000, false, 2, 2},
+        {11, 37, 31, VQ_GEMM_TABLE, 40000, 64, true, SHIFTS_ANY, -1500, false, 2, 2},
+        {25, 64, 100, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 16384, false, 1, 2},
+        {13, 45, 66, VQ_GEMM_TABLE, 15, 8, false, SHIFTS_CODES, -65536, false, 1, 2},
         /* a ViT-Ti at batch 8 */
-        {1576, 576, 192, VQ_GEMM_CODES, 255, 128, true, SHIFTS_CODES, 0, false},
-        {1576, 192, 192, VQ_GEMM_ADD, 255, 128, true, SHIFTS_LOW, 0, false},
-        {1576, 768, 192, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 16376, false},
-        {1576, 192, 768, VQ_GEMM_ADD, 255, 128, true, SHIFTS_LOW, 0, false},
-        {1576, 192, 768, VQ_GEMM_ADD, 15, 8, false, SHIFTS_LOW, 0, false},
+        {1576, 576, 192, VQ_GEMM_CODES, 255, 128, true, SHIFTS_CODES, 0, false, 1, 1},
+        {1576, 192, 192, VQ_GEMM_ADD, 255, 128, true, SHIFTS_LOW, 0, false, 1, 1},
+        {1576, 768, 192, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 16376, false, 1, 1},
+        {1576, 192, 768, VQ_GEMM_ADD, 255, 128, true, SHIFTS_LOW, 0, false, 1, 1},
+        {1576, 192, 768, VQ_GEMM_ADD, 15, 8, false, SHIFTS_LOW, 0, false, 1, 1},
+        {1576, 192, 768, VQ_GEMM_ADD, 65535, 8, false, SHIFTS_LOW, 0, false, 2, 1},
+        {1576, 768, 192, VQ_GEMM_TABLE, 15, 8, false, SHIFTS_CODES, -16376, false, 1, 2},
     };
     for (const vq_variant *v = check_first(ck, VQ_OP_GEMM_S8); v; v = check_next(ck))
         for (size_t i = 0; i < VQ_ARRAY_LEN(problems); i++) check_problem(ck, &problems[i]);

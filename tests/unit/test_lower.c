@@ -376,6 +376,44 @@ static void test_lower__probability_sum_bound(void **state)
     vq_graph_destroy(&g);
 }
 
+/* Two planes: a bias that lets sums just fit passes, one more does not; and what planes and tables cannot be. */
+static void test_lower__proves_two_planes(void **state)
+{
+    static const int8_t w[] = {127, -128, 0, 100, 50, -3};
+    static const int32_t mult[] = {1 << 30}, w_zero[] = {-40};
+    static const uint8_t shift[] = {1}, table[2] = {0};
+    int32_t bias[] = {0};
+    const vq_gemm_s8_weights ok = {.n = 1,
+                                   .k = 6,
+                                   .a_planes = 2,
+                                   .a_max = 65535,
+                                   .w_abs_max = 128,
+                                   .w = w,
+                                   .w_zero = w_zero,
+                                   .bias = bias,
+                                   .mult = mult,
+                                   .shift = shift,
+                                   .epilogue = VQ_GEMM_SET};
+    const double most = 65535.0 * (127 + 100 + 50 + 6 * 40);
+    (void)state;
+    vq_log_set(keep_error, NULL, VQ_LOG_ERROR);
+    assert_true(vq_gemm_row_bound(&ok, 0) == most);
+    bias[0] = (int32_t)(0x1p31 - 1 - most);
+    assert_int_equal(vq_prove_gemm(&ok, "x"), VQ_OK);
+    bias[0]++;
+    assert_int_equal(vq_prove_gemm(&ok, "x"), VQ_ERR_UNSUPPORTED);
+    bias[0] = 0;
+    for (int what = 0; what < 4; what++) {
+        vq_gemm_s8_weights bad = ok;
+        if (what == 0) bad.a_max = 65536;
+        if (what == 1) bad.a_planes = 3;
+        if (what == 2) bad.a_planes = 1;
+        if (what == 3) bad.table_low = table;
+        assert_int_equal(vq_prove_gemm(&bad, "x"), VQ_ERR_FORMAT);
+    }
+    vq_log_set(NULL, NULL, VQ_LOG_WARN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +423,7 @@ int main(void)
         cmocka_unit_test(test_lower__structure),
         cmocka_unit_test(test_lower__refuses_by_name),
         cmocka_unit_test(test_lower__probability_sum_bound),
+        cmocka_unit_test(test_lower__proves_two_planes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) ? 1 : 0;
 }
