@@ -302,6 +302,13 @@ done:
     return status;
 }
 
+/* Fewer rows than weights in a row say nothing about most directions of the input, and their mean is that of a few
+ * photos: what is fitted to them is the photos. That is the head, which sees one row per photo. */
+static bool has_many_rows(const layer *l)
+{
+    return l->rows >= 2 * l->in;
+}
+
 /* The bias takes up the mean of what the quantized layer lacks of the output wanted. */
 static vq_status correct_bias(layer *l, const vq_buf *x)
 {
@@ -309,7 +316,7 @@ static vq_status correct_bias(layer *l, const vq_buf *x)
     float *mean = NULL, *const bias = l->n->bias >= 0 ? c->model->graph->params[l->n->bias].data : NULL;
     vq_buf *r = NULL;
     vq_status status = VQ_OK;
-    if (!bias || !l->y) return VQ_OK;
+    if (!bias || !l->y || !has_many_rows(l)) return VQ_OK;
     VQ_GO(vq_alloc(&mean, (size_t)l->out, sizeof *mean, "means"));
     VQ_GO(vq_buf_create(&r, c->dev, (size_t)l->rows * (size_t)l->out * sizeof(float)));
     VQ_GO(residual(l, x, l->quantized_weight, r));
@@ -363,7 +370,7 @@ static vq_status imitate_image_quantizer(layer *l)
 static vq_status quantize_weight(layer *l, const vq_buf *x)
 {
     const vq_recipe *const r = l->c->recipe;
-    const bool gptq = r->rounding == VQ_ROUNDING_GPTQ;
+    const bool gptq = r->rounding == VQ_ROUNDING_GPTQ && has_many_rows(l);
     products p = {0};
     vq_status status = VQ_OK;
     VQ_GO(search_weight(l));

@@ -94,7 +94,14 @@ static int new_value(vq_lowering *l, int rows, int cols, bool s32)
 {
     vq_int_value *const v = &l->g->values[l->g->num_values];
     *v = (vq_int_value){.rows = rows, .cols = cols, .s32 = s32, .pitch = s32 ? cols : VQ_ROUND_UP(cols, VQ_CODE_PITCH)};
+    v->plane_pitch = v->pitch;
     return l->g->num_values++;
+}
+
+/* Makes room for a second plane beside the first. */
+static void add_plane(vq_lowering *l, int value)
+{
+    l->g->values[value].pitch = 2 * l->g->values[value].plane_pitch;
 }
 
 static vq_status new_node(vq_lowering *l, vq_int_node **out, vq_int_op op, const char *name, int in, int value)
@@ -122,17 +129,23 @@ static vq_status no_form(const vq_node *n)
     return vq_fail(VQ_ERR_UNSUPPORTED, "%s: %s has no integer form in this place", n->name, vq_node_op_name(n->op));
 }
 
-/* The quantizer of the linear that alone reads a value, checked. */
+static vq_status find_reader(int *reader, const vq_lowering *l, const vq_node *of, int value)
+{
+    *reader = sole_reader(l->m->graph, value);
+    if (*reader < 0 || l->m->graph->nodes[*reader].op != VQ_NODE_LINEAR) return no_form(of);
+    if (l->m->nodes[*reader].in[0].groups != 1)
+        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: its input has %d scales, integers need one",
+                       l->m->graph->nodes[*reader].name, l->m->nodes[*reader].in[0].groups);
+    return VQ_OK;
+}
+
+/* The quantizer of the linear that alone reads a value, which must be uniform. */
 static vq_status reader_quantizer(const vq_quantizer **out, const vq_lowering *l, const vq_node *of, int value)
 {
-    const int reader = sole_reader(l->m->graph, value);
-    if (reader < 0 || l->m->graph->nodes[reader].op != VQ_NODE_LINEAR) return no_form(of);
+    int reader;
+    VQ_TRY(find_reader(&reader, l, of, value));
     *out = &l->m->nodes[reader].in[0];
-    VQ_TRY(vq_lower_check_uniform(*out, l->m->graph->nodes[reader].name, "input"));
-    if ((*out)->groups != 1)
-        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: its input has %d scales, integers need one",
-                       l->m->graph->nodes[reader].name, (*out)->groups);
-    return VQ_OK;
+    return vq_lower_check_uniform(*out, l->m->graph->nodes[reader].name, "input");
 }
 
 /* ---- embedding -----------------------------------------------------------------------------------------------------
@@ -193,7 +206,8 @@ static vq_status lower_tokens(vq_lowering *l, const vq_node *tokens)
     n->u.gemm.rows_out = out->rows;
     n->u.gemm.row_first = tokens->prefix;
     VQ_GO(flat_target(&target, &step, &offset, out->cols, ldexp(1, -VQ_RESIDUAL_BITS), 0));
-    VQ_GO(vq_lower_gemm(l, &n->u.gemm.w, n->name, patch_node, 1, 0, 255, &target));
+    VQ_GO(vq_lower_gemm(l, &n->u.gemm.w, n->name, patch_node,
+                        &(const vq_input_form){.scale = 1, .a_max = 255, .planes = 1}, &target));
 done:
     free(step);
     free(offset);
@@ -299,12 +313,14 @@ static vq_status choose_target(vq_lowering *l, vq_gemm_s8_weights *w, vq_gemm_ta
         *name = add->name;
         if (*stream < 0 || !l->g->values[*stream].s32 || vq_graph_last_use(g, other) != reader) return no_form(add);
     } else if (reader >= 0 && g->nodes[reader].op == VQ_NODE_GELU) {
-        const vq_quantizer *q;
+        int next;
+        vq_input_form form;
         t->epilogue = VQ_GEMM_TABLE;
         *out_value = g->nodes[reader].out;
         *name = g->nodes[reader].name;
-        VQ_TRY(reader_quantizer(&q, l, &g->nodes[reader], *out_value));
-        VQ_TRY(vq_lower_gelu(l, &w->table, &w->table_len, &s, &o, *name, q));
+        VQ_TRY(find_reader(&next, l, &g->nodes[reader], *out_value));
+        VQ_TRY(vq_lower_input_form(&form, l, next));
+        VQ_TRY(vq_lower_gelu(l, w, &s, &o, *name, &l->m->nodes[next].in[0], &form));
     } else {
         return no_form(linear);
     }
@@ -319,9 +335,9 @@ static vq_status lower_linear(vq_lowering *l, int i)
 {
     const vq_graph *const g = l->m->graph;
     const vq_node *const linear = &g->nodes[i];
-    const vq_quantizer *const q = &l->m->nodes[i].in[0];
     const vq_value *const v = &g->values[linear->out];
     const int in = l->value_of[linear->in[0]];
+    vq_input_form form;
     vq_gemm_target target = {0};
     double *step = NULL;
     int64_t *offset = NULL;
@@ -330,7 +346,8 @@ static vq_status lower_linear(vq_lowering *l, int i)
     vq_int_node *n;
     vq_status status = VQ_OK;
     if (in < 0 || l->g->values[in].s32) return no_form(linear);
-    VQ_TRY(vq_lower_check_uniform(q, linear->name, "input"));
+    VQ_TRY(vq_lower_input_form(&form, l, i));
+    if (form.planes > 1 && l->g->values[in].pitch == l->g->values[in].plane_pitch) return no_form(linear);
     VQ_TRY(new_node(l, &n, VQ_INT_GEMM, linear->name, in, 0));
     VQ_GO(flat_target(&target, &step, &offset, v->cols, 1, 0));
     VQ_GO(choose_target(l, &n->u.gemm.w, &target, step, offset, i, &out_value, &stream, &name));
@@ -338,9 +355,10 @@ static vq_status lower_linear(vq_lowering *l, int i)
     n->name = NULL;
     VQ_GO(vq_strdup(&n->name, name));
     n->out = stream >= 0 ? stream : new_value(l, v->rows, v->cols, target.epilogue == VQ_GEMM_SET);
+    if (n->u.gemm.w.table_low) add_plane(l, n->out);
     l->value_of[out_value] = n->out;
     n->u.gemm.rows = v->rows;
-    VQ_GO(vq_lower_gemm(l, &n->u.gemm.w, n->name, i, q->scale[0], vq_lower_zero(q, 0), q->levels - 1, &target));
+    VQ_GO(vq_lower_gemm(l, &n->u.gemm.w, n->name, i, &form, &target));
 done:
     free(step);
     free(offset);

@@ -34,6 +34,17 @@ vq_status vq_lower_check_uniform(const vq_quantizer *q, const char *node, const 
 /* Zero point of a checked quantizer's group. */
 int64_t vq_lower_zero(const vq_quantizer *q, int group);
 
+/* How the integer runtime sees the input of a linear node: real value = (a - zero) * scale with a in 0..a_max, in two bytes
+ * where planes is 2. Of a uniform quantizer a is the code; of a codebook its decode value, without as many low bits as
+ * keep the sums of any inputs in 32 bits (drop), and in one byte where the low bytes are all zero. */
+typedef struct vq_input_form {
+    double scale, zero; /* zero is whole for uniform quantizers */
+    int a_max, planes, drop;
+} vq_input_form;
+vq_status vq_lower_input_form(vq_input_form *out, const vq_lowering *l, int linear);
+/* a for code i of the node's input quantizer. */
+int vq_lower_input_value(const vq_quantizer *q, const vq_input_form *form, int i);
+
 /* What a GEMM's accumulator becomes: column n is rint(real value / step[n]) + offset[n]. */
 typedef struct vq_gemm_target {
     vq_gemm_epilogue epilogue;
@@ -42,15 +53,15 @@ typedef struct vq_gemm_target {
     const int64_t *offset; /* [n] */
 } vq_gemm_target;
 
-/* Fills w (all zero before) for the LINEAR or PATCH_EMBED node; a_scale and a_zero are those of its input with a_max +
- * 1 levels. For TABLE the caller sets table and table_len before. name is that of the integer node. */
-vq_status vq_lower_gemm(const vq_lowering *l, vq_gemm_s8_weights *w, const char *name, int node, double a_scale,
-                        int64_t a_zero, int a_max, const vq_gemm_target *target);
+/* Fills w (all zero before) for the LINEAR or PATCH_EMBED node with such an input. For TABLE the caller sets table,
+ * table_low and table_len before. name is that of the integer node. */
+vq_status vq_lower_gemm(const vq_lowering *l, vq_gemm_s8_weights *w, const char *name, int node,
+                        const vq_input_form *input, const vq_gemm_target *target);
 
-/* GELU and the next layer's input quantizer q as one table: code of x is table[clip(rint(x / step) + offset)].
- * When reading from a file, step and offset are not needed and 1 and 0. */
-vq_status vq_lower_gelu(const vq_lowering *l, const uint8_t **table, int *table_len, double *step, int64_t *offset,
-                        const char *name, const vq_quantizer *q);
+/* GELU and the next layer's input quantizer q as one table, w->table (and w->table_low where its form has two planes): a
+ * of x is table[clip(rint(x / step) + offset)]. When reading from a file, step and offset are not needed and 1 and 0. */
+vq_status vq_lower_gelu(const vq_lowering *l, vq_gemm_s8_weights *w, double *step, int64_t *offset, const char *name,
+                        const vq_quantizer *q, const vq_input_form *form);
 
 vq_status vq_lower_layernorm(const vq_lowering *l, vq_layernorm_s32_weights *w, const char *name, int node,
                              const vq_quantizer *out_quantizer);

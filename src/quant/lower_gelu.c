@@ -21,12 +21,19 @@ static double gelu(double x)
 
 typedef struct gelu_codes {
     double scale, zero;
-    int top; /* levels - 1 */
+    int top;                 /* levels - 1 */
+    const float *thresholds; /* of a codebook, else NULL */
 } gelu_codes;
 
 static int code_at(const gelu_codes *q, double x)
 {
-    const double code = rint(gelu(x) / q->scale) + q->zero;
+    const double y = gelu(x);
+    if (q->thresholds) {
+        int code = 0;
+        while (code < q->top && q->thresholds[code] <= y) code++;
+        return code;
+    }
+    const double code = rint(y / q->scale) + q->zero;
     return code < 0 ? 0 : code > q->top ? q->top : (int)code;
 }
 
@@ -47,15 +54,19 @@ static double bisect(const gelu_codes *q, double a, double b)
 /* [left, right] outside of which the code is constant; false where it is constant everywhere. */
 static bool find_ends(const gelu_codes *q, double *left, double *right)
 {
-    const double low = -40, high = 10 + q->scale * (q->top + fabs(q->zero) + 2);
+    const double low = -40, last = q->thresholds ? fmin(q->thresholds[q->top - 1], 1e6) : 0;
+    const double high = 10 + (q->thresholds ? fabs(last) : q->scale * (q->top + fabs(q->zero) + 2));
     if (code_at(q, low) == code_at(q, bottom) && code_at(q, low) == code_at(q, high)) return false;
     *left = code_at(q, low) != code_at(q, bottom) ? bisect(q, low, bottom) : bisect(q, bottom, high);
     *right = code_at(q, bottom) != code_at(q, high) ? bisect(q, high, bottom) : bisect(q, bottom, low);
     return true;
 }
 
-static double choose_step(double scale, double width)
+/* The levels of a codebook may lie as close as you like: its table is as fine as it may be. */
+static double choose_step(const gelu_codes *q, double width)
 {
+    const double scale = q->scale;
+    if (q->thresholds) return width / ((q->top < 64 ? TABLE_CACHED : TABLE_MAX) - TABLE_SPARE);
     double step = VQ_MAX(scale / 64, width / (TABLE_CACHED - TABLE_SPARE));
     if (step > scale / 32) step = VQ_MAX(scale / 32, width / (TABLE_MAX - TABLE_SPARE));
     return step;
@@ -74,44 +85,60 @@ static double table_error(const gelu_codes *q, int len, double step, int64_t fir
     return error;
 }
 
-static vq_status compute(uint8_t **table, int *table_len, double *step, int64_t *offset, const char *name,
-                         const gelu_codes *q)
+static vq_status compute(vq_gemm_s8_weights *w, double *step, int64_t *offset, const char *name, const gelu_codes *q,
+                         const vq_quantizer *quantizer, const vq_input_form *form)
 {
     double left = 0, right = 0;
+    uint8_t *high = NULL, *low = NULL;
     const bool varies = find_ends(q, &left, &right);
-    *step = varies ? choose_step(q->scale, right - left) : 1;
+    *step = varies ? choose_step(q, right - left) : 1;
     const double first = floor(left / *step) - 1, last = ceil(right / *step) + 1;
     if (!(last - first < TABLE_MAX) || !(fabs(first) < 0x1p24))
         return vq_fail(VQ_ERR_UNSUPPORTED, "%s: GELU from %g to %g in steps of %g needs too long a table", name, left,
                        right, *step);
-    *table_len = (int)(last - first) + 1;
+    w->table_len = (int)(last - first) + 1;
     *offset = -(int64_t)first;
-    const double error = varies ? table_error(q, *table_len, *step, (int64_t)first) : 0;
+    const double error = varies && !q->thresholds ? table_error(q, w->table_len, *step, (int64_t)first) : 0;
     if (error > 0.25)
         return vq_fail(VQ_ERR_UNSUPPORTED, "%s: a table of GELU for scale %g is off by %.2f codes, at most 0.25", name,
                        q->scale, error);
-    VQ_TRY(vq_alloc(table, (size_t)*table_len, 1, name));
-    for (int i = 0; i < *table_len; i++) (*table)[i] = (uint8_t)code_at(q, (first + i) * *step);
+    VQ_TRY(vq_alloc(&high, (size_t)w->table_len, 1, name));
+    w->table = high;
+    if (form->planes > 1) VQ_TRY(vq_alloc(&low, (size_t)w->table_len, 1, name));
+    w->table_low = low;
+    for (int i = 0; i < w->table_len; i++) {
+        const int a = VQ_MIN(vq_lower_input_value(quantizer, form, code_at(q, (first + i) * *step)), form->a_max);
+        high[i] = (uint8_t)(low ? a >> 8 : a);
+        if (low) low[i] = (uint8_t)(a & 255);
+    }
     return VQ_OK;
 }
 
-vq_status vq_lower_gelu(const vq_lowering *l, const uint8_t **table, int *table_len, double *step, int64_t *offset,
-                        const char *name, const vq_quantizer *q)
+static vq_status read(const vq_lowering *l, vq_gemm_s8_weights *w, const char *name, const vq_input_form *form)
 {
-    const gelu_codes codes = {q->scale[0], (double)vq_lower_zero(q, 0), q->levels - 1};
-    uint8_t *t = NULL;
+    uint8_t *high = NULL, *low = NULL;
+    int low_len = 0;
+    VQ_TRY(vq_lower_read_list(l, &high, &w->table_len, name, "table", VQ_DTYPE_U8, 2, TABLE_MAX));
+    w->table = high;
+    if (form->planes > 1) VQ_TRY(vq_lower_read_list(l, &low, &low_len, name, "table_low", VQ_DTYPE_U8, 2, TABLE_MAX));
+    w->table_low = low;
+    if (low && low_len != w->table_len)
+        return vq_fail(VQ_ERR_FORMAT, "%s: int.%s.table_low has %d entries and table %d, must be the same",
+                       vq_safetensors_path(l->st), name, low_len, w->table_len);
+    for (int i = 0; i < w->table_len; i++) {
+        const int a = low ? high[i] << 8 | low[i] : high[i];
+        if (a > form->a_max)
+            return vq_fail(VQ_ERR_FORMAT, "%s: int.%s.table[%d] is %d, must be 0 to %d", vq_safetensors_path(l->st),
+                           name, i, a, form->a_max);
+    }
+    return VQ_OK;
+}
+
+vq_status vq_lower_gelu(const vq_lowering *l, vq_gemm_s8_weights *w, double *step, int64_t *offset, const char *name,
+                        const vq_quantizer *q, const vq_input_form *form)
+{
+    const gelu_codes codes = {q->scale[0], (double)vq_lower_zero(q, 0), q->levels - 1, q->thresholds};
     *step = 1;
     *offset = 0;
-    if (!l->st) {
-        VQ_TRY(compute(&t, table_len, step, offset, name, &codes));
-        *table = t;
-        return VQ_OK;
-    }
-    VQ_TRY(vq_lower_read_list(l, &t, table_len, name, "table", VQ_DTYPE_U8, 2, TABLE_MAX));
-    *table = t;
-    for (int i = 0; i < *table_len; i++)
-        if (t[i] > codes.top)
-            return vq_fail(VQ_ERR_FORMAT, "%s: int.%s.table[%d] is %d, must be 0 to %d", vq_safetensors_path(l->st),
-                           name, i, t[i], codes.top);
-    return VQ_OK;
+    return l->st ? read(l, w, name, form) : compute(w, step, offset, name, &codes, q, form);
 }

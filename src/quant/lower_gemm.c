@@ -6,7 +6,8 @@
  *
  * The bias enters the accumulator, in units of sx * sw[n], together with the correction -zx * sum(code - zw). What
  * rounding it leaves over, at most half a unit, goes to the offset as far as that is finer. At few bits half a unit is
- * much: there the weights are multiplied by a power of two, and the unit is that much finer. */
+ * much: there the weights are multiplied by a power of two, and the unit is that much finer. (Decode values of two
+ * bytes are fine enough.) */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +61,7 @@ static vq_status build_weights(vq_gemm_s8_weights *w, int *factor, const char *n
     w->w = s8;
     if (!fits) VQ_TRY(vq_alloc(&zero, (size_t)w->n, sizeof *zero, name));
     w->w_zero = zero;
-    *factor = fits ? finer_unit(w->a_max, VQ_MAX(VQ_MAX(-lowest, highest), 1)) : 1;
+    *factor = fits && w->a_planes == 1 ? finer_unit(w->a_max, VQ_MAX(VQ_MAX(-lowest, highest), 1)) : 1;
     for (int n = 0; n < w->n; n++) {
         const int32_t z = (int32_t)vq_lower_zero(&qn->weight, n);
         if (zero) zero[n] = 128 - z;
@@ -70,6 +71,66 @@ static vq_status build_weights(vq_gemm_s8_weights *w, int *factor, const char *n
             w->w_abs_max = VQ_MAX(w->w_abs_max, abs(v));
         }
     }
+    return VQ_OK;
+}
+
+/* ---- inputs --------------------------------------------------------------------------------------------------------
+ */
+
+int vq_lower_input_value(const vq_quantizer *q, const vq_input_form *form, int i)
+{
+    if (q->kind == VQ_QUANTIZER_UNIFORM) return i;
+    return form->drop ? (q->values[i] + (1 << (form->drop - 1))) >> form->drop : q->values[i];
+}
+
+/* The largest sum of |code - zero| over a row. */
+static double largest_row(const vq_qnode *qn, int n, int k)
+{
+    double most = 0;
+    for (int row = 0; row < n; row++) {
+        const int64_t zero = vq_lower_zero(&qn->weight, row);
+        int64_t sum = 0;
+        for (int i = 0; i < k; i++) sum += llabs(qn->codes[(size_t)row * (size_t)k + (size_t)i] - zero);
+        most = VQ_MAX(most, (double)sum);
+    }
+    return most;
+}
+
+static vq_status check_codebook(const vq_quantizer *q, const char *node)
+{
+    if (q->kind != VQ_QUANTIZER_CODEBOOK || q->bits < 2 || q->bits > 8 || q->levels != 1 << q->bits)
+        return vq_fail(VQ_ERR_UNSUPPORTED,
+                       "%s: its input has %d levels for %d bits, integers need 2^bits and 2..8 bits", node, q->levels,
+                       q->bits);
+    return VQ_OK;
+}
+
+vq_status vq_lower_input_form(vq_input_form *out, const vq_lowering *l, int linear)
+{
+    const vq_node *const n = &l->m->graph->nodes[linear];
+    const vq_qnode *const qn = &l->m->nodes[linear];
+    const vq_quantizer *const q = &qn->in[0];
+    const vq_shape *const shape = &l->m->graph->params[n->weight].shape;
+    if (q->kind == VQ_QUANTIZER_UNIFORM) {
+        VQ_TRY(vq_lower_check_uniform(q, n->name, "input"));
+        *out = (vq_input_form){q->scale[0], q->zero[0], q->levels - 1, 1, 0};
+        return VQ_OK;
+    }
+    VQ_TRY(check_codebook(q, n->name));
+    VQ_TRY(vq_lower_check_uniform(&qn->weight, n->name, "weight"));
+    if (!qn->codes) return vq_fail(VQ_ERR_SHAPE, "%s: has no weight codes", n->name);
+    const double sum = largest_row(qn, (int)shape->dims[0], (int)shape->dims[1]);
+    const int top = q->values[q->levels - 1];
+    bool low = fmod((double)q->zero[0], 256) != 0;
+    for (int i = 0; i < q->levels; i++) low |= (q->values[i] & 255) != 0;
+    int drop = low ? 0 : 8;
+    /* half of 32 bits for the products, so that bias and zero point find room */
+    while (drop < 8 && sum * (double)((top >> drop) + 1) > 0x1p30) drop++;
+    *out = (vq_input_form){
+        .scale = ldexp((double)q->scale[0], drop), .zero = ldexp((double)q->zero[0], -drop), .drop = drop};
+    out->a_max = vq_lower_input_value(q, out, q->levels - 1);
+    if (drop == 8) out->a_max = VQ_MIN(out->a_max, 255);
+    out->planes = out->a_max > 255 ? 2 : 1;
     return VQ_OK;
 }
 
@@ -112,13 +173,13 @@ static bool is_negligible(double product, const vq_gemm_target *target)
 }
 
 static vq_status compute_row(row_params *p, const char *name, const vq_qnode *qn, const vq_gemm_s8_weights *w, int n,
-                             int weight_factor, double unit, int64_t a_zero, double bias, const vq_gemm_target *t)
+                             int weight_factor, double unit, double a_zero, double bias, const vq_gemm_target *t)
 {
     const bool stepped = t->epilogue == VQ_GEMM_CODES || t->epilogue == VQ_GEMM_TABLE;
-    const double step = t->step[n], in_units = bias / unit;
     double size;
-    const double correction = (double)a_zero * weight_sum(qn, n, w->k, &size) * weight_factor;
-    const double reach = size * weight_factor * (double)(w->a_max + llabs(a_zero));
+    const double sum = weight_sum(qn, n, w->k, &size) * weight_factor, whole_zero = rint(a_zero);
+    const double correction = whole_zero * sum, reach = size * weight_factor * (w->a_max + fabs(a_zero));
+    const double step = t->step[n], in_units = bias / unit - (a_zero - whole_zero) * sum;
     if (size == 0) {
         *p = constant_row(bias / step, t->offset[n]);
         return VQ_OK;
@@ -189,16 +250,16 @@ static vq_status store_row(gemm_arrays *a, vq_gemm_s8_weights *w, const char *na
 }
 
 static vq_status compute_rows(gemm_arrays *a, vq_gemm_s8_weights *w, const vq_lowering *l, const char *name, int node,
-                              int weight_factor, double a_scale, int64_t a_zero, const vq_gemm_target *t)
+                              int weight_factor, const vq_input_form *input, const vq_gemm_target *t)
 {
     const vq_node *const n = &l->m->graph->nodes[node];
     const vq_qnode *const qn = &l->m->nodes[node];
     const float *const bias = n->bias >= 0 ? l->m->graph->params[n->bias].data : NULL;
     for (int row = 0; row < w->n; row++) {
-        const double b = bias ? bias[row] : 0, unit = a_scale * qn->weight.scale[row] / weight_factor;
+        const double b = bias ? bias[row] : 0, unit = input->scale * qn->weight.scale[row] / weight_factor;
         row_params p = {0};
         if (!isfinite(b)) return vq_fail(VQ_ERR_UNSUPPORTED, "%s: bias[%d] is not finite", name, row);
-        VQ_TRY(compute_row(&p, name, qn, w, row, weight_factor, unit, a_zero, b, t));
+        VQ_TRY(compute_row(&p, name, qn, w, row, weight_factor, unit, input->zero, b, t));
         VQ_TRY(store_row(a, w, name, row, p, t));
     }
     return VQ_OK;
@@ -225,8 +286,8 @@ done:
     return status;
 }
 
-vq_status vq_lower_gemm(const vq_lowering *l, vq_gemm_s8_weights *w, const char *name, int node, double a_scale,
-                        int64_t a_zero, int a_max, const vq_gemm_target *target)
+vq_status vq_lower_gemm(const vq_lowering *l, vq_gemm_s8_weights *w, const char *name, int node,
+                        const vq_input_form *input, const vq_gemm_target *target)
 {
     const vq_node *const n = &l->m->graph->nodes[node];
     const vq_qnode *const qn = &l->m->nodes[node];
@@ -238,7 +299,8 @@ vq_status vq_lower_gemm(const vq_lowering *l, vq_gemm_s8_weights *w, const char 
     if (!qn->codes) return vq_fail(VQ_ERR_SHAPE, "%s: has no weight codes", n->name);
     w->n = (int)shape->dims[0];
     w->k = (int)shape->dims[1];
-    w->a_max = a_max;
+    w->a_max = input->a_max;
+    w->a_planes = input->planes;
     w->epilogue = target->epilogue;
     w->bits = target->bits;
     VQ_TRY(build_weights(w, &factor, name, qn));
@@ -255,6 +317,6 @@ vq_status vq_lower_gemm(const vq_lowering *l, vq_gemm_s8_weights *w, const char 
     if (l->st)
         VQ_TRY(read_cleared(l, &a, w, name));
     else
-        VQ_TRY(compute_rows(&a, w, l, name, node, factor, a_scale, a_zero, target));
+        VQ_TRY(compute_rows(&a, w, l, name, node, factor, input, target));
     return vq_prove_gemm(w, name);
 }

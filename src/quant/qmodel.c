@@ -45,6 +45,7 @@ static void destroy_gemm(const vq_gemm_s8_weights *w)
     release(w->zero);
     release(w->shift);
     release(w->table);
+    release(w->table_low);
 }
 
 static void destroy_attention(const vq_attention_u8_weights *w)

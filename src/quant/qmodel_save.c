@@ -234,6 +234,7 @@ static vq_status add_gemm(saving *s, const vq_int_node *n)
     VQ_TRY(add_int(s, n, "zero", VQ_DTYPE_S32, rows, w->zero));
     VQ_TRY(add_int(s, n, "shift", VQ_DTYPE_U8, rows, w->shift));
     if (w->table) VQ_TRY(add_int(s, n, "table", VQ_DTYPE_U8, vq_shape1(w->table_len), w->table));
+    if (w->table_low) VQ_TRY(add_int(s, n, "table_low", VQ_DTYPE_U8, vq_shape1(w->table_len), w->table_low));
     return add_constant_rows(s, n);
 }
 

@@ -69,9 +69,10 @@ void vq_qmodel_weight_f32(float *out, const vq_qmodel *m, int node);
 
 typedef enum vq_int_op { VQ_INT_PATCHIFY, VQ_INT_TOKENS, VQ_INT_GEMM, VQ_INT_LAYERNORM, VQ_INT_ATTENTION } vq_int_op;
 
-/* Per image [rows][pitch]; codes u8 with pitch a multiple of VQ_CODE_PITCH, or s32 with pitch == cols. */
+/* Per image [rows][pitch]; codes u8 with pitch a multiple of VQ_CODE_PITCH, or s32 with pitch == cols. A second plane, of
+ * low bytes, begins plane_pitch columns behind the first where pitch is 2 * plane_pitch. */
 typedef struct vq_int_value {
-    int rows, cols, pitch;
+    int rows, cols, pitch, plane_pitch;
     bool s32;
 } vq_int_value;
 

@@ -179,7 +179,9 @@ static vq_status run_node(vq_int_run *run, int i, int batch)
                                   .ldc = ld_out,
                                   .rows_in = n->u.gemm.rows_in,
                                   .rows_out = n->u.gemm.rows_out,
-                                  .row_first = n->u.gemm.row_first};
+                                  .row_first = n->u.gemm.row_first,
+                                  .a_plane_pitch = g->values[n->in].plane_pitch,
+                                  .c_plane_pitch = g->values[n->out].plane_pitch};
         return vq_gemm_s8_run(run->dev, s->gemm, &io);
     }
     case VQ_INT_LAYERNORM:

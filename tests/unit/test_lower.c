@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quant/codebook.h"
 #include "quant/lower.h"
 #include "tiny_model.h"
 
@@ -335,7 +336,7 @@ static void test_lower__refuses_by_name(void **state)
     (void)state;
     for (int what = 0; what < 4; what++) {
         static const char *const want[4] = {"blocks.0.attn.qkv: input has zero point", "blocks.0.attn.qkv: weight has",
-                                            "blocks.0.mlp.fc2: input has no uniform", "head: bias"};
+                                            "blocks.0.mlp.fc2: its input has 17 levels", "head: bias"};
         vq_graph *g = tiny_graph(3, 1);
         vq_qmodel *m = tiny_qmodel(g, &o);
         for (int i = 0; i < g->num_nodes; i++) {
@@ -343,7 +344,11 @@ static void test_lower__refuses_by_name(void **state)
             vq_qnode *const qn = &m->nodes[i];
             if (what == 0 && !strcmp(n->name, "blocks.0.attn.qkv")) qn->in[0].zero[0] += 0.5f;
             if (what == 1 && !strcmp(n->name, "blocks.0.attn.qkv")) qn->weight.levels++;
-            if (what == 2 && !strcmp(n->name, "blocks.0.mlp.fc2")) qn->in[0].kind = VQ_QUANTIZER_CODEBOOK;
+            if (what == 2 && !strcmp(n->name, "blocks.0.mlp.fc2")) {
+                vq_quantizer_clear(&qn->in[0]);
+                assert_int_equal(vq_codebook_create(&qn->in[0], &vq_codebook_log_sqrt2_family, 4, true, 1, 0, NULL),
+                                 VQ_OK);
+            }
             if (what == 3 && !strcmp(n->name, "head")) m->graph->params[n->bias].data[3] = 1e9f;
         }
         last_error[0] = 0;
