@@ -3,14 +3,14 @@
  * w [n_pad/PANEL][k_pad/GROUP][PANEL][GROUP], zero beyond k and n, so that whatever codes lie beyond k do not count.
  * Grid: (row blocks, column splits), work-groups of one.
  *
- * VQ_P0 ROWS: 6 or 12; VQ_P1 VECTORS: 1 or 2; VQ_P2 LANES of s32 in a vector: 8 or 16; VQ_P3 DOT, which the host replaces
+ * VQ_P0 ROWS: 6 or 8; VQ_P1 VECTORS: 1 to 3; VQ_P2 LANES of s32 in a vector: 8 or 16; VQ_P3 DOT, which the host replaces
  * by 1 where it is 2 and the layer's ranges allow.
  * DOT  0 plain OpenCL C: float lanes hold integers; each product and each sum of `steps` products stays below 2^24 and is
  *        therefore exact, in any order and with or without contraction. GROUP 1
  *      1 vpmaddubsw: u8 x s8 summed in 16 bits for `steps` groups, which the ranges prove safe, then widened. GROUP 4
  *      2 vpmaddwd on both operands widened to 16 bits, for ranges too large for 1. GROUP 2
  *      3 vpdpbusd. GROUP 4
- * STEP_SEGMENTS  0, or the table as steps (below), 64 blocks a segment: 1, 2, 4 or 8. Needs AVX-512BW and 2 vectors. */
+ * STEP_SEGMENTS  0, or the table as steps (below), 64 blocks a segment: 1, 2, 4 or 8. Needs AVX-512BW and 3 vectors. */
 #include "gemm_s8_epilogue.h"
 
 #ifndef DOT
@@ -25,8 +25,8 @@
 #define PANEL   (VECTORS * LANES)
 #define MAX_ROWS 96 /* a work-item takes no more; ops/gemm_s8.c knows */
 
-#if ROWS == 12
-#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#if ROWS == 8
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #else
 #define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
 #endif
@@ -65,6 +65,9 @@ typedef struct __attribute__((packed)) unaligned_bytes {
 typedef struct __attribute__((packed)) unaligned_codes {
     uint8 v;
 } unaligned_codes;
+typedef struct __attribute__((packed)) unaligned_half {
+    uint4 v;
+} unaligned_half;
 #define STORE_INTS(x, p)  ((__global unaligned_ints *)(p))->v = (x)
 #define STORE_BYTES(x, p) ((__global unaligned_bytes *)(p))->v = (x)
 #ifdef __has_builtin
@@ -74,6 +77,16 @@ typedef struct __attribute__((packed)) unaligned_codes {
 #endif
 #ifndef CONVERT
 #define CONVERT(x, type) convert_##type(x)
+#endif
+#ifdef __has_builtin
+#if __has_builtin(__builtin_shufflevector)
+#if LANES == 16
+#define ODD_OF_PAIRS(x, y) \
+    __builtin_shufflevector(x, y, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31)
+#else
+#define ODD_OF_PAIRS(x, y) __builtin_shufflevector(x, y, 1, 9, 3, 11, 5, 13, 7, 15)
+#endif
+#endif
 #endif
 #if LANES == 16
 #define TO_UCHARV(x) CONVERT(x, uchar16)
@@ -105,7 +118,18 @@ static intv mul_high(intv x, intv y)
 {
     const longv even = ((AS_LONGV(x) << 32) >> 32) * ((AS_LONGV(y) << 32) >> 32);
     const longv odd = (AS_LONGV(x) >> 32) * (AS_LONGV(y) >> 32);
+#if defined(ODD_OF_PAIRS)
+    return ODD_OF_PAIRS(AS_INTV(even), AS_INTV(odd));
+#endif
     return AS_INTV((AS_ULONGV(odd) & (ulongv)(0xffffffff00000000UL)) | (AS_ULONGV(even) >> 32));
+}
+
+static intv with_zero(const lane_consts *v, intv acc, int row_sum)
+{
+#if W_ZERO
+    acc += v->w_zero * row_sum;
+#endif
+    return acc;
 }
 
 static intv requant(const lane_consts *v, intv acc)
@@ -148,7 +172,8 @@ static void put_vector(const gemm_shape *s, const lane_consts *v, __global const
 }
 #endif
 
-#if STEP_SEGMENTS && EPILOGUE == 1 && REQUANT < 2
+#define USE_STEPS (STEP_SEGMENTS && EPILOGUE == 1 && C_PLANES == 1 && REQUANT < 2)
+#if USE_STEPS
 /* Lookups in registers, 32 at a time, where gathering 16 bytes takes some 26 cycles. A table that follows a smooth curve
  * changes by at most 1 within 32 entries, so a block of 32 entries is one 16-bit number: the entry for x, the index within
  * the block, is (number + 8 * x) >> 8. Blocks before `split` fall: there x counts from the block's end. */
@@ -158,6 +183,7 @@ static void put_vector(const gemm_shape *s, const lane_consts *v, __global const
         const intv low = VLOAD(numbers + 32 * segment), high = VLOAD(numbers + 32 * segment + 16);                     \
         LOOK_UP_ROW(found0, segment0, segment, low, high)                                                              \
         LOOK_UP_ROW(found1, segment1, segment, low, high)                                                              \
+        LOOK_UP_ROW(found2, segment2, segment, low, high)                                                              \
     }
 #define LOOK_UP_ROW(found, segments, segment, low, high)                                                               \
     __asm__("vpcmpeqw %2, %1, %%k1\n\tvpermi2w %4, %3, %0%{%%k1%}"                                                     \
@@ -165,19 +191,23 @@ static void put_vector(const gemm_shape *s, const lane_consts *v, __global const
             : "v"(segments), "v"(WORDS(segment)), "v"(low), "v"(high)                                                  \
             : "k1");
 
-/* Indices of a row's 32 columns as words. */
-static intv step_index(const gemm_shape *s, const lane_consts *v0, const lane_consts *v1, intv p, intv q)
+/* Places in the table of LANES sums. */
+static intv step_entry(const gemm_shape *s, const lane_consts *v, intv acc, int row_sum)
+{
+    return min(max(requant(v, with_zero(v, acc, row_sum)), (intv)(0)), (intv)(s->code_max));
+}
+
+/* The same of two vectors, as words. */
+static intv words_of(intv p, intv q)
 {
     const intv even_words = (intv)(0x00020000, 0x00060004, 0x000a0008, 0x000e000c, 0x00120010, 0x00160014, 0x001a0018,
                                    0x001e001c, 0x00220020, 0x00260024, 0x002a0028, 0x002e002c, 0x00320030, 0x00360034,
                                    0x003a0038, 0x003e003c);
-    const intv top = (intv)(s->code_max), zero = (intv)(0);
-    intv index = min(max(requant(v0, p), zero), top);
-    __asm__("vpermt2w %2, %1, %0" : "+v"(index) : "v"(even_words), "v"(min(max(requant(v1, q), zero), top)));
-    return index;
+    __asm__("vpermt2w %2, %1, %0" : "+v"(p) : "v"(even_words), "v"(q));
+    return p;
 }
 
-static void store_steps(intv index, intv found, int split, __global uchar *out)
+static uint8 step_codes(intv index, intv found, int split)
 {
     intv x;
     uint8 codes;
@@ -189,18 +219,20 @@ static void store_steps(intv index, intv found, int split, __global uchar *out)
             : "k1");
     __asm__("vpaddw %1, %0, %0\n\tvpsrlw $8, %0, %0" : "+v"(found) : "v"(x));
     __asm__("vpmovwb %1, %0" : "=v"(codes) : "v"(found));
-    ((__global unaligned_codes *)out)->v = codes;
+    return codes;
 }
 
-/* Two rows at once, which share the loads of the numbers. */
+/* Two rows of 48 columns at once: 32 of each, then the last 16 of both. They share the loads of the numbers. */
 static void put_steps(__global const int *numbers, int split, __global uchar *out0, __global uchar *out1, intv index0,
-                      intv index1)
+                      intv index1, intv index2)
 {
-    intv found0, found1, segment0, segment1;
+    intv found0, found1, found2, segment0, segment1, segment2;
     __asm__("vpsrlw $5, %1, %0" : "=v"(found0) : "v"(index0));
     __asm__("vpsrlw $5, %1, %0" : "=v"(found1) : "v"(index1));
+    __asm__("vpsrlw $5, %1, %0" : "=v"(found2) : "v"(index2));
     __asm__("vpsrlw $11, %1, %0" : "=v"(segment0) : "v"(index0));
     __asm__("vpsrlw $11, %1, %0" : "=v"(segment1) : "v"(index1));
+    __asm__("vpsrlw $11, %1, %0" : "=v"(segment2) : "v"(index2));
     LOOK_UP(0)
 #if STEP_SEGMENTS > 1
     LOOK_UP(1)
@@ -215,8 +247,11 @@ static void put_steps(__global const int *numbers, int split, __global uchar *ou
     LOOK_UP(6)
     LOOK_UP(7)
 #endif
-    store_steps(index0, found0, split, out0);
-    store_steps(index1, found1, split, out1);
+    ((__global unaligned_codes *)out0)->v = step_codes(index0, found0, split);
+    ((__global unaligned_codes *)out1)->v = step_codes(index1, found1, split);
+    const uint8 last = step_codes(index2, found2, split);
+    ((__global unaligned_half *)(out0 + 32))->v = last.lo;
+    ((__global unaligned_half *)(out1 + 32))->v = last.hi;
 }
 #endif
 
@@ -225,22 +260,27 @@ static void put_steps(__global const int *numbers, int split, __global uchar *ou
 static void put_rows(const gemm_shape *s, __global const int *consts, __global const uchar *table, __global result_t *c,
                      const intv *sums, const int *row_sums, int m0, int rows, int n0)
 {
-#if STEP_SEGMENTS && EPILOGUE == 1 && REQUANT < 2
+    __global result_t *outs[ROWS];
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) outs[r] = c + (size_t)(m0 + r) * s->ldc + n0;
+#if EPILOGUE >= 2
+    for (int r = 0; s->rows_in && r < ROWS; r++) outs[r] = c + (size_t)c_row(s, m0 + r) * s->ldc + n0;
+#endif
+#if USE_STEPS
     if (n0 + PANEL <= s->n) {
-        const lane_consts v0 = load_consts(s, consts, n0), v1 = load_consts(s, consts, n0 + LANES);
+        lane_consts v[VECTORS];
         __global const int *const numbers = (__global const int *)(table + ((s->code_max + 64) & ~63));
+        for (int i = 0; i < VECTORS; i++) v[i] = load_consts(s, consts, n0 + i * LANES);
         for (int r = 0; r < rows; r += 2) {
             const int r1 = min(r + 1, rows - 1); /* an odd row out counts twice */
-#if W_ZERO
-            const intv zeros[4] = {v0.w_zero * row_sums[r], v1.w_zero * row_sums[r], v0.w_zero * row_sums[r1],
-                                   v1.w_zero * row_sums[r1]};
-#else
-            const intv zeros[4] = {0, 0, 0, 0};
-#endif
-            const intv index0 = step_index(s, &v0, &v1, sums[2 * r] + zeros[0], sums[2 * r + 1] + zeros[1]);
-            const intv index1 = step_index(s, &v0, &v1, sums[2 * r1] + zeros[2], sums[2 * r1 + 1] + zeros[3]);
-            put_steps(numbers, s->split, c + (size_t)(m0 + r) * s->ldc + n0, c + (size_t)(m0 + r1) * s->ldc + n0, index0,
-                      index1);
+            intv a[VECTORS], b[VECTORS];
+#pragma unroll
+            for (int i = 0; i < VECTORS; i++) {
+                a[i] = step_entry(s, &v[i], sums[r * VECTORS + i], row_sums[r]);
+                b[i] = step_entry(s, &v[i], sums[r1 * VECTORS + i], row_sums[r1]);
+            }
+            put_steps(numbers, s->split, outs[r], outs[r1], words_of(a[0], a[1]), words_of(b[0], b[1]),
+                      words_of(a[2], b[2]));
         }
         return;
     }
@@ -251,20 +291,20 @@ static void put_rows(const gemm_shape *s, __global const int *consts, __global c
 #if W_ZERO || REQUANT < 2
         const lane_consts lanes = load_consts(s, consts, col);
 #endif
+#if REQUANT < 2
+        if (cols >= LANES) {
+            for (int r = 0; r < rows; r++)
+                put_vector(s, &lanes, table, outs[r] + v * LANES, with_zero(&lanes, sums[r * VECTORS + v], row_sums[r]));
+            continue;
+        }
+#endif
         for (int r = 0; r < rows; r++) {
-            __global result_t *const out = c + (size_t)c_row(s, m0 + r) * s->ldc + col;
             intv acc = sums[r * VECTORS + v];
 #if W_ZERO
             acc += lanes.w_zero * row_sums[r];
 #endif
-#if REQUANT < 2
-            if (cols >= LANES) {
-                put_vector(s, &lanes, table, out, acc);
-                continue;
-            }
-#endif
             for (int j = 0; j < LANES && j < cols; j++)
-                put_one(s, consts, table, out + j, col + j, ((const int *)&acc)[j]);
+                put_one(s, consts, table, outs[r] + v * LANES + j, col + j, ((const int *)&acc)[j]);
         }
     }
 }
@@ -343,26 +383,44 @@ typedef intv partial;
 #endif
 #endif
 
-#if VECTORS == 2
-#define LOAD_GROUP(at)                                                                                                 \
-    const typeof_partial w0 = LOAD_W(panel + (size_t)(at) * (PANEL * GROUP));                                          \
-    const typeof_partial w1 = LOAD_W(panel + (size_t)(at) * (PANEL * GROUP) + LANES * GROUP);
-#define MAC_ROW(p, q, x) { const typeof_partial v = (typeof_partial)(x); MAC(p, v, w0) MAC(q, v, w1) }
+#if VECTORS > 1
 #define SECOND(x) x
 #else
-#define LOAD_GROUP(at) const typeof_partial w0 = LOAD_W(panel + (size_t)(at) * (PANEL * GROUP));
-#define MAC_ROW(p, q, x) { const typeof_partial v = (typeof_partial)(x); MAC(p, v, w0) }
 #define SECOND(x)
 #endif
+#if VECTORS > 2
+#define THIRD(x) x
+#else
+#define THIRD(x)
+#endif
+#define LOAD_LANES(at, v) LOAD_W(panel + (size_t)(at) * (PANEL * GROUP) + (v) * (LANES * GROUP))
+#define LOAD_GROUP(at)                                                                                                 \
+    const typeof_partial w0 = LOAD_LANES(at, 0);                                                                       \
+    SECOND(const typeof_partial w1 = LOAD_LANES(at, 1);)                                                               \
+    THIRD(const typeof_partial w2 = LOAD_LANES(at, 2);)
+#define MAC_ROW(x0, x1, x2, x)                                                                                         \
+    {                                                                                                                  \
+        const typeof_partial v = (typeof_partial)(x);                                                                  \
+        MAC(x0, v, w0) SECOND(MAC(x1, v, w1)) THIRD(MAC(x2, v, w2))                                                    \
+    }
 #if DOT == 0
 #define typeof_partial partial
 #else
 #define typeof_partial intv
 #endif
 
-#define DECLARE(r) intv p##r = bias_p; SECOND(intv q##r = bias_q;)
-#define NEXT_PLANE(r) p##r = (p##r - bias_p) * 256 + bias_p; SECOND(q##r = (q##r - bias_q) * 256 + bias_q;)
-#define KEEP(r) sums[r * VECTORS] = p##r; SECOND(sums[r * VECTORS + 1] = q##r;)
+/* Row r's sums are p, q and u; those of 16 bits or floats that go into them s, t and z. */
+#define DECLARE(r) intv p##r = bias_p; SECOND(intv q##r = bias_q;) THIRD(intv u##r = bias_u;)
+#define NEXT_PLANE(r)                                                                                                  \
+    p##r = (p##r - bias_p) * 256 + bias_p;                                                                             \
+    SECOND(q##r = (q##r - bias_q) * 256 + bias_q;)                                                                     \
+    THIRD(u##r = (u##r - bias_u) * 256 + bias_u;)
+#define KEEP(r)                                                                                                        \
+    sums[r * VECTORS] = p##r;                                                                                          \
+    SECOND(sums[r * VECTORS + 1] = q##r;)                                                                              \
+    THIRD(sums[r * VECTORS + 2] = u##r;)
+#define ZERO(r) partial s##r = (partial)(0); SECOND(partial t##r = (partial)(0);) THIRD(partial z##r = (partial)(0);)
+#define FLUSH(r) p##r += TO_SUM(s##r); SECOND(q##r += TO_SUM(t##r);) THIRD(u##r += TO_SUM(z##r);)
 
 #ifdef K_BLOCK
 /* Codes of a block of k for ROWS rows, as wide_t; reads whole vectors of 16 codes, which the pitch of rows allows. */
@@ -382,6 +440,7 @@ static void tile(const gemm_shape *s, __global const uchar *a, __global const ch
     const int groups = (s->k + GROUP - 1) / GROUP;
     const intv bias_p = VLOAD(consts + FIELD_BIAS * s->n_pad + n0);
     SECOND(const intv bias_q = VLOAD(consts + FIELD_BIAS * s->n_pad + n0 + LANES);)
+    THIRD(const intv bias_u = VLOAD(consts + FIELD_BIAS * s->n_pad + n0 + 2 * LANES);)
     intv sums[ROWS * VECTORS];
     EACH_ROW(DECLARE)
     for (int plane = 0; plane < A_PLANES; plane++, a += s->a_plane) {
@@ -392,18 +451,16 @@ static void tile(const gemm_shape *s, __global const uchar *a, __global const ch
         for (int g0 = 0; g0 < groups; g0 += block) {
             const int count = min(block, groups - g0);
             widen(wide, a, s, m0, g0 * GROUP, count * GROUP);
-#define ZERO(r) partial s##r = (partial)(0); SECOND(partial t##r = (partial)(0);)
             EACH_ROW(ZERO)
             for (int g = 0; g < count; g++) {
                 LOAD_GROUP(g0 + g)
 #if DOT == 0
-#define STEP(r) MAC_ROW(s##r, t##r, wide[r * K_BLOCK + g])
+#define STEP(r) MAC_ROW(s##r, t##r, z##r, wide[r * K_BLOCK + g])
 #else
-#define STEP(r) MAC_ROW(s##r, t##r, ((const int *)wide)[r * (K_BLOCK / 2) + g])
+#define STEP(r) MAC_ROW(s##r, t##r, z##r, ((const int *)wide)[r * (K_BLOCK / 2) + g])
 #endif
                 EACH_ROW(STEP)
             }
-#define FLUSH(r) p##r += TO_SUM(s##r); SECOND(q##r += TO_SUM(t##r);)
             EACH_ROW(FLUSH)
         }
 #else
@@ -411,7 +468,7 @@ static void tile(const gemm_shape *s, __global const uchar *a, __global const ch
         __global const int *const a##r = (__global const int *)(a + (size_t)min(m0 + r, s->m - 1) * s->lda);
         EACH_ROW(ROW_START)
 #if DOT == 3
-#define STEP(r) MAC_ROW(p##r, q##r, a##r[g])
+#define STEP(r) MAC_ROW(p##r, q##r, u##r, a##r[g])
         for (int g = 0; g < groups; g++) {
             LOAD_GROUP(g)
             EACH_ROW(STEP)
@@ -419,14 +476,12 @@ static void tile(const gemm_shape *s, __global const uchar *a, __global const ch
 #else
         for (int g0 = 0; g0 < groups; g0 += steps) {
             const int end = min(g0 + steps, groups);
-#define ZERO(r) partial s##r = (partial)(0); SECOND(partial t##r = (partial)(0);)
             EACH_ROW(ZERO)
-#define STEP(r) MAC_ROW(s##r, t##r, a##r[g])
+#define STEP(r) MAC_ROW(s##r, t##r, z##r, a##r[g])
             for (int g = g0; g < end; g++) {
                 LOAD_GROUP(g)
                 EACH_ROW(STEP)
             }
-#define FLUSH(r) p##r += TO_SUM(s##r); SECOND(q##r += TO_SUM(t##r);)
             EACH_ROW(FLUSH)
         }
 #endif

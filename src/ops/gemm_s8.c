@@ -13,6 +13,7 @@ enum { REQUANT_32, REQUANT_32_SHIFTED, REQUANT_64 };
 /* kernels/gemm_s8_wide.cl */
 enum { DOT_FLOAT, DOT_MADDUBS, DOT_MADD, DOT_DPBUSD };
 enum { MAX_ROWS = 96, STEP_BLOCK = 32, STEP_BLOCKS = 512 };
+enum { ITEM_PRODUCTS = 1 << 21 }; /* a work-item computes at least as many: some microseconds */
 
 struct vq_gemm_s8 {
     vq_kernel *kernel;
@@ -343,12 +344,16 @@ static vq_status check_io(const vq_gemm_s8 *op, const vq_gemm_s8_io *io)
     return VQ_OK;
 }
 
-/* Rows and panels of one work-item: many rows, so that weights are read seldom, but work for every thread. */
+/* Rows and panels of one work-item. PoCL hands a thread half of what is left at a time, and its threads start at
+ * different times: blocks of rows are small, so that the last ones even that out, but no smaller than what is worth
+ * another thread. */
 static void cut(int *rows_per_item, int *panels_per_item, const vq_gemm_s8 *op, int m)
 {
     const int tiles = VQ_CEIL_DIV(m, op->tile_rows), panels = op->n_pad / op->tile_cols;
-    const int per_item = VQ_MIN(VQ_MAX(tiles / op->items, 1), MAX_ROWS / op->tile_rows);
-    const int splits = VQ_MIN(VQ_CEIL_DIV(op->items, VQ_CEIL_DIV(tiles, per_item)), panels);
+    const double worth = (double)m * op->n_pad * op->k * (1 + op->a_planes) / ITEM_PRODUCTS;
+    const int most = (int)VQ_MAX(VQ_MIN(worth, 4.0 * op->items), 1);
+    const int per_item = VQ_MIN(VQ_MAX(tiles / most, 1), MAX_ROWS / op->tile_rows);
+    const int splits = VQ_MIN(VQ_CEIL_DIV(VQ_MIN(op->items, most), VQ_CEIL_DIV(tiles, per_item)), panels);
     *rows_per_item = per_item * op->tile_rows;
     *panels_per_item = VQ_CEIL_DIV(panels, splits);
 }
