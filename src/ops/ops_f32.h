@@ -78,4 +78,20 @@ vq_status vq_gram_error_run(vq_device *dev, const vq_buf *w, const vq_buf *gram,
 vq_status vq_gptq_run(vq_device *dev, const vq_buf *w, const vq_buf *factor, const int32_t *order, const float *scale,
                       const float *zero, int n, int k, int levels, const vq_buf *codes, const vq_buf *values);
 
+/* output_error (base/float_ops.h). An op holds a layer's weights on the device, packed for the variant chosen when it was
+ * created, and serves any number of runs; it may run from one thread at a time. bias f32 [n] may be NULL; neither it nor b
+ * is needed after creation.
+ * Integer weights: products are exact (creation fails where 32 bits cannot hold them, a run where a zero point makes them
+ * leave 32 bits); float weights: sums of floats, in a fixed order. */
+typedef struct vq_output_error vq_output_error;
+vq_status vq_output_error_create_s8(vq_output_error **out, vq_device *dev, const vq_output_error_s8 *weights,
+                                    const vq_buf *bias);
+vq_status vq_output_error_create_f32(vq_output_error **out, vq_device *dev, const vq_output_error_f32 *weights,
+                                     const vq_buf *b, const vq_buf *bias);
+void vq_output_error_destroy(vq_output_error **op);
+/* error[num] on the host. Blocks. Nothing of the size of candidates x rows is written: floats are summed over panels of
+ * rows on the device, panels in double on the host, both in a fixed order. */
+vq_status vq_output_error_run(vq_device *dev, const vq_output_error *op, const vq_output_error_shape *shape,
+                              const vq_buf *x, const vq_buf *y, const vq_candidates *candidates, double *error);
+
 #endif
