@@ -359,6 +359,7 @@ static vq_status check_shape(const vq_output_error *op, const vq_output_error_sh
 static vq_status cut(sweep *s, const vq_device *dev, const vq_output_error *op)
 {
     const size_t local = vq_device_get_info(dev)->local_mem_bytes;
+    const size_t items = 8 * (size_t)vq_device_get_info(dev)->compute_units; /* that share the work evenly */
     if (op->wide) {
         s->pitch = VQ_ROUND_UP(VQ_ROUND_UP(op->k, 16) * op->code_bytes, 64) | 64;
         const size_t row = (size_t)s->pitch * (size_t)s->planes, fits = local / row;
@@ -367,6 +368,8 @@ static vq_status cut(sweep *s, const vq_device *dev, const vq_output_error *op)
                            op->k, row, local);
         const int rows = VQ_MIN((int)VQ_MIN(ROWS_BYTES / row, fits), MAX_ROWS) / op->tile_rows * op->tile_rows;
         s->rows_per_item = rows ? rows : VQ_MIN((int)VQ_MIN(fits, MAX_ROWS), op->tile_rows);
+        while (s->rows_per_item > op->tile_rows && (size_t)VQ_CEIL_DIV(s->rows, s->rows_per_item) * s->batch < items)
+            s->rows_per_item -= op->tile_rows;
     } else {
         s->rows_per_item = op->tile_rows;
     }
