@@ -178,13 +178,14 @@ static vq_status quantize_qkv(const attention *a, const vq_buf *out)
 
 /* Q (part 0) or K (part 1) by the error of Q K', head after head, the other one quantized. With one quantizer for all
  * heads the batch is all of them. */
-static vq_status search_qk_part(const attention *a, int part, const vq_buf *qkv, const vq_buf *wanted_qkv)
+static vq_status search_qk_part(const attention *a, int part, const vq_buf *qkv)
 {
     const vq_part *const how = &a->c->recipe->qk;
     vq_quantizer *const q = part == 0 ? a->q : a->k;
     const int t = a->tokens, d = a->head_dim;
     const size_t square = (size_t)t * (size_t)t, head = (size_t)t * (size_t)d;
     vq_buf *quantized = NULL, *wanted = NULL, *turned = NULL, *copy = NULL;
+    vq_output_layer o = {0};
     vq_status status = VQ_OK;
     VQ_GO(create_f32(&quantized, a, (size_t)(3 * a->width) * (size_t)t));
     VQ_GO(create_f32(&wanted, a, square));
@@ -193,21 +194,20 @@ static vq_status search_qk_part(const attention *a, int part, const vq_buf *qkv,
     VQ_GO(quantize_qkv(a, quantized));
     for (int h = 0; h < a->heads; h++) {
         const vq_matrix x = head_of(a, qkv, part, h), other = head_of(a, quantized, 1 - part, h);
-        const vq_matrix wx = head_of(a, wanted_qkv, part, h), wother = head_of(a, wanted_qkv, 1 - part, h);
-        VQ_GO(product(a, &wx, &wother, t, t, d, wanted));
+        const vq_matrix float_other = head_of(a, qkv, 1 - part, h);
+        VQ_GO(product(a, &x, &float_other, t, t, d, wanted));
         VQ_GO(copy_head(a, &x, turned, copy));
-        const vq_output_layer o = {.objective = how->objective,
-                                   .batch = a->c->samples,
-                                   .m = t,
-                                   .n = t,
-                                   .k = d,
-                                   .row_step = vq_row_step(a->c, a->c->samples * t),
-                                   .x = dense(copy, t, d),
-                                   .y = dense(wanted, t, t),
-                                   .w = other};
+        o = (vq_output_layer){.batch = a->c->samples,
+                              .m = t,
+                              .row_step = vq_row_step(a->c, a->c->samples * t),
+                              .x = dense(copy, t, d),
+                              .y = dense(wanted, t, t)};
+        VQ_GO(vq_output_layer_floats(&o, a->c->dev, &other, t, d));
         VQ_GO(search_group(a, &o, copy, head * (size_t)a->c->samples, how->search, q, h));
+        vq_output_layer_end(&o);
     }
 done:
+    vq_output_layer_end(&o);
     vq_buf_destroy(&quantized);
     vq_buf_destroy(&wanted);
     vq_buf_destroy(&turned);
@@ -224,12 +224,11 @@ vq_status vq_calibrate_scores(vq_calibration *c, int node)
     VQ_TRY(attention_begin(&a, c, node, context_of(g, node)));
     VQ_TRY(search_by_tensor(&a, &r->qk, bits, (vq_quantizer *const[3]){a.q, a.k, NULL}));
     VQ_TRY(search_by_tensor(&a, &r->value, bits, (vq_quantizer *const[3]){NULL, NULL, a.v}));
-    if (vq_part_needs_target(&r->qk))
+    if (vq_part_by_output(&r->qk))
         for (int round = 0; round < r->rounds; round++)
-            for (int part = 0; part < 2; part++)
-                VQ_TRY(search_qk_part(&a, part, c->run->values[a.qkv], c->target->values[a.qkv]));
+            for (int part = 0; part < 2; part++) VQ_TRY(search_qk_part(&a, part, c->run->values[a.qkv]));
     if (r->flow == VQ_FLOW_PARALLEL) return vq_float_run_set_quantizer(c->run, node, NULL);
-    if (vq_part_needs_target(&r->value)) { /* V is searched behind the softmax, from what it is now */
+    if (vq_part_by_output(&r->value)) { /* V is searched behind the softmax, from what it is now */
         VQ_TRY(create_f32(&c->qkv, &a, vq_value_count(g, a.qkv)));
         VQ_TRY(vq_buf_copy(c->dev, c->qkv, 0, c->run->values[a.qkv], 0, a.count * sizeof(float)));
     }
@@ -282,16 +281,12 @@ static vq_status copy_probabilities(const attention *a, int head, const vq_buf *
 static vq_status load_head(const attention *a, head_buffers *b, int head, const vq_buf *qkv, const vq_buf *qkv_hat)
 {
     const vq_matrix v = head_of(a, qkv, 2, head), v_hat = head_of(a, qkv_hat, 2, head);
-    const vq_matrix y = {.buf = a->c->target->values[a->c->source->nodes[a->context].out],
-                         .offset = (size_t)(head * a->head_dim),
-                         .stride = (size_t)a->tokens * (size_t)a->width,
-                         .ld = a->width};
+    const vq_matrix p = dense(b->p, a->tokens, a->tokens), v_turned = dense(b->v, a->head_dim, a->tokens);
     VQ_TRY(copy_probabilities(a, head, b->p));
     VQ_TRY(transpose(a, &v, a->tokens, a->head_dim, b->v));
     VQ_TRY(transpose(a, &v_hat, a->tokens, a->head_dim, b->v_hat));
-    VQ_TRY(transpose(a, &y, a->tokens, a->head_dim, b->y_turned));
-    const vq_matrix t = dense(b->y_turned, a->head_dim, a->tokens);
-    return transpose(a, &t, a->head_dim, a->tokens, b->y);
+    VQ_TRY(product(a, &p, &v_turned, a->tokens, a->head_dim, a->tokens, b->y));
+    return product(a, &v_turned, &p, a->head_dim, a->tokens, a->tokens, b->y_turned);
 }
 
 /* p_hat = p through the codebook of the head. */
@@ -398,18 +393,16 @@ done:
     return status;
 }
 
-static vq_output_layer softmax_layer(const attention *a, const head_buffers *b)
+static vq_status softmax_layer(vq_output_layer *o, const attention *a, const head_buffers *b)
 {
     const int t = a->tokens, d = a->head_dim;
-    return (vq_output_layer){.objective = a->c->recipe->softmax.objective,
-                             .batch = a->c->samples,
-                             .m = t,
-                             .n = d,
-                             .k = t,
-                             .row_step = vq_row_step(a->c, a->c->samples * t),
-                             .x = dense(b->p, t, t),
-                             .y = dense(b->y, t, d),
-                             .w = dense(b->v_hat, d, t)};
+    const vq_matrix v = dense(b->v_hat, d, t);
+    *o = (vq_output_layer){.batch = a->c->samples,
+                           .m = t,
+                           .row_step = vq_row_step(a->c, a->c->samples * t),
+                           .x = dense(b->p, t, t),
+                           .y = dense(b->y, t, d)};
+    return vq_output_layer_floats(o, a->c->dev, &v, d, t);
 }
 
 static vq_status search_softmax_by_output(attention *a, head_buffers *buffers)
@@ -426,7 +419,7 @@ static vq_status search_softmax_by_output(attention *a, head_buffers *buffers)
     VQ_GO(vq_alloc(&all.of, (size_t)a->heads, sizeof *all.of, "heads"));
     for (int h = 0; h < a->heads; h++) {
         const vq_groups g = {square, square, 1};
-        layers[h] = softmax_layer(a, &buffers[h]);
+        VQ_GO(softmax_layer(&layers[h], a, &buffers[h]));
         all.of[h] = vq_score_of_output(a->c->dev, &g, buffers[h].p, &layers[h]);
     }
     for (int h = 0; h < (apart ? a->heads : 1); h++) {
@@ -443,6 +436,7 @@ static vq_status search_softmax_by_output(attention *a, head_buffers *buffers)
     }
 done:
     vq_quantizer_clear(&one);
+    for (int h = 0; layers && h < a->heads; h++) vq_output_layer_end(&layers[h]);
     free(layers);
     free(all.of);
     return status;
@@ -456,16 +450,14 @@ static vq_status search_value_by_output(attention *a, head_buffers *buffers)
     for (int h = 0; h < a->heads; h++) {
         head_buffers *const b = &buffers[h];
         VQ_TRY(quantize_probabilities(a, b, h));
-        const vq_output_layer o = {.objective = part->objective,
-                                   .batch = a->c->samples,
-                                   .m = d,
-                                   .n = t,
-                                   .k = t,
-                                   .row_step = 1,
-                                   .x = dense(b->v, d, t),
-                                   .y = dense(b->y_turned, d, t),
-                                   .w = dense(b->p_hat, t, t)};
-        VQ_TRY(search_group(a, &o, b->v, (size_t)t * (size_t)d * (size_t)a->c->samples, part->search, a->v, h));
+        const vq_matrix p = dense(b->p_hat, t, t);
+        vq_output_layer o = {
+            .batch = a->c->samples, .m = d, .row_step = 1, .x = dense(b->v, d, t), .y = dense(b->y_turned, d, t)};
+        vq_status status = vq_output_layer_floats(&o, a->c->dev, &p, t, t);
+        if (status == VQ_OK)
+            status = search_group(a, &o, b->v, (size_t)t * (size_t)d * (size_t)a->c->samples, part->search, a->v, h);
+        vq_output_layer_end(&o);
+        VQ_TRY(status);
     }
     return VQ_OK;
 }
@@ -474,7 +466,7 @@ static vq_status search_value_by_output(attention *a, head_buffers *buffers)
 static vq_status search_context_by_output(attention *a, const vq_buf *qkv)
 {
     const vq_recipe *const r = a->c->recipe;
-    const bool softmax = vq_part_needs_target(&r->softmax), value = vq_part_needs_target(&r->value);
+    const bool softmax = vq_part_by_output(&r->softmax), value = vq_part_by_output(&r->value);
     head_buffers *buffers = NULL;
     vq_buf *qkv_hat = NULL;
     int begun = 0;
@@ -514,7 +506,7 @@ vq_status vq_calibrate_context(vq_calibration *c, int node)
     const vq_recipe *const r = c->recipe;
     attention a;
     VQ_TRY(attention_begin(&a, c, scores_of(c->source, node), node));
-    if (vq_part_needs_target(&r->softmax) || vq_part_needs_target(&r->value))
+    if (vq_part_by_output(&r->softmax) || vq_part_by_output(&r->value))
         VQ_TRY(search_context_by_output(&a, c->qkv ? c->qkv : c->run->values[a.qkv]));
     else
         VQ_TRY(search_softmax_by_tensor(&a));

@@ -1,5 +1,5 @@
 /* Calibration: one pass over the nodes in order. In a sequential flow every quantizer takes its parameters from data
- * that is already quantized upstream; where a part looks at outputs, the float model goes along, node by node. */
+ * that is already quantized upstream, in a parallel one from the float model's. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,16 +65,17 @@ done:
 /* ---- nodes ---------------------------------------------------------------------------------------------------------
  */
 
-/* Behind the walk, the target holds the float model's values and run those the flow wants. */
+/* In a parallel flow the float model's value stays. */
 static vq_status calibrate_node(vq_calibration *c, int node)
 {
-    if (c->target) VQ_TRY(vq_float_run_node(c->target, node, c->samples));
+    const bool parallel = c->recipe->flow == VQ_FLOW_PARALLEL;
+    if (parallel) VQ_TRY(vq_float_run_node(c->run, node, c->samples));
     switch (c->source->nodes[node].op) {
     case VQ_NODE_PATCH_EMBED: return vq_calibrate_patch_embed(c, node);
     case VQ_NODE_LINEAR: return vq_calibrate_linear(c, node);
     case VQ_NODE_SCORES: return vq_calibrate_scores(c, node);
     case VQ_NODE_CONTEXT: return vq_calibrate_context(c, node);
-    default: return c->run == c->target ? VQ_OK : vq_float_run_node(c->run, node, c->samples);
+    default: return parallel ? VQ_OK : vq_float_run_node(c->run, node, c->samples);
     }
 }
 
@@ -82,7 +83,6 @@ static vq_status calibrate_nodes(vq_calibration *c, const uint8_t *pixels)
 {
     const vq_graph *const g = c->source;
     VQ_TRY(vq_float_run_input(c->run, pixels, c->samples));
-    if (c->target && c->target != c->run) VQ_TRY(vq_float_run_input(c->target, pixels, c->samples));
     for (int i = 0; i < g->num_nodes; i++) {
         if (!report(c, "calibrate", g->nodes[i].name, (size_t)i, (size_t)g->num_nodes)) return VQ_ERR_CANCELLED;
         VQ_TRY(calibrate_node(c, i));
@@ -150,23 +150,6 @@ static vq_status check_params(vq_calib_params *p)
     return VQ_OK;
 }
 
-static bool needs_target(const vq_recipe *r)
-{
-    return vq_part_needs_target(&r->weight) || vq_part_needs_target(&r->input) || vq_part_needs_target(&r->qk) ||
-           vq_part_needs_target(&r->value) || vq_part_needs_target(&r->softmax) || vq_part_needs_target(&r->gelu) ||
-           r->reparam == VQ_REPARAM_BEST || r->bias_correction;
-}
-
-static vq_status create_runs(vq_calibration *c)
-{
-    VQ_TRY(vq_float_run_create(&c->run, c->dev, c->source, c->samples));
-    if (c->recipe->flow == VQ_FLOW_PARALLEL)
-        c->target = c->run;
-    else if (needs_target(c->recipe))
-        VQ_TRY(vq_float_run_create(&c->target, c->dev, c->source, c->samples));
-    return VQ_OK;
-}
-
 static vq_status uniform_bits(vq_bits **out, const vq_calibration *c)
 {
     VQ_TRY(vq_alloc(out, (size_t)c->source->num_nodes, sizeof **out, "bits"));
@@ -201,13 +184,12 @@ vq_status vq_calibrate(vq_model **out, vq_device *dev, const vq_model *fp32, con
     VQ_GO(uniform_bits(&bits, &c));
     c.bits = bits;
     VQ_GO(begin_model(&c));
-    VQ_GO(create_runs(&c));
+    VQ_GO(vq_float_run_create(&c.run, dev, c.source, c.samples));
     VQ_GO(calibrate_nodes(&c, pixels));
     VQ_GO(write_manifest(&c, pixels, names));
     if (!c.params.official_levels) VQ_GO(vq_lower(&c.model->ints, c.model));
     VQ_GO(vq_model_from_qmodel(out, &c.model));
 done:
-    if (c.target != c.run) vq_float_run_destroy(&c.target);
     vq_float_run_destroy(&c.run);
     vq_buf_destroy(&c.qkv);
     vq_qmodel_destroy(&c.model);

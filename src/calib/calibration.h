@@ -12,8 +12,6 @@ typedef struct vq_calibration {
     vq_device *dev;
     const vq_graph *source; /* FP32, after the exact rewrites of the recipe */
     vq_float_run *run;      /* sequential: every node behind the walk is quantized; parallel: none is */
-    vq_float_run *target;   /* what the float model gives at the same node: run itself in a parallel flow, else a second
-                               run in step with it; NULL where the recipe has no use for it */
     vq_qmodel *model;       /* being made */
     vq_buf *qkv;            /* Q, K and V before they were quantized, between the two products of one attention; or NULL */
     int samples;
@@ -31,13 +29,15 @@ static inline int vq_row_step(const vq_calibration *c, int rows)
 }
 
 /* True where what a part searches for counts by the layer's output. */
-static inline bool vq_part_needs_target(const vq_part *p)
+static inline bool vq_part_by_output(const vq_part *p)
 {
     return p->objective != VQ_OBJECTIVE_TENSOR;
 }
 
 /* Calibrates one node: quantizers and codes go to the model, and the node's value in run is what the flow wants it to
- * be. The target's node has run before. */
+ * be. The output that searches aim at is the node's own with float weights and inputs, as run has them: of a quantized
+ * model upstream in a sequential flow. (Aiming at the float model's there makes every layer also undo the errors of those
+ * before, which it cannot; measured, the ranges shrink and accuracy is lost.) */
 vq_status vq_calibrate_patch_embed(vq_calibration *c, int node);
 vq_status vq_calibrate_linear(vq_calibration *c, int node);
 vq_status vq_calibrate_scores(vq_calibration *c, int node);

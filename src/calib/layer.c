@@ -28,6 +28,13 @@ typedef struct layer {
     vq_buf *codes; /* u8 [out][in] of quantized_weight */
 } layer;
 
+/* True where something is judged by the layer's output. */
+static bool aims_at_output(const vq_recipe *r)
+{
+    return vq_part_by_output(&r->weight) || vq_part_by_output(&r->input) || vq_part_by_output(&r->gelu) ||
+           r->reparam == VQ_REPARAM_BEST;
+}
+
 static vq_status layer_begin(layer *l, vq_calibration *c, int node)
 {
     const vq_graph *const g = c->source;
@@ -40,9 +47,11 @@ static vq_status layer_begin(layer *l, vq_calibration *c, int node)
     l->rows = c->samples * g->values[n->out].rows;
     l->weights = (vq_groups){count, (size_t)l->in, l->out};
     l->weight = c->run->params[n->weight];
-    l->y = c->target ? c->target->values[n->out] : NULL;
+    l->y = c->run->values[n->out];
     VQ_TRY(vq_buf_create(&l->quantized_weight, c->dev, count * sizeof(float)));
     VQ_TRY(vq_buf_create(&l->codes, c->dev, count));
+    if (c->recipe->flow == VQ_FLOW_SEQUENTIAL && aims_at_output(c->recipe))
+        VQ_TRY(vq_float_run_node(c->run, node, c->samples));
     return vq_buf_create(&l->quantized_x, c->dev, (size_t)l->rows * (size_t)l->in * sizeof(float));
 }
 
@@ -309,23 +318,30 @@ static bool has_many_rows(const layer *l)
     return l->rows >= 2 * l->in;
 }
 
-/* The bias takes up the mean of what the quantized layer lacks of the output wanted. */
-static vq_status correct_bias(layer *l, const vq_buf *x)
+/* The bias takes up the mean of what quantizing this layer alone has changed. (Taking up what the layers before have
+ * changed as well was measured to be worse, on the very photos it is fitted to.) x is the quantized input; raw that
+ * before. */
+static vq_status correct_bias(layer *l, const vq_buf *raw, const vq_buf *x)
 {
+    const vq_gemm_f32_shape shape = {
+        .m = l->rows, .n = l->out, .k = l->in, .lda = l->in, .ldb = l->in, .ldc = l->out, .trans_b = true};
     vq_calibration *const c = l->c;
-    float *mean = NULL, *const bias = l->n->bias >= 0 ? c->model->graph->params[l->n->bias].data : NULL;
-    vq_buf *r = NULL;
+    float *mean[2] = {NULL, NULL}, *const bias = l->n->bias >= 0 ? c->model->graph->params[l->n->bias].data : NULL;
+    vq_buf *out = NULL;
     vq_status status = VQ_OK;
-    if (!bias || !l->y || !has_many_rows(l)) return VQ_OK;
-    VQ_GO(vq_alloc(&mean, (size_t)l->out, sizeof *mean, "means"));
-    VQ_GO(vq_buf_create(&r, c->dev, (size_t)l->rows * (size_t)l->out * sizeof(float)));
-    VQ_GO(residual(l, x, l->quantized_weight, r));
-    VQ_GO(column_means(l, r, mean));
-    for (int i = 0; i < l->out; i++) bias[i] += mean[i];
+    if (!bias || !has_many_rows(l)) return VQ_OK;
+    VQ_GO(vq_buf_create(&out, c->dev, (size_t)l->rows * (size_t)l->out * sizeof(float)));
+    for (int i = 0; i < 2; i++) {
+        VQ_GO(vq_alloc(&mean[i], (size_t)l->out, sizeof *mean[i], "means"));
+        VQ_GO(vq_gemm_f32_run(c->dev, &shape, i ? x : raw, i ? l->quantized_weight : l->weight, NULL, out));
+        VQ_GO(column_means(l, out, mean[i]));
+    }
+    for (int i = 0; i < l->out; i++) bias[i] += mean[0][i] - mean[1][i];
     if (is_sequential(l)) VQ_GO(vq_float_run_set_param(c->run, l->n->bias, bias, (size_t)l->out));
 done:
-    vq_buf_destroy(&r);
-    free(mean);
+    vq_buf_destroy(&out);
+    free(mean[0]);
+    free(mean[1]);
     return status;
 }
 
@@ -374,7 +390,7 @@ static vq_status quantize_weight(layer *l, const vq_buf *x)
     products p = {0};
     vq_status status = VQ_OK;
     VQ_GO(search_weight(l));
-    if (gptq || vq_part_needs_target(&r->weight)) {
+    if (gptq || vq_part_by_output(&r->weight)) {
         VQ_GO(products_begin(&p, l, x, !gptq));
         if (gptq || r->weight.search != VQ_SEARCH_MINMAX) VQ_GO(search_weight_by_output(l, &p, gptq));
     }
@@ -431,7 +447,7 @@ vq_status vq_calibrate_patch_embed(vq_calibration *c, int node)
     VQ_GO(quantize_weight(&l, l.quantized_x));
     VQ_GO(keep_codes(&l));
     VQ_GO(refold_mean(&l));
-    if (c->recipe->bias_correction) VQ_GO(correct_bias(&l, l.quantized_x));
+    if (c->recipe->bias_correction) VQ_GO(correct_bias(&l, l.quantized_x, l.quantized_x));
     VQ_GO(run_calibrated(&l));
 done:
     layer_end(&l);
@@ -527,23 +543,24 @@ static vq_status rerun_norm(layer *l, const vq_node *norm)
     return vq_float_run_node(c->run, (int)(norm - c->source->nodes), c->samples);
 }
 
-static vq_status search_input_by_output(layer *l, vq_objective objective)
+static vq_status search_input_by_output(layer *l)
 {
     const size_t count = (size_t)l->rows * (size_t)l->in;
-    const vq_output_layer o = {.objective = objective,
-                               .batch = 1,
-                               .m = l->rows,
-                               .n = l->out,
-                               .k = l->in,
-                               .row_step = vq_row_step(l->c, l->rows),
-                               .x = {.buf = l->x, .ld = l->in},
-                               .y = {.buf = l->y, .ld = l->out},
-                               .codes = l->codes,
-                               .quantizer = &l->qn->weight,
-                               .bias = l->n->bias >= 0 ? l->c->model->graph->params[l->n->bias].data : NULL};
+    const float *const bias = l->n->bias >= 0 ? l->c->model->graph->params[l->n->bias].data : NULL;
     const vq_groups g = {count, count, 1};
+    vq_output_layer o = {.batch = 1,
+                         .m = l->rows,
+                         .row_step = vq_row_step(l->c, l->rows),
+                         .x = {.buf = l->x, .ld = l->in},
+                         .y = {.buf = l->y, .ld = l->out}};
+    vq_status status = VQ_OK;
+    VQ_GO(keep_codes(l));
+    VQ_GO(vq_output_layer_codes(&o, l->c->dev, l->qn->codes, &l->qn->weight, l->out, l->in, bias));
     const vq_score score = vq_score_of_output(l->c->dev, &g, l->x, &o);
-    return search_input(l, &score);
+    VQ_GO(search_input(l, &score));
+done:
+    vq_output_layer_end(&o);
+    return status;
 }
 
 /* Input and weights searched in turn by the layer's output, each with what was found for the other. AdaLog's official
@@ -552,13 +569,13 @@ static vq_status search_by_output(layer *l)
 {
     const vq_recipe *const r = l->c->recipe;
     const vq_part *const part = input_part(l);
-    const bool input = vq_part_needs_target(part), weight = vq_part_needs_target(&r->weight);
+    const bool input = vq_part_by_output(part), weight = vq_part_by_output(&r->weight);
     for (int round = 0; round < r->rounds; round++)
         for (int turn = 0; turn < 2; turn++) {
             const bool input_turn = (turn == 0) == (part->quantizer != NULL);
             if (input_turn && input) {
                 VQ_TRY(round_nearest(l));
-                VQ_TRY(search_input_by_output(l, part->objective));
+                VQ_TRY(search_input_by_output(l));
                 VQ_TRY(vq_float_run_set_quantizer(l->c->run, l->node, &l->qn->in[0]));
             }
             if (!input_turn && weight) {
@@ -654,16 +671,15 @@ static vq_status calibrate(layer *l, const vq_node *norm)
         VQ_TRY(search_input_by_tensor(l));
     }
     VQ_TRY(vq_float_run_set_quantizer(l->c->run, l->node, &l->qn->in[0]));
-    if (vq_part_needs_target(&r->weight) || vq_part_needs_target(input_part(l))) {
+    if (vq_part_by_output(&r->weight) || vq_part_by_output(input_part(l))) {
         VQ_TRY(search_weight(l));
         VQ_TRY(search_by_output(l));
         if (r->rounding == VQ_ROUNDING_NEAREST) VQ_TRY(round_nearest(l));
     }
     VQ_TRY(quantize_input(l));
-    if (r->rounding == VQ_ROUNDING_GPTQ || !vq_part_needs_target(&r->weight))
-        VQ_TRY(quantize_weight(l, l->quantized_x));
+    if (r->rounding == VQ_ROUNDING_GPTQ || !vq_part_by_output(&r->weight)) VQ_TRY(quantize_weight(l, l->quantized_x));
     VQ_TRY(keep_codes(l));
-    if (r->bias_correction) VQ_TRY(correct_bias(l, l->quantized_x));
+    if (r->bias_correction) VQ_TRY(correct_bias(l, l->x, l->quantized_x));
     return run_calibrated(l);
 }
 

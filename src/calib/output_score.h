@@ -3,6 +3,7 @@
 #define VQ_SRC_OUTPUT_SCORE_H
 
 #include "calib/score.h"
+#include "ops/ops_f32.h"
 
 /* A matrix of every item of a batch, inside a larger tensor: elements offset + item * stride + row * ld + column. */
 typedef struct vq_matrix {
@@ -11,17 +12,21 @@ typedef struct vq_matrix {
     int ld;
 } vq_matrix;
 
-/* Y = X W' + bias for a batch of items: x [m][k] is what candidates quantize, y [m][n] what should come out. The weights
- * are either floats, [n][k] per item, or the codes u8 [n][k] of a quantizer per row, the same for all items; then the
- * products are integers. Rows 0, row_step, 2 row_step ... count. */
+/* Y = X W' + bias for a batch of items: x [m][k] is what candidates quantize, y [m][n] what should come out; rows 0,
+ * row_step, 2 row_step ... of every item count. */
 typedef struct vq_output_layer {
-    vq_objective objective;
-    int batch, m, n, k, row_step;
-    vq_matrix x, y, w;
-    const vq_buf *codes;           /* NULL: w */
-    const vq_quantizer *quantizer; /* of the codes */
-    const float *bias;             /* [n] host, or NULL */
+    int batch, m, row_step;
+    vq_matrix x, y;
+    vq_output_error *op; /* the weights */
 } vq_output_layer;
+
+/* Weights as the codes u8 [n][k] (host) of a quantizer per row, the same for all items, and bias [n] (host, may be NULL):
+ * products are integers. */
+vq_status vq_output_layer_codes(vq_output_layer *l, vq_device *dev, const uint8_t *codes, const vq_quantizer *q, int n,
+                                int k, const float *bias);
+/* Weights as floats [n][k] of every item; l->batch is set. */
+vq_status vq_output_layer_floats(vq_output_layer *l, vq_device *dev, const vq_matrix *w, int n, int k);
+void vq_output_layer_end(vq_output_layer *l);
 
 /* Scores by the layer's output, one group. groups and x of the score are what order statistics are taken of. layer must
  * outlive the score. */

@@ -17,8 +17,7 @@ typedef enum vq_search {
 /* What a search makes small. */
 typedef enum vq_objective {
     VQ_OBJECTIVE_TENSOR, /* squared error of the tensor itself */
-    VQ_OBJECTIVE_OUTPUT, /* squared error of the layer's output */
-    VQ_OBJECTIVE_COSINE  /* 1 - cosine between the layer's output and the wanted one */
+    VQ_OBJECTIVE_OUTPUT  /* squared error of the layer's output */
 } vq_objective;
 
 typedef enum vq_reparam {
@@ -58,7 +57,7 @@ typedef struct vq_recipe {
     vq_reparam reparam;
     vq_rounding rounding;
     double damping;        /* of the Gram matrix in GPTQ, as a share of its mean diagonal */
-    bool bias_correction;  /* the mean of every output is that of the float model */
+    bool bias_correction;  /* the mean of every output is what it was before the layer itself was quantized */
     bool migrate_value;    /* the scales of V's channels become those of the channels that proj reads */
     bool rotate_value;     /* V is rotated within each head, proj back: exact, and evens out its channels */
 } vq_recipe;
