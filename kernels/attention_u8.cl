@@ -37,11 +37,12 @@ VQ_LOCAL_FUNCTION uint score(__local const uchar *q, __global const uchar *k, in
     return (uint)(clamp(vq_requant(s, mult, shift), -(1 << 30), 1 << 30) + (1 << 30));
 }
 
-/* consts: s32 [heads][4] q_zero, score_mult, score_shift, 0; then [heads][3][padded] v_zero, mult, shift. */
+/* consts: s32 [heads][4] q_zero, score_mult, score_shift, 0; then [heads][3][padded] v_zero, mult, shift.
+ * prob_step: from one head's table to the next, 0 where they share one. */
 __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void
 attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_out, __global const int *consts,
-             __global const ushort *prob, int prob_last, int prob_shift, int tokens, int width, int padded, int zero,
-             int code_max)
+             __global const ushort *prob, int prob_step, int prob_last, int prob_shift, int tokens, int width,
+             int padded, int zero, int code_max)
 {
     __local uint y[MAX_T];
     __local uint part[VQ_P0];
@@ -70,7 +71,7 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
     uint p_sum = 0;
     for (int j = item; j < tokens; j += VQ_P0) {
         const long u = max((long)y[j] + log_sum, 0L);
-        y[j] = prob[min(u >> prob_shift, (long)prob_last)];
+        y[j] = prob[(long)head * prob_step + min(u >> prob_shift, (long)prob_last)];
         p_sum += y[j];
     }
     p_sum = reduce_sum(part, p_sum);

@@ -440,10 +440,11 @@ static void put_codes(__global uchar *to, int ld, int rows, const int *acc, cons
     }
 }
 
-/* consts: s32 [heads][4] q_zero, score_mult, score_shift, 0; then [heads][3][padded width] v_zero, mult, shift. */
+/* consts: s32 [heads][4] q_zero, score_mult, score_shift, 0; then [heads][3][padded width] v_zero, mult, shift.
+ * prob_step: from one head's table to the next, 0 where they share one. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_out, __global const char *scratch,
-             __global const int *consts, __global const ushort *prob, int prob_last, int prob_shift,
+             __global const int *consts, __global const ushort *prob, int prob_step, int prob_last, int prob_shift,
              __global const long *edges, __global const uint *values, int tokens, int width, int padded, int zero,
              int code_max)
 {
@@ -456,7 +457,9 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
     __global const char *const packed = scratch + (image * heads + head) * ALL(tokens, width);
     __global const int *const head_consts = consts + head * 4;
     __global const int *const channel = consts + heads * 4 + head * 3 * padded;
-    const table lookup = {prob, prob_last, prob_shift, edges, values};
+    const int first_run = prob_step ? head * 16 : 0;
+    const table lookup = {prob + (size_t)head * prob_step, prob_last, prob_shift, edges + first_run,
+                          values + first_run};
 
     load_q(a, qkv + first * ld_qkv + head * width, ld_qkv, rows, width);
     scores(y, top, a, packed, tokens, width, head_consts[1], head_consts[2]);

@@ -97,7 +97,7 @@ typedef struct vq_layernorm_s32_weights {
  *   E[i][j] = exp2_neg(t)                                                  2^-t, 20 fraction bits (below); u32
  *   S[i]    = sum_j E[i][j]                                                T <= 4095: fits u32
  *   u[i][j] = max(0, t + log2_q16(S))                                      -log2(probability), 16 fraction bits; s64 sum
- *   p[i][j] = prob[ min(u >> prob_shift, prob_len - 1) ]                   u16: decode value of the quantizer's code
+ *   p[i][j] = prob[h][ min(u >> prob_shift, prob_len - 1) ]                u16: decode value of the quantizer's code
  *   a[i][d] = sum_j p[i][j] * v'[j][d] + v_zero[h*D+d] * sum_j p[i][j]     s32, v_zero = 128 - zero; proved to fit
  *   out     = clip(requant(a, mult[c], shift[c]) + zero, 0, 2^bits - 1)
  * exp2_neg(t): k = t >> 16; 0 when k > 20; f = t & 0xffff; g = min((0x10000 - f) << 16, 0xffffffff) as u32;
@@ -107,15 +107,17 @@ typedef struct vq_layernorm_s32_weights {
  * log2_q16(S), S >= 1: e = 31 - clz(S); m = S << (31 - e); then 16 times: m = (u64)m * m >> 31, bit = m >= 2^32, m >>= bit
  *   collecting the bits, highest first;   result (e - 20) * 2^16 + bits: floor of log2(S / 2^20) with 16 fraction bits
  *   (the truncated squarings leave it at most 1 unit low)
- * The table prob[] is quantizer and decoding in one: a monotone non-increasing step function of u with at most 2^bits
- * distinct values. Where every value's low byte is 0 (prob_low == false), one u8 x s8 product on the high bytes is
- * enough and a variant may use it; else two. */
+ * A table prob[h] is quantizer and decoding in one: a monotone non-increasing step function of u with at most 2^bits
+ * distinct values; heads have one each (prob_tables == heads) or share one. Where every value's low byte in all of them
+ * is 0 (prob_low == false), one u8 x s8 product on the high bytes is enough and a variant may use it; else two. A last
+ * value of 0 is an exact zero: what it covers adds nothing to a. */
 typedef struct vq_attention_u8_weights {
     int heads, head_dim;
     const int32_t *q_zero;      /* [heads] */
     const int32_t *score_mult;  /* [heads] */
     const uint8_t *score_shift; /* [heads] */
-    const uint16_t *prob;       /* [prob_len] */
+    const uint16_t *prob;       /* [prob_tables][prob_len] */
+    int prob_tables;            /* 1 or heads; 0 counts as 1 */
     int prob_len, prob_shift;   /* prob_len <= 65536 */
     bool prob_low;
     const int32_t *v_zero;      /* [C] */
@@ -123,6 +125,12 @@ typedef struct vq_attention_u8_weights {
     const uint8_t *shift;       /* [C] */
     int zero, bits;
 } vq_attention_u8_weights;
+
+/* The table of head h. */
+static inline const uint16_t *vq_attention_prob(const vq_attention_u8_weights *w, int h)
+{
+    return w->prob + (w->prob_tables > 1 ? (size_t)h * (size_t)w->prob_len : 0);
+}
 
 /* ---- patchify_u8: images to rows of patches -----------------------------------------------------------------------
  * image u8 [B][height][width][chans]; out u8 [B*P][ld_out]: row (b, py, px) holds patch pixels in the order [c][y][x]

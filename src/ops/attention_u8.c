@@ -12,7 +12,7 @@ static const int64_t never = (int64_t)1 << 40; /* an edge no -log2(probability) 
 struct vq_attention_u8 {
     const vq_variant *variant;
     vq_buf *consts, *prob, *edges, *values;
-    int heads, head_dim, padded, prob_last, prob_shift, zero, code_max;
+    int heads, head_dim, padded, prob_step, prob_last, prob_shift, zero, code_max;
     bool one_item, prob_low, search; /* search: the runs fit registers, and the variant has the instruction */
 };
 
@@ -23,6 +23,11 @@ static vq_status check_requant(const char *what, int i, int32_t mult, int shift)
                    mult, shift);
 }
 
+static int num_tables(const vq_attention_u8_weights *w)
+{
+    return VQ_MAX(w->prob_tables, 1);
+}
+
 static vq_status check_weights(const vq_attention_u8_weights *w)
 {
     if (w->heads < 1 || w->head_dim < 1 || w->head_dim > MAX_HEAD_DIM || w->heads > INT32_MAX / 4 / MAX_HEAD_DIM)
@@ -31,7 +36,10 @@ static vq_status check_weights(const vq_attention_u8_weights *w)
     if (w->bits < 1 || w->bits > 8 || w->prob_len < 1 || w->prob_len > 65536 || w->prob_shift < 0 || w->prob_shift > 30)
         return vq_fail(VQ_ERR_INVALID_ARG, "attention_u8: %d bits of output, probability table of %d entries, shift %d",
                        w->bits, w->prob_len, w->prob_shift);
-    for (int i = 0; i < w->prob_len && !w->prob_low; i++)
+    if (w->prob_tables > 1 && w->prob_tables != w->heads)
+        return vq_fail(VQ_ERR_INVALID_ARG, "attention_u8: %d probability tables for %d heads", w->prob_tables,
+                       w->heads);
+    for (int i = 0; i < w->prob_len * num_tables(w) && !w->prob_low; i++)
         if (w->prob[i] & 255)
             return vq_fail(VQ_ERR_INVALID_ARG, "attention_u8: probability %d is %d, but prob_low is not set", i,
                            w->prob[i]);
@@ -66,29 +74,45 @@ done:
     return status;
 }
 
-/* The table as runs of equal values; more than MAX_RUNS rule the search out. */
-static vq_status create_table(vq_attention_u8 *op, vq_device *dev, const vq_attention_u8_weights *w)
+/* The runs of equal values of head h's table, and where all but the first begin; false where there are more than
+ * MAX_RUNS. */
+static bool find_runs(int64_t edges[MAX_RUNS], uint32_t values[MAX_RUNS], const vq_attention_u8_weights *w, int h)
 {
-    int64_t edges[MAX_RUNS];
-    uint32_t values[MAX_RUNS];
+    const uint16_t *const prob = vq_attention_prob(w, h);
     int runs = 1;
     for (int i = 0; i < MAX_RUNS; i++) {
         edges[i] = never;
         values[i] = 0;
     }
-    values[0] = w->prob[0];
-    for (int i = 1; i < w->prob_len && runs <= MAX_RUNS; i++) {
-        if (w->prob[i] == w->prob[i - 1]) continue;
-        if (runs < MAX_RUNS) {
-            edges[runs - 1] = (int64_t)i << w->prob_shift;
-            values[runs] = w->prob[i];
-        }
-        runs++;
+    values[0] = prob[0];
+    for (int i = 1; i < w->prob_len; i++) {
+        if (prob[i] == prob[i - 1]) continue;
+        if (runs == MAX_RUNS) return false;
+        edges[runs - 1] = (int64_t)i << w->prob_shift;
+        values[runs++] = prob[i];
     }
-    op->search = runs <= MAX_RUNS && (op->variant->needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI));
-    VQ_TRY(vq_buf_create_from(&op->edges, dev, edges, sizeof edges));
-    VQ_TRY(vq_buf_create_from(&op->values, dev, values, sizeof values));
-    return vq_buf_create_from(&op->prob, dev, w->prob, (size_t)w->prob_len * sizeof *w->prob);
+    return true;
+}
+
+/* The tables, also as runs of equal values; a table of too many rules the search out. */
+static vq_status create_tables(vq_attention_u8 *op, vq_device *dev, const vq_attention_u8_weights *w)
+{
+    const size_t tables = (size_t)num_tables(w), runs = tables * MAX_RUNS;
+    int64_t *edges = NULL;
+    uint32_t *values = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&edges, runs, sizeof *edges, "attention_u8 tables"));
+    VQ_GO(vq_alloc(&values, runs, sizeof *values, "attention_u8 tables"));
+    op->search = (op->variant->needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI)) != 0;
+    for (size_t i = 0; i < tables; i++)
+        op->search = op->search && find_runs(edges + i * MAX_RUNS, values + i * MAX_RUNS, w, (int)i);
+    VQ_GO(vq_buf_create_from(&op->edges, dev, edges, runs * sizeof *edges));
+    VQ_GO(vq_buf_create_from(&op->values, dev, values, runs * sizeof *values));
+    VQ_GO(vq_buf_create_from(&op->prob, dev, w->prob, tables * (size_t)w->prob_len * sizeof *w->prob));
+done:
+    free(values);
+    free(edges);
+    return status;
 }
 
 static vq_status create(vq_attention_u8 *op, vq_device *dev, const vq_attention_u8_weights *w)
@@ -99,13 +123,14 @@ static vq_status create(vq_attention_u8 *op, vq_device *dev, const vq_attention_
     op->heads = w->heads;
     op->head_dim = w->head_dim;
     op->padded = VQ_ROUND_UP(w->head_dim, CHANNEL_PAD);
+    op->prob_step = w->prob_tables > 1 ? w->prob_len : 0;
     op->prob_last = w->prob_len - 1;
     op->prob_shift = w->prob_shift;
     op->prob_low = w->prob_low;
     op->zero = w->zero;
     op->code_max = (1 << w->bits) - 1;
     VQ_TRY(create_consts(op, dev, w));
-    return create_table(op, dev, w);
+    return create_tables(op, dev, w);
 }
 
 vq_status vq_attention_u8_create(vq_attention_u8 **out, vq_device *dev, const vq_attention_u8_weights *weights)
@@ -183,9 +208,9 @@ vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const v
         const vq_grid grid = {{(size_t)tokens, heads, images}, {(size_t)op->variant->p[0]}};
         VQ_TRY(vq_kernel_get(&kernel, dev, op->variant, "attention_u8", options));
         return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(qkv), VQ_A_I32(ld_qkv), VQ_A_BUF(out), VQ_A_I32(ld_out),
-                         VQ_A_BUF(op->consts), VQ_A_BUF(op->prob), VQ_A_I32(op->prob_last), VQ_A_I32(op->prob_shift),
-                         VQ_A_I32(tokens), VQ_A_I32(op->head_dim), VQ_A_I32(op->padded), VQ_A_I32(op->zero),
-                         VQ_A_I32(op->code_max));
+                         VQ_A_BUF(op->consts), VQ_A_BUF(op->prob), VQ_A_I32(op->prob_step), VQ_A_I32(op->prob_last),
+                         VQ_A_I32(op->prob_shift), VQ_A_I32(tokens), VQ_A_I32(op->head_dim), VQ_A_I32(op->padded),
+                         VQ_A_I32(op->zero), VQ_A_I32(op->code_max));
     }
     snprintf(options, sizeof options, "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d", max_tokens(tokens), op->prob_low,
              op->search);
@@ -196,7 +221,8 @@ vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const v
     VQ_TRY(VQ_LAUNCH(dev, pack, pack_grid, VQ_A_BUF(qkv), VQ_A_I32(ld_qkv), VQ_A_BUF(scratch), VQ_A_BUF(op->consts),
                      VQ_A_I32(tokens), VQ_A_I32(op->head_dim)));
     return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(qkv), VQ_A_I32(ld_qkv), VQ_A_BUF(out), VQ_A_I32(ld_out),
-                     VQ_A_BUF(scratch), VQ_A_BUF(op->consts), VQ_A_BUF(op->prob), VQ_A_I32(op->prob_last),
-                     VQ_A_I32(op->prob_shift), VQ_A_BUF(op->edges), VQ_A_BUF(op->values), VQ_A_I32(tokens),
-                     VQ_A_I32(op->head_dim), VQ_A_I32(op->padded), VQ_A_I32(op->zero), VQ_A_I32(op->code_max));
+                     VQ_A_BUF(scratch), VQ_A_BUF(op->consts), VQ_A_BUF(op->prob), VQ_A_I32(op->prob_step),
+                     VQ_A_I32(op->prob_last), VQ_A_I32(op->prob_shift), VQ_A_BUF(op->edges), VQ_A_BUF(op->values),
+                     VQ_A_I32(tokens), VQ_A_I32(op->head_dim), VQ_A_I32(op->padded), VQ_A_I32(op->zero),
+                     VQ_A_I32(op->code_max));
 }

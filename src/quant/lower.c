@@ -53,16 +53,26 @@ vq_status vq_lower_array(const vq_lowering *l, void *out_ptr, const char *node, 
     return vq_fail(VQ_ERR_FORMAT, "%s: %s has shape %s, expected %s", vq_safetensors_path(l->st), t->name, got, want);
 }
 
-vq_status vq_lower_read_list(const vq_lowering *l, void *out_ptr, int *count, const char *node, const char *what,
-                             vq_dtype dtype, int min, int max)
+vq_status vq_lower_read_lists(const vq_lowering *l, void *out_ptr, int *num_lists, int *count, const char *node,
+                              const char *what, vq_dtype dtype, int lists, int min, int max)
 {
     const vq_st_tensor *t;
     VQ_TRY(find_tensor(&t, l, node, what, dtype));
-    if (t->shape.num_dims != 1 || t->shape.dims[0] < min || t->shape.dims[0] > max)
-        return vq_fail(VQ_ERR_FORMAT, "%s: %s must be a list of %d to %d elements", vq_safetensors_path(l->st), t->name,
-                       min, max);
-    *count = (int)t->shape.dims[0];
+    const int dims = t->shape.num_dims;
+    const bool many = dims == 2 && lists > 1 && t->shape.dims[0] == lists;
+    if ((dims != 1 && !many) || t->shape.dims[dims - 1] < min || t->shape.dims[dims - 1] > max)
+        return vq_fail(VQ_ERR_FORMAT, "%s: %s must be a list of %d to %d elements%s", vq_safetensors_path(l->st),
+                       t->name, min, max, lists > 1 ? ", or one per head" : "");
+    *num_lists = many ? lists : 1;
+    *count = (int)t->shape.dims[dims - 1];
     return copy_tensor(out_ptr, t);
+}
+
+vq_status vq_lower_read_list(const vq_lowering *l, void *out_ptr, int *count, const char *node, const char *what,
+                             vq_dtype dtype, int min, int max)
+{
+    int one;
+    return vq_lower_read_lists(l, out_ptr, &one, count, node, what, dtype, 1, min, max);
 }
 
 vq_status vq_lower_check_uniform(const vq_quantizer *q, const char *node, const char *what)

@@ -27,6 +27,9 @@ vq_status vq_lower_array(const vq_lowering *l, void *out_ptr, const char *node, 
 /* The same for a list of min..max elements whose length *count only the file knows. Only when reading. */
 vq_status vq_lower_read_list(const vq_lowering *l, void *out_ptr, int *count, const char *node, const char *what,
                              vq_dtype dtype, int min, int max);
+/* The same for one such list, or `lists` > 1 of one length: *num_lists is then 1 or lists. */
+vq_status vq_lower_read_lists(const vq_lowering *l, void *out_ptr, int *num_lists, int *count, const char *node,
+                              const char *what, vq_dtype dtype, int lists, int min, int max);
 
 /* Fails unless q is uniform with 2..8 bits, 2^bits levels and integral zero points. node and what are for the message.
  */

@@ -1,6 +1,7 @@
 /* Attention: scores in octaves, probabilities through a table that is quantizer and decoding in one. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "quant/lower.h"
 
@@ -12,33 +13,58 @@ typedef struct attention_arrays {
     uint8_t *score_shift, *shift;
 } attention_arrays;
 
-/* Decode value of a probability of 2^-(i + 1/2) table steps. */
-static uint16_t prob_value(const vq_quantizer *p, int i)
+/* Decode value in a quantizer's group of a probability of 2^-(i + 1/2) table steps; the last entry is all that is
+ * smaller. */
+static uint16_t prob_value(const vq_quantizer *p, int group, int i)
 {
+    const float *const thresholds = p->thresholds + (size_t)group * (size_t)(p->levels - 1);
     const double x = exp2(-ldexp(i + 0.5, PROB_SHIFT - VQ_PROB_BITS));
     int code = 0;
-    while (code < p->levels - 1 && p->thresholds[code] <= x) code++;
-    return p->values[code];
+    while (i < PROB_MAX - 1 && code < p->levels - 1 && thresholds[code] <= x) code++;
+    return p->values[(size_t)group * (size_t)p->levels + (size_t)code];
 }
 
-/* The table up to where nothing changes any more, its values divided by 2^drop so that the sums fit s32. */
-static vq_status compute_prob(uint16_t **prob, int *len, int *drop, const char *name, const vq_quantizer *p, int tokens,
-                              double factor_of_sum)
+/* The table of a group, its values divided by 2^drop so that the sums fit s32; *used entries until nothing changes any
+ * more. */
+static vq_status compute_table(uint16_t *prob, int *used, int *drop, const char *name, const vq_quantizer *p, int group,
+                               int tokens, double factor_of_sum)
 {
-    int used = PROB_MAX;
-    VQ_TRY(vq_alloc(prob, PROB_MAX, sizeof **prob, name));
-    for (int i = 0; i < PROB_MAX; i++) (*prob)[i] = prob_value(p, i);
-    (*prob)[PROB_MAX - 1] = p->values[0]; /* all that is smaller */
-    while (used > 1 && (*prob)[used - 1] == (*prob)[used - 2]) used--;
-    *len = used;
+    for (int i = 0; i < PROB_MAX; i++) prob[i] = prob_value(p, group, i);
+    for (*used = PROB_MAX; *used > 1 && prob[*used - 1] == prob[*used - 2];) (*used)--;
     const double most = (0x1p31 - 1) / (1.001 * factor_of_sum);
-    for (*drop = 0; vq_attention_prob_sum(*prob, used, PROB_SHIFT, tokens) > most; (*drop)++) {
+    for (*drop = 0; vq_attention_prob_sum(prob, *used, PROB_SHIFT, tokens) > most; (*drop)++) {
         if (*drop == 8)
             return vq_fail(VQ_ERR_UNSUPPORTED, "%s: the softmax quantizer's sums over %d tokens do not fit 32 bits",
                            name, tokens);
-        for (int i = 0; i < used; i++) /* halves of the original value, rounded once */
-            (*prob)[i] = (uint16_t)lrint(ldexp(i == PROB_MAX - 1 ? p->values[0] : prob_value(p, i), -*drop - 1));
+        for (int i = 0; i < PROB_MAX; i++) /* halves of the original value, rounded once */
+            prob[i] = (uint16_t)lrint(ldexp(prob_value(p, group, i), -*drop - 1));
     }
+    return VQ_OK;
+}
+
+/* A table per group of the quantizer, and what its values are worth: p_scale[group]. */
+static vq_status compute_tables(vq_attention_u8_weights *w, double *p_scale, const char *name, const vq_quantizer *p,
+                                int tokens)
+{
+    const int tables = p->groups, of_table = w->heads / tables * w->head_dim;
+    uint16_t *prob = NULL;
+    VQ_TRY(vq_alloc(&prob, (size_t)tables * PROB_MAX, sizeof *prob, name));
+    w->prob = prob;
+    w->prob_tables = tables;
+    w->prob_len = 1;
+    w->prob_shift = PROB_SHIFT;
+    for (int i = 0; i < tables; i++) {
+        double factor_of_sum = 0;
+        int used, drop;
+        for (int c = i * of_table; c < (i + 1) * of_table; c++)
+            factor_of_sum = VQ_MAX(factor_of_sum, 128.0 + fabs((double)w->v_zero[c]));
+        VQ_TRY(compute_table(prob + (size_t)i * PROB_MAX, &used, &drop, name, p, i, tokens, factor_of_sum));
+        w->prob_len = VQ_MAX(w->prob_len, used);
+        p_scale[i] = ldexp(p->scale[i], drop);
+    }
+    for (int i = 1; i < tables; i++)
+        memmove(prob + (size_t)i * (size_t)w->prob_len, prob + (size_t)i * PROB_MAX,
+                (size_t)w->prob_len * sizeof *prob);
     return VQ_OK;
 }
 
@@ -62,11 +88,11 @@ static vq_status compute_scores(attention_arrays *a, const vq_lowering *l, const
 }
 
 /* A V whose scale is far below the output's may vanish; the reverse saturates and is refused by the proof. */
-static vq_status compute_output(attention_arrays *a, const char *name, int width, double p_scale, const vq_quantizer *v,
-                                const vq_quantizer *out)
+static vq_status compute_output(attention_arrays *a, const char *name, int width, const double *p_scale, int tables,
+                                const vq_quantizer *v, const vq_quantizer *out)
 {
     for (int c = 0; c < width; c++) {
-        const double factor = p_scale * v->scale[c * v->groups / width] / out->scale[0];
+        const double factor = p_scale[c * tables / width] * v->scale[c * v->groups / width] / out->scale[0];
         if (factor < 0x1p-33 || vq_mult_shift(&a->mult[c], &a->shift[c], factor)) continue;
         if (factor >= 1)
             return vq_fail(VQ_ERR_UNSUPPORTED, "%s: channel %d needs a scale of %g, must be below 2^30", name, c,
@@ -83,9 +109,8 @@ static vq_status compute(attention_arrays *a, vq_attention_u8_weights *w, const 
 {
     const vq_quantizer *const p = &l->m->nodes[context].in[0], *const v = &l->m->nodes[context].in[1];
     const int width = w->heads * w->head_dim, tokens = l->m->graph->values[l->m->graph->nodes[context].out].rows;
-    uint16_t *prob = NULL;
-    int drop = 0;
-    double factor_of_sum = 0;
+    double *p_scale = NULL;
+    vq_status status = VQ_OK;
     VQ_TRY(compute_scores(a, l, name, scores));
     for (int c = 0; c < width; c++) {
         const int64_t zero = vq_lower_zero(v, c * v->groups / width);
@@ -93,20 +118,21 @@ static vq_status compute(attention_arrays *a, vq_attention_u8_weights *w, const 
             return vq_fail(VQ_ERR_UNSUPPORTED, "%s: zero point %lld of V, channel %d, is out of range", name,
                            (long long)zero, c);
         a->v_zero[c] = (int32_t)(128 - zero);
-        factor_of_sum = VQ_MAX(factor_of_sum, 128.0 + fabs((double)a->v_zero[c]));
     }
-    const vq_status status = compute_prob(&prob, &w->prob_len, &drop, name, p, tokens, factor_of_sum);
-    w->prob = prob;
-    VQ_TRY(status);
-    w->prob_shift = PROB_SHIFT;
-    return compute_output(a, name, width, ldexp(p->scale[0], drop), v, out);
+    VQ_GO(vq_alloc(&p_scale, (size_t)p->groups, sizeof *p_scale, name));
+    VQ_GO(compute_tables(w, p_scale, name, p, tokens));
+    VQ_GO(compute_output(a, name, width, p_scale, p->groups, v, out));
+done:
+    free(p_scale);
+    return status;
 }
 
 static vq_status read_prob(vq_attention_u8_weights *w, const vq_lowering *l, const char *name)
 {
     uint16_t *prob = NULL;
     int32_t *shift = NULL;
-    VQ_TRY(vq_lower_read_list(l, &prob, &w->prob_len, name, "prob", VQ_DTYPE_U16, 1, PROB_MAX));
+    VQ_TRY(vq_lower_read_lists(l, &prob, &w->prob_tables, &w->prob_len, name, "prob", VQ_DTYPE_U16, w->heads, 1,
+                               PROB_MAX));
     w->prob = prob;
     VQ_TRY(vq_lower_array(l, &shift, name, "prob_shift", VQ_DTYPE_S32, vq_shape1(1)));
     w->prob_shift = *shift;
@@ -131,8 +157,10 @@ static vq_status check_quantizers(const vq_lowering *l, int scores, int context,
             return vq_fail(VQ_ERR_UNSUPPORTED, "%s: %s has %d bits and Q %d, must be the same", n->name, what[i],
                            part[i]->bits, part[0]->bits);
     }
-    if (p->kind != VQ_QUANTIZER_CODEBOOK || p->groups != 1 || p->levels > 256)
-        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: probabilities need one codebook of at most 256 levels", n->name);
+    const bool per_head = p->granularity == VQ_PER_HEAD && p->groups == n->heads;
+    if (p->kind != VQ_QUANTIZER_CODEBOOK || (p->groups != 1 && !per_head) || p->levels > 256)
+        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: probabilities need one codebook of at most 256 levels, or one per head",
+                       n->name);
     return vq_lower_check_uniform(out, n->name, "output");
 }
 
@@ -166,6 +194,6 @@ vq_status vq_lower_attention(const vq_lowering *l, vq_attention_u8_weights *w, c
     if (llabs(zero) > 1 << 24)
         return vq_fail(VQ_ERR_UNSUPPORTED, "%s: zero point %lld of the output is out of range", name, (long long)zero);
     w->zero = (int)zero;
-    for (int i = 0; i < w->prob_len; i++) w->prob_low |= (w->prob[i] & 255) != 0;
+    for (int i = 0; i < w->prob_len * w->prob_tables; i++) w->prob_low |= (w->prob[i] & 255) != 0;
     return vq_prove_attention(w, name, l->m->graph->values[n->out].rows);
 }

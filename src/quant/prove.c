@@ -66,10 +66,12 @@ vq_status vq_prove_layernorm(const vq_layernorm_s32_weights *w, const char *name
 /* Entry i stands for probabilities above 2^-(end of its bin), so value <= ratio * probability with the largest ratio
  * over all entries but the last; a row's probabilities sum to 1 but for rounding: the exponentials are right to 2^-21
  * each in a sum of at least 1 and the logarithm to 2 units of 2^-16, together below 1 % for 4095 tokens. What lies past
- * the table has the last entry's value. Nothing can exceed tokens * the largest value. */
+ * the table, or in a last run of equal values, has the last entry's value. Nothing can exceed tokens * the largest
+ * value. */
 double vq_attention_prob_sum(const uint16_t *prob, int prob_len, int prob_shift, int tokens)
 {
     double ratio = 0;
+    while (prob_len > 1 && prob[prob_len - 1] == prob[prob_len - 2]) prob_len--;
     for (int i = 0; i + 1 < prob_len; i++)
         if (prob[i]) ratio = VQ_MAX(ratio, prob[i] * exp2(ldexp(i + 1.0, prob_shift - VQ_PROB_BITS)));
     const double by_ratio = 1.01 * ratio + (double)tokens * prob[prob_len - 1];
@@ -82,9 +84,12 @@ static vq_status prove_prob(const vq_attention_u8_weights *w, const char *name)
     if (w->prob_len < 1 || w->prob_len > 65536 || w->prob_shift < 0 || w->prob_shift > 30)
         return vq_fail(VQ_ERR_FORMAT, "%s: probability table has %d entries and shift %d, must be 1..65536 and 0..30",
                        name, w->prob_len, w->prob_shift);
-    for (int i = 0; i < w->prob_len; i++) {
-        if (i && w->prob[i] > w->prob[i - 1])
-            return vq_fail(VQ_ERR_FORMAT, "%s: probability table rises at entry %d", name, i);
+    if (w->prob_tables > 1 && w->prob_tables != w->heads)
+        return vq_fail(VQ_ERR_FORMAT, "%s: %d probability tables for %d heads", name, w->prob_tables, w->heads);
+    for (int i = 0; i < w->prob_len * VQ_MAX(w->prob_tables, 1); i++) {
+        if (i % w->prob_len && w->prob[i] > w->prob[i - 1])
+            return vq_fail(VQ_ERR_FORMAT, "%s: probability table %d rises at entry %d", name, i / w->prob_len,
+                           i % w->prob_len);
         low |= (w->prob[i] & 255) != 0;
     }
     if (low && !w->prob_low) return vq_fail(VQ_ERR_FORMAT, "%s: probability table has low bytes", name);
@@ -104,8 +109,10 @@ vq_status vq_prove_attention(const vq_attention_u8_weights *w, const char *name,
             return vq_fail(VQ_ERR_FORMAT, "%s: head %d has score multiplier %d and shift %d, out of range", name, h,
                            w->score_mult[h], w->score_shift[h]);
     }
-    const double sum = vq_attention_prob_sum(w->prob, w->prob_len, w->prob_shift, tokens);
+    double sum = 0;
     for (int c = 0; c < width; c++) {
+        if (c % w->head_dim == 0)
+            sum = vq_attention_prob_sum(vq_attention_prob(w, c / w->head_dim), w->prob_len, w->prob_shift, tokens);
         const double bound = sum * (128.0 + fabs((double)w->v_zero[c]));
         if (bound > limit_s32)
             return vq_fail(VQ_ERR_UNSUPPORTED, "%s: sums of channel %d may reach %.3g, which does not fit 32 bits",

@@ -249,7 +249,8 @@ static vq_status add_attention(saving *s, const vq_int_node *n)
     VQ_TRY(add_int(s, n, "q_zero", VQ_DTYPE_S32, heads, w->q_zero));
     VQ_TRY(add_int(s, n, "score_mult", VQ_DTYPE_S32, heads, w->score_mult));
     VQ_TRY(add_int(s, n, "score_shift", VQ_DTYPE_U8, heads, w->score_shift));
-    VQ_TRY(add_int(s, n, "prob", VQ_DTYPE_U16, vq_shape1(w->prob_len), w->prob));
+    VQ_TRY(add_int(s, n, "prob", VQ_DTYPE_U16,
+                   w->prob_tables > 1 ? vq_shape2(w->prob_tables, w->prob_len) : vq_shape1(w->prob_len), w->prob));
     VQ_TRY(add_int(s, n, "prob_shift", VQ_DTYPE_S32, vq_shape1(1), shift));
     VQ_TRY(add_int(s, n, "v_zero", VQ_DTYPE_S32, width, w->v_zero));
     VQ_TRY(add_int(s, n, "mult", VQ_DTYPE_S32, width, w->mult));

@@ -73,7 +73,7 @@ static void probabilities(const head *a, int i, int32_t *t, uint16_t *p)
     for (int j = 0; j < a->tokens; j++) {
         const int64_t sum_log = (int64_t)t[j] + vq_ref_log2_q16(sum), u = sum_log < 0 ? 0 : sum_log;
         const int64_t at = u >> a->w->prob_shift, last = a->w->prob_len - 1;
-        p[j] = a->w->prob[at > last ? last : at];
+        p[j] = vq_attention_prob(a->w, a->h)[at > last ? last : at];
     }
 }
 

@@ -10,6 +10,7 @@ typedef struct shape {
     int batch, tokens, heads, width;
     int levels; /* values of the table; more than 16 need the table itself */
     bool low;   /* values have low bytes */
+    bool own;   /* a table per head */
 } shape;
 
 typedef struct args {
@@ -25,17 +26,24 @@ static vq_status run(void *user, vq_device *dev)
                                a->scratch ? a->scratch->buf : NULL, a->batch, a->tokens);
 }
 
-/* A falling step function with its largest values near 2^16 * 2^-u, like a probability quantizer's. */
-static void make_table(check *ck, vq_attention_u8_weights *w, const shape *s)
+/* Falling step functions with their largest values near 2^16 * 2^-u, like a probability quantizer's. One per head
+ * differ in where they end, and some end in an exact zero. */
+static void make_tables(check *ck, vq_attention_u8_weights *w, const shape *s)
 {
     const int shift = check_between(ck, 6, 12), len = check_between(ck, 1, 12 << (16 - shift));
-    uint16_t *const prob = check_alloc(ck, (size_t)len * sizeof *prob);
-    for (int i = 0; i < len; i++) {
-        const double octaves = ldexp((double)(i * (int64_t)s->levels / len) * len / s->levels, shift - 16);
-        const int value = (int)(65535 * exp2(-octaves));
-        prob[i] = (uint16_t)(s->low ? value : value & 0xff00);
+    const int tables = s->own ? s->heads : 1;
+    uint16_t *const prob = check_alloc(ck, (size_t)(tables * len) * sizeof *prob);
+    for (int t = 0; t < tables; t++) {
+        const int used = t ? check_between(ck, 1, len) : len, zero = vq_rng_below(check_rng(ck), 2) ? s->levels : 0;
+        for (int i = 0; i < len; i++) {
+            const int level = (int)(VQ_MIN(i, used - 1) * (int64_t)s->levels / used);
+            const double octaves = ldexp((double)level * used / s->levels, shift - 16);
+            const int value = level == zero - 1 ? 0 : (int)(65535 * exp2(-octaves));
+            prob[t * len + i] = (uint16_t)(s->low ? value : value & 0xff00);
+        }
     }
     w->prob = prob;
+    w->prob_tables = s->own ? s->heads : 0;
     w->prob_len = len;
     w->prob_shift = shift;
     w->prob_low = s->low;
@@ -61,8 +69,10 @@ static vq_attention_u8_weights make_weights(check *ck, const shape *s)
 {
     const size_t heads = (size_t)s->heads, c = heads * (size_t)s->width;
     vq_attention_u8_weights w = {.heads = s->heads, .head_dim = s->width};
-    make_table(ck, &w, s);
-    const double sum = fmin(65535.0 * s->tokens, 4.0 * 65536 + (double)s->tokens * w.prob[w.prob_len - 1]);
+    int last = 0;
+    make_tables(ck, &w, s);
+    for (int h = 0; h < s->heads; h++) last = VQ_MAX(last, vq_attention_prob(&w, h)[w.prob_len - 1]);
+    const double sum = fmin(65535.0 * s->tokens, 4.0 * 65536 + (double)s->tokens * last);
     const int32_t zero = (int32_t)fmin(1 << 20, 2147483647.0 / sum - 129);
     w.q_zero = make_s32(ck, heads, -300, 300);
     w.score_mult = make_s32(ck, heads, 1 << 30, INT32_MAX);
@@ -84,8 +94,8 @@ static void check_shape(check *ck, const shape *s)
 {
     const size_t c = (size_t)s->heads * (size_t)s->width, rows = (size_t)s->batch * (size_t)s->tokens;
     const double macs = (double)rows * (double)c * s->tokens * 2;
-    if (!check_case(ck, macs + 200.0 * s->batch * s->heads * s->tokens * s->tokens, "b%d_t%d_h%d_d%d_l%d%s", s->batch,
-                    s->tokens, s->heads, s->width, s->levels, s->low ? "" : "_hi"))
+    if (!check_case(ck, macs + 200.0 * s->batch * s->heads * s->tokens * s->tokens, "b%d_t%d_h%d_d%d_l%d%s%s", s->batch,
+                    s->tokens, s->heads, s->width, s->levels, s->low ? "" : "_hi", s->own ? "_own" : ""))
         return;
     const vq_attention_u8_weights w = make_weights(ck, s);
     const size_t ld_qkv = VQ_ROUND_UP(3 * c, VQ_CODE_PITCH) + (s->tokens % 2 ? 16 : 0);
@@ -110,11 +120,14 @@ static void check_shape(check *ck, const shape *s)
 void check_attention_u8(check *ck)
 {
     static const shape shapes[] = {
-        {1, 1, 1, 1, 2, true},      {2, 3, 1, 5, 8, true},     {1, 16, 2, 16, 16, false},  {2, 17, 2, 33, 16, true},
-        {1, 31, 3, 32, 15, true},   {1, 33, 1, 7, 17, true},   {1, 12, 1, 64, 256, true},  {2, 13, 3, 65, 16, false},
-        {1, 49, 2, 32, 16, true},   {1, 5, 1, 256, 16, true},  {1, 50, 3, 64, 64, false},  {1, 100, 1, 255, 16, true},
-        {1, 257, 1, 48, 16, true},  {1, 640, 1, 3, 4, true},   {1, 1025, 1, 16, 16, true}, {1, 4095, 1, 2, 16, true},
-        {8, 197, 3, 64, 16, false}, {8, 197, 3, 64, 16, true}, {1, 197, 3, 64, 256, true},
+        {1, 1, 1, 1, 2, true, false},      {2, 3, 1, 5, 8, true, false},       {1, 16, 2, 16, 16, false, false},
+        {2, 17, 2, 33, 16, true, false},   {1, 31, 3, 32, 15, true, true},     {1, 33, 1, 7, 17, true, true},
+        {1, 12, 1, 64, 256, true, false},  {2, 13, 3, 65, 16, false, false},   {1, 49, 2, 32, 16, true, false},
+        {1, 5, 1, 256, 16, true, false},   {1, 50, 3, 64, 64, false, true},    {1, 100, 1, 255, 16, true, false},
+        {1, 257, 1, 48, 16, true, false},  {1, 640, 1, 3, 4, true, false},     {1, 1025, 1, 16, 16, true, false},
+        {1, 4095, 1, 2, 16, true, false},  {2, 29, 4, 17, 16, false, true},    {2, 65, 5, 20, 16, true, true},
+        {2, 90, 6, 33, 200, true, true},   {8, 197, 3, 64, 256, false, false}, {8, 197, 3, 64, 16, true, false},
+        {1, 197, 3, 64, 256, true, false},
     };
     for (const vq_variant *v = check_first(ck, VQ_OP_ATTENTION_U8); v; v = check_next(ck))
         for (size_t i = 0; i < VQ_ARRAY_LEN(shapes); i++) check_shape(ck, &shapes[i]);

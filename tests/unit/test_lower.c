@@ -57,8 +57,10 @@ static distances measure(const tiny_options *o)
 static void test_lower__agrees_with_fake_quant(void **state)
 {
     static const tiny_options cases[] = {
-        {3, 8, 8, VQ_PER_TENSOR, true, 1},  {1, 8, 8, VQ_PER_HEAD, false, 2}, {3, 4, 8, VQ_PER_HEAD, true, 3},
-        {3, 6, 6, VQ_PER_TENSOR, false, 4}, {1, 4, 4, VQ_PER_HEAD, false, 5}, {3, 3, 5, VQ_PER_TENSOR, true, 6},
+        {3, 8, 8, VQ_PER_TENSOR, true, 1, false}, {1, 8, 8, VQ_PER_HEAD, false, 2, false},
+        {3, 4, 8, VQ_PER_HEAD, true, 3, false},   {3, 6, 6, VQ_PER_TENSOR, false, 4, false},
+        {1, 4, 4, VQ_PER_HEAD, false, 5, false},  {3, 3, 5, VQ_PER_TENSOR, true, 6, false},
+        {3, 8, 8, VQ_PER_TENSOR, true, 7, true},  {3, 6, 6, VQ_PER_HEAD, false, 8, true},
     };
     (void)state;
     for (size_t i = 0; i < VQ_ARRAY_LEN(cases); i++) {
@@ -200,8 +202,10 @@ static void check_attention(single *s, const vq_int_node *n)
             }
             for (int j = 0; j < tokens; j++) {
                 int code = 0;
-                while (code < p->levels - 1 && p->thresholds[code] <= prob[j] / sum) code++;
-                prob[j] = p->values[code] * (double)p->scale[0];
+                const int group = h * p->groups / w->heads;
+                const float *const thresholds = p->thresholds + group * (p->levels - 1);
+                while (code < p->levels - 1 && thresholds[code] <= prob[j] / sum) code++;
+                prob[j] = p->values[group * p->levels + code] * (double)p->scale[group];
             }
             for (int e = h * d; e < (h + 1) * d; e++) {
                 double x = 0;
@@ -230,10 +234,11 @@ static void run_single(single *s, const vq_int_node *n)
  */
 static void test_lower__each_node_alone(void **state)
 {
-    static const tiny_options cases[] = {{3, 8, 8, VQ_PER_TENSOR, true, 21},
-                                         {1, 8, 6, VQ_PER_HEAD, false, 22},
-                                         {3, 4, 4, VQ_PER_HEAD, false, 23},
-                                         {1, 2, 3, VQ_PER_TENSOR, false, 24}};
+    static const tiny_options cases[] = {
+        {3, 8, 8, VQ_PER_TENSOR, true, 21, false}, {1, 8, 6, VQ_PER_HEAD, false, 22, false},
+        {3, 4, 4, VQ_PER_HEAD, false, 23, false},  {1, 2, 3, VQ_PER_TENSOR, false, 24, false},
+        {3, 8, 8, VQ_PER_TENSOR, false, 25, true}, {1, 4, 4, VQ_PER_HEAD, true, 26, true},
+    };
     (void)state;
     for (size_t i = 0; i < VQ_ARRAY_LEN(cases); i++) {
         vq_graph *g = tiny_graph(cases[i].chans, cases[i].seed);
@@ -264,7 +269,7 @@ static void test_lower__each_node_alone(void **state)
 /* A linear layer's row whose weights are nothing beside its bias, and one whose weights all sit on the zero point. */
 static void test_lower__tiny_weights_keep_their_bias(void **state)
 {
-    const tiny_options o = {1, 4, 8, VQ_PER_TENSOR, true, 11};
+    const tiny_options o = {1, 4, 8, VQ_PER_TENSOR, true, 11, false};
     vq_graph *g = tiny_graph(1, 11);
     vq_qmodel *m;
     (void)state;
@@ -304,7 +309,7 @@ static const vq_int_node *find(const vq_int_graph *ints, const char *name)
 
 static void test_lower__structure(void **state)
 {
-    const tiny_options o = {3, 4, 4, VQ_PER_TENSOR, false, 1};
+    const tiny_options o = {3, 4, 4, VQ_PER_TENSOR, false, 1, false};
     vq_graph *g = tiny_graph(3, 1);
     vq_qmodel *m = tiny_qmodel(g, &o);
     (void)state;
@@ -332,7 +337,7 @@ static void test_lower__structure(void **state)
 /* What cannot be lowered is refused with the node's name. */
 static void test_lower__refuses_by_name(void **state)
 {
-    const tiny_options o = {3, 4, 4, VQ_PER_TENSOR, false, 1};
+    const tiny_options o = {3, 4, 4, VQ_PER_TENSOR, false, 1, false};
     (void)state;
     for (int what = 0; what < 4; what++) {
         static const char *const want[4] = {"blocks.0.attn.qkv: input has zero point", "blocks.0.attn.qkv: weight has",
@@ -362,10 +367,38 @@ static void test_lower__refuses_by_name(void **state)
     }
 }
 
+/* A codebook per head becomes a table per head, one for all a single table; a lowest level of 0 is an exact zero at
+ * the end of its table, reached by what is too small for the level above. */
+static void test_lower__softmax_tables(void **state)
+{
+    (void)state;
+    for (int own = 0; own < 2; own++) {
+        const tiny_options o = {3, 4, 4, VQ_PER_TENSOR, false, 31, own};
+        vq_graph *g = tiny_graph(3, 31);
+        vq_qmodel *m = tiny_qmodel(g, &o);
+        assert_int_equal(vq_lower(&m->ints, m), VQ_OK);
+        const vq_attention_u8_weights *const w = &find(m->ints, "blocks.0.attn.context")->u.attention.w;
+        const vq_quantizer *const p = &m->nodes[graph_node(g, "blocks.0.attn.context")].in[0];
+        assert_int_equal(w->prob_tables, own ? w->heads : 1);
+        assert_true(w->prob_low); /* of any of them */
+        for (int h = 0; h < w->heads; h++) {
+            const uint16_t *const prob = vq_attention_prob(w, h);
+            const double lowest = p->thresholds[own ? h * (p->levels - 1) : 0];
+            const int zeros = (int)ldexp(-log2(lowest), 16 - w->prob_shift); /* the first entry wholly below it */
+            assert_int_equal(prob[w->prob_len - 1], 0);
+            assert_true(zeros > 0 && prob[VQ_MIN(zeros - 1, w->prob_len - 1)] > 0);
+            assert_int_equal(prob[VQ_MIN(zeros + 1, w->prob_len - 1)], 0);
+            if (own && h) assert_memory_not_equal(prob, w->prob, (size_t)w->prob_len * sizeof *prob);
+        }
+        vq_qmodel_destroy(&m);
+        vq_graph_destroy(&g);
+    }
+}
+
 /* The bound on a row of probabilities holds for rows made to be bad: many equal probabilities just above an edge. */
 static void test_lower__probability_sum_bound(void **state)
 {
-    const tiny_options o = {3, 4, 4, VQ_PER_TENSOR, false, 1};
+    const tiny_options o = {3, 4, 4, VQ_PER_TENSOR, false, 1, false};
     vq_graph *g = tiny_graph(3, 1);
     vq_qmodel *m = tiny_qmodel(g, &o);
     (void)state;
@@ -427,6 +460,7 @@ int main(void)
         cmocka_unit_test(test_lower__tiny_weights_keep_their_bias),
         cmocka_unit_test(test_lower__structure),
         cmocka_unit_test(test_lower__refuses_by_name),
+        cmocka_unit_test(test_lower__softmax_tables),
         cmocka_unit_test(test_lower__probability_sum_bound),
         cmocka_unit_test(test_lower__proves_two_planes),
     };

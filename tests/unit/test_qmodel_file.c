@@ -37,7 +37,7 @@ static const char *path_of(const char *name)
 
 static vq_qmodel *make_model(int w_bits, vq_granularity qkv, uint64_t seed)
 {
-    const tiny_options o = {3, w_bits, 4, qkv, seed % 2 == 0, seed};
+    const tiny_options o = {3, w_bits, 4, qkv, seed % 2 == 0, seed, seed >= 3}; /* softmax per head from 3 on */
     vq_graph *g = tiny_graph(3, seed);
     /* a row that the lowering replaces by its bias */
     for (int i = 0; i < g->num_nodes; i++)
@@ -99,6 +99,19 @@ static void compare_models(const vq_qmodel *a, const vq_qmodel *b)
                                 vq_shape_count(&g->params[p].shape) * sizeof(float));
 }
 
+static void compare_tables(const vq_qmodel *a, const vq_qmodel *b, bool per_head)
+{
+    for (int i = 0; i < a->ints->num_nodes; i++) {
+        const vq_attention_u8_weights *const w = &a->ints->nodes[i].u.attention.w, *const x =
+                                                                                       &b->ints->nodes[i].u.attention.w;
+        if (a->ints->nodes[i].op != VQ_INT_ATTENTION) continue;
+        assert_int_equal(w->prob_tables, per_head ? w->heads : 1);
+        assert_int_equal(x->prob_tables, w->prob_tables);
+        assert_int_equal(x->prob_len, w->prob_len);
+        assert_memory_equal(x->prob, w->prob, (size_t)(w->prob_tables * w->prob_len) * sizeof *w->prob);
+    }
+}
+
 static void test_qmodel_file__reads_what_was_written(void **state)
 {
     (void)state;
@@ -111,6 +124,7 @@ static void test_qmodel_file__reads_what_was_written(void **state)
         assert_int_equal(vq_qmodel_save(m, path_of("a.vitq.safetensors")), VQ_OK);
         assert_int_equal(vq_qmodel_load(&back, path_of("a.vitq.safetensors")), VQ_OK);
         compare_models(m, back);
+        compare_tables(m, back, i >= 2);
         uint8_t *const pixels = malloc(tiny_pixels(m->graph));
         for (uint64_t image = 0; image < 4; image++) {
             tiny_image(m->graph, image, pixels);
@@ -259,6 +273,13 @@ static void test_qmodel_file__proves_the_bounds_again(void **state)
     expect_refused("blocks.0.attn.qkv.input.zero", 0, &half, 4);
     expect_refused("blocks.0.attn.qkv.input.zero", 0, &nan, 4);
     expect_refused("blocks.0.attn.qkv.input.scale", 0, &none, 4);
+    vq_qmodel_destroy(&m);
+    m = make_model(4, VQ_PER_TENSOR, 3); /* a table per head, the second rises */
+    assert_int_equal(vq_qmodel_save(m, path_of("a.vitq.safetensors")), VQ_OK);
+    int i = 0;
+    while (m->ints->nodes[i].op != VQ_INT_ATTENTION) i++;
+    const size_t second = (size_t)m->ints->nodes[i].u.attention.w.prob_len * sizeof high;
+    expect_refused("int.blocks.0.attn.context.prob", second + 4000, &high, 2);
     vq_qmodel_destroy(&m);
 }
 

@@ -89,8 +89,8 @@ static float quantized(const vq_quantizer *q, float x, int group)
         return (code - q->zero[group]) * q->scale[group];
     }
     int code = 0;
-    while (code < q->levels - 1 && q->thresholds[code] <= x) code++;
-    return (float)q->values[code] * q->scale[0];
+    while (code < q->levels - 1 && q->thresholds[group * (q->levels - 1) + code] <= x) code++;
+    return (float)q->values[group * q->levels + code] * q->scale[group];
 }
 
 typedef struct forward {
@@ -201,7 +201,7 @@ static void context(forward *f, int node, const float *p, const float *qkv, int 
         for (int e = 0; e < width; e++) {
             double sum = 0;
             for (int j = 0; j < tokens; j++)
-                sum += (double)operand(f, node, 0, p[(e / d * tokens + i) * tokens + j], 0, 1) *
+                sum += (double)operand(f, node, 0, p[(e / d * tokens + i) * tokens + j], e, width) *
                        operand(f, node, 1, qkv[j * 3 * width + 2 * width + e], e, width);
             y[i * width + e] = (float)sum;
         }
@@ -282,6 +282,35 @@ static void set_weight(vq_qnode *qn, const vq_param *p, int bits)
     }
 }
 
+static void set_softmax(vq_quantizer *q, const tiny_options *o, int heads, float top)
+{
+    const int groups = o->softmax_per_head ? heads : 1, levels = 1 << o->a_bits;
+    for (int h = 0; h < groups; h++) {
+        vq_quantizer one;
+        const float most = top / (float)(1 + h);
+        const vq_codebook_family *const family =
+            o->uniform_softmax == (h % 2 == 0) ? &vq_codebook_uniform_family : &vq_codebook_log_sqrt2_family;
+        const vq_status status = vq_codebook_create(&one, family, o->a_bits, false, most, 0, NULL);
+        if (status != VQ_OK) abort();
+        if (h == 0) {
+            *q = one;
+            if (groups == 1) return;
+            q->granularity = VQ_PER_HEAD;
+            q->groups = groups;
+            q->scale = must(realloc(q->scale, (size_t)groups * sizeof *q->scale));
+            q->zero = must(realloc(q->zero, (size_t)groups * sizeof *q->zero));
+            q->thresholds = must(realloc(q->thresholds, (size_t)(groups * (levels - 1)) * sizeof *q->thresholds));
+            q->values = must(realloc(q->values, (size_t)(groups * levels) * sizeof *q->values));
+            continue;
+        }
+        q->scale[h] = one.scale[0];
+        q->zero[h] = one.zero[0];
+        memcpy(q->thresholds + h * (levels - 1), one.thresholds, (size_t)(levels - 1) * sizeof *q->thresholds);
+        memcpy(q->values + h * levels, one.values, (size_t)levels * sizeof *q->values);
+        vq_quantizer_clear(&one);
+    }
+}
+
 static void set_node(vq_qmodel *m, const vq_graph *g, int i, const tiny_options *o, const float *range)
 {
     const vq_node *const n = &g->nodes[i];
@@ -298,12 +327,7 @@ static void set_node(vq_qmodel *m, const vq_graph *g, int i, const tiny_options 
         set_uniform(&qn->in[1], o->qkv, groups, o->a_bits, range + 2);
     }
     if (n->op != VQ_NODE_CONTEXT) return;
-    const float top = range[1];
-    const vq_status status =
-        o->uniform_softmax
-            ? vq_codebook_create(&qn->in[0], &vq_codebook_uniform_family, o->a_bits, false, top, 0, NULL)
-            : vq_codebook_create(&qn->in[0], &vq_codebook_log_sqrt2_family, o->a_bits, false, top, 0, NULL);
-    if (status != VQ_OK) abort();
+    set_softmax(&qn->in[0], o, n->heads, range[1]);
     if (o->qkv == VQ_PER_HEAD)
         set_uniform(&qn->in[1], VQ_PER_CHANNEL, n->heads * n->head_dim, o->a_bits, range + 2);
     else

@@ -10,6 +10,7 @@ typedef struct tiny_options {
     vq_granularity qkv; /* of Q, K; V is per channel when this is per head */
     bool uniform_softmax;
     uint64_t seed;
+    bool softmax_per_head; /* a codebook per head, odd heads of the other kind, with other ranges */
 } tiny_options;
 
 /* A graph with random weights: 8 x 12 pixels, patches of 4, 24 channels, 3 heads, 2 blocks, 40 hidden, 7 classes. */
