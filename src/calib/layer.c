@@ -391,8 +391,9 @@ static vq_status quantize_weight(layer *l, const vq_buf *x)
     vq_status status = VQ_OK;
     VQ_GO(search_weight(l));
     if (gptq || vq_part_by_output(&r->weight)) {
+        /* GPTQ moves errors between columns, so what counts for its ranges is the diagonal alone */
         VQ_GO(products_begin(&p, l, x, !gptq));
-        if (gptq || r->weight.search != VQ_SEARCH_MINMAX) VQ_GO(search_weight_by_output(l, &p, gptq));
+        VQ_GO(search_weight_by_output(l, &p, gptq));
     }
     VQ_GO(gptq ? round_gptq(l, &p) : round_nearest(l));
 done:

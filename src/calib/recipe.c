@@ -34,13 +34,10 @@ static const struct {
      "{\"base\": \"repq\", \"reparam\": \"mosf\","
      " \"softmax\": {\"quantizer\": \"tanq\", \"search\": \"full\", \"objective\": \"output\"},"
      " \"gelu\": {\"quantizer\": \"tanq\", \"search\": \"full\", \"objective\": \"output\"}}"},
-    {"best", "ours: quantizers by layer output, GPTQ rounding, exact migrations and rotations, bias correction",
-     "{\"base\": \"repq\", \"norm\": {\"search\": \"fpcs\"}, \"weight\": {\"search\": \"fpcs\"},"
-     " \"input\": {\"search\": \"fpcs\"}, \"qk\": {\"search\": \"fpcs\", \"per\": \"head\"},"
-     " \"value\": {\"search\": \"fpcs\", \"per\": \"channel\"},"
-     " \"softmax\": {\"quantizer\": \"adalog\", \"search\": \"full\"},"
-     " \"gelu\": {\"quantizer\": \"adalog\", \"search\": \"fpcs\"},"
-     " \"rounding\": \"gptq\", \"bias_correction\": true, \"migrate_value\": true}"},
+    {"best", "ours: GPTQ rounding, adaptive log base after GELU, V rotated and migrated, all on top of repq",
+     "{\"base\": \"repq\", \"norm\": {\"search\": \"fpcs\"}, \"value\": {\"per\": \"channel\"},"
+     " \"gelu\": {\"quantizer\": \"adalog\", \"search\": \"fpcs\"}, \"rounding\": \"gptq\", \"damping\": 0.05,"
+     " \"migrate_value\": true, \"rotate_value\": true}"},
 };
 
 const char *vq_recipe_name(int i)
