@@ -25,7 +25,7 @@ VQ_LOCAL_FUNCTION void load_tile(__local float *tile, __global const float *x, l
 
 __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void
 gemm_f32(__global const float *a, __global const float *b, __global const float *bias, __global float *c, int has_bias,
-         int m, int n, int k, int lda, int ldb, int ldc, int trans_b, int accumulate, float alpha, int inner,
+         int m, int n, int k, int lda, int ldb, int ldc, int trans_a, int trans_b, int accumulate, float alpha, int inner,
          long a_offset, long b_offset, long c_offset, long a_outer, long a_inner, long b_outer, long b_inner,
          long c_outer, long c_inner, int rows_in, int rows_out, int row_first, int rows_per_item)
 {
@@ -40,7 +40,7 @@ gemm_f32(__global const float *a, __global const float *b, __global const float 
     for (int i = 0; i < EACH; i++)
         for (int j = 0; j < EACH; j++) sum[i][j] = 0.0f;
     for (int k0 = 0; k0 < k; k0 += K_STEP) {
-        load_tile(a_tile, a, lda, 1, m0, m, k0, k);
+        load_tile(a_tile, a, trans_a ? 1 : lda, trans_a ? lda : 1, m0, m, k0, k);
         load_tile(b_tile, b, trans_b ? ldb : 1, trans_b ? 1 : ldb, n0, n, k0, k);
         barrier(CLK_LOCAL_MEM_FENCE);
         for (int kk = 0; kk < K_STEP; kk++)

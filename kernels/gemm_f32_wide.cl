@@ -19,7 +19,7 @@
 #endif
 
 typedef struct tile_args {
-    int m, n, lda, ldc, accumulate, rows_in, rows_out, row_first;
+    int m, n, a_row, a_step, ldc, accumulate, rows_in, rows_out, row_first;
     float alpha;
 } tile_args;
 
@@ -82,24 +82,25 @@ static int c_row(const tile_args *t, int m)
 VQ_LOCAL_FUNCTION void tile(const tile_args *t, __global const float *a, __local const float *panel,
                             __global const float *bias, __global float *c, int m0, int n0, int k_len)
 {
-#define ROW_START(r) __global const float *const a##r = a + (size_t)min(m0 + r, t->m - 1) * t->lda;
+#define ROW_START(r) __global const float *const a##r = a + (size_t)min(m0 + r, t->m - 1) * t->a_row;
     EACH_ROW(ROW_START)
 #define ZERO(r) float16 p##r = 0.0f, q##r = 0.0f;
     EACH_ROW(ZERO)
-    for (int k = 0; k < k_len; k++) {
+    long at = 0; /* of the same k in each row */
+    for (int k = 0; k < k_len; k++, at += t->a_step) {
         const float16 b0 = vload16(0, panel + k * PANEL);
 #if VECTORS == 2
         const float16 b1 = vload16(0, panel + k * PANEL + 16);
 #define STEP(r)                    \
     {                              \
-        const float16 v = a##r[k]; \
+        const float16 v = a##r[at]; \
         p##r = fma(v, b0, p##r);   \
         q##r = fma(v, b1, q##r);   \
     }
 #else
 #define STEP(r)                    \
     {                              \
-        const float16 v = a##r[k]; \
+        const float16 v = a##r[at]; \
         p##r = fma(v, b0, p##r);   \
     }
 #endif
@@ -118,7 +119,7 @@ VQ_LOCAL_FUNCTION void tile(const tile_args *t, __global const float *a, __local
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 gemm_f32(__global const float *a, __global const float *b, __global const float *bias, __global float *c, int has_bias,
-         int m, int n, int k, int lda, int ldb, int ldc, int trans_b, int accumulate, float alpha, int inner,
+         int m, int n, int k, int lda, int ldb, int ldc, int trans_a, int trans_b, int accumulate, float alpha, int inner,
          long a_offset, long b_offset, long c_offset, long a_outer, long a_inner, long b_outer, long b_inner,
          long c_outer, long c_inner, int rows_in, int rows_out, int row_first, int rows_per_item)
 {
@@ -126,7 +127,7 @@ gemm_f32(__global const float *a, __global const float *b, __global const float 
     const int n0 = (int)get_group_id(0) * PANEL, first = (int)get_group_id(1) * rows_per_item;
     const long z = (long)get_group_id(2), z_outer = (int)z / inner;
     const int end = min(first + rows_per_item, m);
-    tile_args t = {m, n, lda, ldc, accumulate, rows_in, rows_out, row_first, alpha};
+    tile_args t = {m, n, trans_a ? 1 : lda, trans_a ? lda : 1, ldc, accumulate, rows_in, rows_out, row_first, alpha};
     a += a_offset + z * a_inner + z_outer * (a_outer - inner * a_inner);
     b += b_offset + z * b_inner + z_outer * (b_outer - inner * b_inner);
     c += c_offset + z * c_inner + z_outer * (c_outer - inner * c_inner);
@@ -134,7 +135,7 @@ gemm_f32(__global const float *a, __global const float *b, __global const float 
         const int k_len = min(K_BLOCK, k - k0);
         pack_panel(panel, b, ldb, trans_b, n0, n, k0, k_len);
         for (int m0 = first; m0 < end; m0 += ROWS)
-            tile(&t, a + k0, panel, has_bias && k0 == 0 ? bias : 0, c, m0, n0, k_len);
+            tile(&t, a + (size_t)k0 * t.a_step, panel, has_bias && k0 == 0 ? bias : 0, c, m0, n0, k_len);
         t.accumulate = 1;
     }
 }

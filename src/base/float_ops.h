@@ -8,14 +8,15 @@
 
 #include "base/base.h"
 
-/* C[z] = alpha * A[z] * op(B[z]) + bias + (accumulate ? C[z] : 0); all row-major f32; z = (outer, inner) with
- * offset + outer*stride_outer + inner*stride_inner elements. op(B) = B^T where B is [N][K] (trans_b), else B is [K][N].
+/* C[z] = alpha * op(A[z]) * op(B[z]) + bias + (accumulate ? C[z] : 0); all row-major f32; z = (outer, inner) with
+ * offset + outer*stride_outer + inner*stride_inner elements. op(B) = B^T where B is [N][K] (trans_b), else B is [K][N];
+ * op(A) = A^T where A is [K][M] (trans_a), else A is [M][K].
  * Rows of C are mapped as row(m) = (m / rows_in) * rows_out + m % rows_in + row_first (m when rows_in is 0), only for
  * batch 1. */
 typedef struct vq_gemm_f32_shape {
     int m, n, k;
     int lda, ldb, ldc;
-    bool trans_b, accumulate;
+    bool trans_a, trans_b, accumulate;
     float alpha; /* 0 means 1 */
     int outer, inner; /* 0 means 1 */
     size_t a_offset, b_offset, c_offset;

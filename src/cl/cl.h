@@ -98,12 +98,12 @@ typedef void (*vq_profile_fn)(void *user, const char *function, size_t launches,
 vq_status vq_device_profile(vq_device *dev, vq_profile_fn fn, void *user);
 
 /* SGEMM by CLBlast on the device's queue; only where VQ_CAP_CLBLAST is set.
- * C[z] = alpha * A[z] * op(B[z]) + beta * C[z], row-major, z = 0..batch-1; offsets and strides in elements. */
+ * C[z] = alpha * op(A[z]) * op(B[z]) + beta * C[z], row-major, z = 0..batch-1; offsets and strides in elements. */
 typedef struct vq_clblast_sgemm {
     const vq_buf *a, *b, *c;
     size_t a_offset, b_offset, c_offset;
     int m, n, k, lda, ldb, ldc;
-    bool trans_b; /* B is [N][K] */
+    bool trans_a, trans_b; /* A is [K][M], B is [N][K] */
     float alpha, beta;
     int batch;
     size_t a_stride, b_stride, c_stride;

@@ -24,7 +24,7 @@ static vq_status check(const vq_clblast_sgemm *g, int batch)
         return vq_fail(VQ_ERR_SHAPE, "sgemm: M %d, N %d, K %d, batch %d must be positive", g->m, g->n, g->k, batch);
     }
     const size_t m = (size_t)g->m, n = (size_t)g->n, k = (size_t)g->k;
-    VQ_TRY(check_operand("A", g->a, g->a_offset, m, k, g->lda, g->a_stride, batch));
+    VQ_TRY(check_operand("A", g->a, g->a_offset, g->trans_a ? k : m, g->trans_a ? m : k, g->lda, g->a_stride, batch));
     VQ_TRY(check_operand("B", g->b, g->b_offset, g->trans_b ? n : k, g->trans_b ? k : n, g->ldb, g->b_stride, batch));
     return check_operand("C", g->c, g->c_offset, m, n, g->ldc, g->c_stride, batch);
 }
@@ -33,13 +33,13 @@ static CLBlastStatusCode enqueue(vq_device *dev, const vq_clblast_sgemm *g, int 
 {
     const size_t m = (size_t)g->m, n = (size_t)g->n, k = (size_t)g->k;
     const size_t lda = (size_t)g->lda, ldb = (size_t)g->ldb, ldc = (size_t)g->ldc;
+    const CLBlastTranspose trans_a = g->trans_a ? CLBlastTransposeYes : CLBlastTransposeNo;
     const CLBlastTranspose trans_b = g->trans_b ? CLBlastTransposeYes : CLBlastTransposeNo;
     if (batch == 1) {
-        return CLBlastSgemm(CLBlastLayoutRowMajor, CLBlastTransposeNo, trans_b, m, n, k, g->alpha, g->a->mem,
-                            g->a_offset, lda, g->b->mem, g->b_offset, ldb, g->beta, g->c->mem, g->c_offset, ldc,
-                            &dev->queue, event);
+        return CLBlastSgemm(CLBlastLayoutRowMajor, trans_a, trans_b, m, n, k, g->alpha, g->a->mem, g->a_offset, lda,
+                            g->b->mem, g->b_offset, ldb, g->beta, g->c->mem, g->c_offset, ldc, &dev->queue, event);
     }
-    return CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, CLBlastTransposeNo, trans_b, m, n, k, g->alpha, g->a->mem,
+    return CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, trans_a, trans_b, m, n, k, g->alpha, g->a->mem,
                                       g->a_offset, lda, g->a_stride, g->b->mem, g->b_offset, ldb, g->b_stride, g->beta,
                                       g->c->mem, g->c_offset, ldc, g->c_stride, (size_t)batch, &dev->queue, event);
 }

@@ -31,7 +31,7 @@ static vq_status check(const vq_gemm_f32_shape *s, const vq_buf *a, const vq_buf
     if (s->m < 1 || s->n < 1 || s->k < 1 || s->outer < 1 || s->inner < 1)
         return vq_fail(VQ_ERR_SHAPE, "gemm_f32: M %d, N %d, K %d, batch %d x %d must be positive", s->m, s->n, s->k,
                        s->outer, s->inner);
-    if (s->lda < s->k || s->ldb < (s->trans_b ? s->k : s->n) || s->ldc < s->n)
+    if (s->lda < (s->trans_a ? s->m : s->k) || s->ldb < (s->trans_b ? s->k : s->n) || s->ldc < s->n)
         return vq_fail(VQ_ERR_SHAPE, "gemm_f32: rows overlap: M %d, N %d, K %d with lda %d, ldb %d, ldc %d", s->m, s->n,
                        s->k, s->lda, s->ldb, s->ldc);
     if (s->rows_in && (s->rows_in < 0 || s->row_first < 0 || s->rows_out < s->rows_in || s->outer * s->inner != 1))
@@ -39,7 +39,8 @@ static vq_status check(const vq_gemm_f32_shape *s, const vq_buf *a, const vq_buf
                        s->rows_out, s->row_first, s->outer, s->inner);
     const size_t outer = (size_t)s->outer, inner = (size_t)s->inner, m = (size_t)s->m, n = (size_t)s->n,
                  k = (size_t)s->k;
-    VQ_TRY(need_operand("A", a, s->a_offset, extent(m, k, s->lda, outer, s->a_outer, inner, s->a_inner)));
+    VQ_TRY(need_operand("A", a, s->a_offset,
+                        extent(s->trans_a ? k : m, s->trans_a ? m : k, s->lda, outer, s->a_outer, inner, s->a_inner)));
     VQ_TRY(need_operand("B", b, s->b_offset,
                         extent(s->trans_b ? n : k, s->trans_b ? k : n, s->ldb, outer, s->b_outer, inner, s->b_inner)));
     VQ_TRY(need_operand("C", c, s->c_offset, extent(c_rows(s), n, s->ldc, outer, s->c_outer, inner, s->c_inner)));
@@ -72,8 +73,8 @@ static vq_status run_kernel(vq_device *dev, const vq_variant *variant, const vq_
     VQ_TRY(vq_kernel_get(&kernel, dev, variant, "gemm_f32", NULL));
     return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(a), VQ_A_BUF(b), VQ_A_BUF(bias ? bias : b), VQ_A_BUF(c),
                      VQ_A_I32(bias != NULL), VQ_A_I32(s->m), VQ_A_I32(s->n), VQ_A_I32(s->k), VQ_A_I32(s->lda),
-                     VQ_A_I32(s->ldb), VQ_A_I32(s->ldc), VQ_A_I32(s->trans_b), VQ_A_I32(s->accumulate),
-                     VQ_A_F32(s->alpha), VQ_A_I32(s->inner), VQ_A_I64((int64_t)s->a_offset),
+                     VQ_A_I32(s->ldb), VQ_A_I32(s->ldc), VQ_A_I32(s->trans_a), VQ_A_I32(s->trans_b),
+                     VQ_A_I32(s->accumulate), VQ_A_F32(s->alpha), VQ_A_I32(s->inner), VQ_A_I64((int64_t)s->a_offset),
                      VQ_A_I64((int64_t)s->b_offset), VQ_A_I64((int64_t)s->c_offset), VQ_A_I64((int64_t)s->a_outer),
                      VQ_A_I64((int64_t)s->a_inner), VQ_A_I64((int64_t)s->b_outer), VQ_A_I64((int64_t)s->b_inner),
                      VQ_A_I64((int64_t)s->c_outer), VQ_A_I64((int64_t)s->c_inner), VQ_A_I32(s->rows_in),
@@ -99,7 +100,7 @@ static vq_status run_mapped(vq_device *dev, const vq_gemm_f32_shape *s, vq_clbla
 {
     const int runs = s->m / s->rows_in, rest = s->m % s->rows_in;
     call.c_offset += (size_t)s->row_first * (size_t)s->ldc;
-    call.a_stride = (size_t)s->rows_in * (size_t)s->lda;
+    call.a_stride = (size_t)s->rows_in * (s->trans_a ? 1 : (size_t)s->lda);
     call.c_stride = (size_t)s->rows_out * (size_t)s->ldc;
     call.b_stride = 0;
     call.m = s->rows_in;
@@ -129,6 +130,7 @@ static vq_status run_clblast(vq_device *dev, const vq_variant *variant, const vq
                                        .lda = s->lda,
                                        .ldb = s->ldb,
                                        .ldc = s->ldc,
+                                       .trans_a = s->trans_a,
                                        .trans_b = s->trans_b,
                                        .alpha = s->alpha,
                                        .beta = s->accumulate || bias ? 1.0f : 0.0f,

@@ -11,7 +11,9 @@ static void gemm_one(const vq_gemm_f32_shape *s, const float *a, const float *b,
             for (int k = 0; k < s->k; k++) {
                 const size_t at =
                     s->trans_b ? (size_t)n * (size_t)s->ldb + (size_t)k : (size_t)k * (size_t)s->ldb + (size_t)n;
-                sum += (double)a[(size_t)m * (size_t)s->lda + (size_t)k] * (double)b[at];
+                const size_t from =
+                    s->trans_a ? (size_t)k * (size_t)s->lda + (size_t)m : (size_t)m * (size_t)s->lda + (size_t)k;
+                sum += (double)a[from] * (double)b[at];
             }
             float *const out = &c[(size_t)row * (size_t)s->ldc + (size_t)n];
             *out = (float)(alpha * sum + (bias ? (double)bias[n] : 0.0) + (s->accumulate ? (double)*out : 0.0));

@@ -5,17 +5,20 @@
 
 /* Rows of the operands get `surplus` more elements than they need. */
 typedef struct shape {
-    int m, n, k, trans_b, accumulate, bias, outer, inner, rows_in, rows_out, row_first, surplus;
+    int m, n, k, trans_a, trans_b, accumulate, bias, outer, inner, rows_in, rows_out, row_first, surplus;
     float alpha;
 } shape;
 
 static const shape shapes[] = {
-    {1, 1, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0.0f},        {5, 3, 7, 0, 0, 1, 1, 1, 0, 0, 0, 3, 0.5f},
-    {13, 33, 515, 1, 1, 1, 1, 1, 0, 0, 0, 1, 0.0f},    {12, 32, 64, 1, 0, 1, 2, 3, 0, 0, 0, 0, 0.125f},
-    {7, 31, 1030, 0, 1, 0, 1, 2, 0, 0, 0, 5, 2.0f},    {25, 17, 16, 1, 0, 1, 1, 1, 4, 6, 1, 2, 0.0f},
-    {64, 65, 63, 0, 1, 1, 1, 1, 16, 17, 1, 0, 0.0f},   {65, 64, 17, 1, 0, 0, 3, 1, 0, 0, 0, 0, 0.0f},
-    {197, 197, 64, 1, 0, 0, 1, 2, 0, 0, 0, 4, 0.125f}, {197, 64, 197, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0.0f},
-    {197, 192, 768, 1, 0, 1, 1, 1, 0, 0, 0, 0, 0.0f},  {1576, 576, 192, 1, 0, 1, 1, 1, 0, 0, 0, 0, 0.0f},
+    {1, 1, 1, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0.0f},        {5, 3, 7, 0, 0, 0, 1, 1, 1, 0, 0, 0, 3, 0.5f},
+    {13, 33, 515, 0, 1, 1, 1, 1, 1, 0, 0, 0, 1, 0.0f},    {12, 32, 64, 0, 1, 0, 1, 2, 3, 0, 0, 0, 0, 0.125f},
+    {7, 31, 1030, 0, 0, 1, 0, 1, 2, 0, 0, 0, 5, 2.0f},    {25, 17, 16, 0, 1, 0, 1, 1, 1, 4, 6, 1, 2, 0.0f},
+    {64, 65, 63, 0, 0, 1, 1, 1, 1, 16, 17, 1, 0, 0.0f},   {65, 64, 17, 0, 1, 0, 0, 3, 1, 0, 0, 0, 0, 0.0f},
+    {197, 197, 64, 0, 1, 0, 0, 1, 2, 0, 0, 0, 4, 0.125f}, {197, 64, 197, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0.0f},
+    {197, 192, 768, 0, 1, 0, 1, 1, 1, 0, 0, 0, 0, 0.0f},  {1576, 576, 192, 0, 1, 0, 1, 1, 1, 0, 0, 0, 0, 0.0f},
+    {5, 3, 7, 1, 1, 0, 1, 1, 1, 0, 0, 0, 3, 0.5f},        {13, 33, 515, 1, 0, 1, 1, 1, 1, 0, 0, 0, 1, 0.0f},
+    {31, 17, 40, 1, 0, 0, 0, 2, 3, 0, 0, 0, 2, 0.0f},     {25, 17, 16, 1, 1, 0, 1, 1, 1, 4, 6, 1, 2, 0.0f},
+    {192, 192, 1024, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0.0f},
 };
 
 typedef struct args {
@@ -35,9 +38,10 @@ static vq_gemm_f32_shape gemm_of(const shape *s)
     vq_gemm_f32_shape g = {.m = s->m,
                            .n = s->n,
                            .k = s->k,
-                           .lda = s->k + s->surplus,
+                           .lda = (s->trans_a ? s->m : s->k) + s->surplus,
                            .ldb = ldb,
                            .ldc = s->n + s->surplus,
+                           .trans_a = s->trans_a,
                            .trans_b = s->trans_b,
                            .accumulate = s->accumulate,
                            .alpha = s->alpha,
@@ -48,7 +52,7 @@ static vq_gemm_f32_shape gemm_of(const shape *s)
                            .row_first = s->row_first,
                            .a_offset = (size_t)s->surplus,
                            .b_offset = 2 * (size_t)s->surplus};
-    g.a_inner = (size_t)s->m * (size_t)g.lda;
+    g.a_inner = (size_t)(s->trans_a ? s->k : s->m) * (size_t)g.lda;
     g.b_inner = (size_t)b_rows * (size_t)g.ldb;
     g.c_inner = (size_t)s->m * (size_t)g.ldc;
     g.a_outer = (size_t)s->inner * g.a_inner;
@@ -64,8 +68,9 @@ static void check_shape(check *ck, const shape *s)
     const size_t c_rows = s->rows_in ? (size_t)(s->m / s->rows_in + 1) * (size_t)s->rows_out + (size_t)s->row_first
                                      : (size_t)s->m * batch;
     const double work = (double)batch * s->m * s->n * s->k;
-    if (!check_case(ck, work, "m%d_n%d_k%d%s%s%s_z%zu%s", s->m, s->n, s->k, s->trans_b ? "_bt" : "",
-                    s->accumulate ? "_acc" : "", s->bias ? "_bias" : "", batch, s->rows_in ? "_map" : ""))
+    if (!check_case(ck, work, "m%d_n%d_k%d%s%s%s%s_z%zu%s", s->m, s->n, s->k, s->trans_a ? "_at" : "",
+                    s->trans_b ? "_bt" : "", s->accumulate ? "_acc" : "", s->bias ? "_bias" : "", batch,
+                    s->rows_in ? "_map" : ""))
         return;
     args t = {g, check_in_f32(ck, g.a_offset + g.a_inner * batch, -1, 2),
               check_in_f32(ck, g.b_offset + g.b_inner * batch, -2, 1),
