@@ -1,45 +1,61 @@
-/* x'y through transposes, which are products with the identity. */
-#include <stdlib.h>
-
+/* Sums of outer products, x^T y: products of chunks of rows in float, added up here in double and in a fixed order. */
 #include "ops/ops_f32.h"
 
-static vq_status transpose(vq_device *dev, const vq_buf *x, int m, int k, const vq_buf *out)
+#include <stdlib.h>
+
+/* Rows of a chunk, whose sums are floats; columns of a block. */
+enum { CHUNK = 512, BLOCK = 512 };
+
+typedef struct gram {
+    const vq_buf *x, *y;
+    int m, kx, ky;
+    vq_buf *product; /* [BLOCK][ky] */
+    float *host;
+    double *out;
+} gram;
+
+/* The columns [first, first + count) of x with the columns [from, ky) of y. */
+static vq_status add_block(const gram *g, vq_device *dev, int first, int count, int from)
 {
-    const vq_gemm_f32_shape shape = {.m = k, .n = m, .k = k, .lda = k, .ldb = k, .ldc = m, .trans_b = true};
-    float *one = NULL;
-    vq_buf *identity = NULL;
-    vq_status status = VQ_OK;
-    VQ_GO(vq_alloc(&one, (size_t)k * (size_t)k, sizeof *one, "identity"));
-    for (int i = 0; i < k; i++) one[(size_t)i * (size_t)k + (size_t)i] = 1;
-    VQ_GO(vq_buf_create_from(&identity, dev, one, (size_t)k * (size_t)k * sizeof *one));
-    VQ_GO(vq_gemm_f32_run(dev, &shape, identity, x, NULL, out));
-    VQ_GO(vq_device_finish(dev));
-done:
-    free(one);
-    vq_buf_destroy(&identity);
-    return status;
+    const int cols = g->ky - from;
+    const size_t elements = (size_t)count * (size_t)cols;
+    for (int row = 0; row < g->m; row += CHUNK) {
+        const vq_gemm_f32_shape shape = {.m = count,
+                                         .n = cols,
+                                         .k = VQ_MIN(CHUNK, g->m - row),
+                                         .lda = g->kx,
+                                         .ldb = g->ky,
+                                         .ldc = cols,
+                                         .trans_a = true,
+                                         .a_offset = (size_t)row * (size_t)g->kx + (size_t)first,
+                                         .b_offset = (size_t)row * (size_t)g->ky + (size_t)from};
+        VQ_TRY(vq_gemm_f32_run(dev, &shape, g->x, g->y, NULL, g->product));
+        VQ_TRY(vq_buf_read(dev, g->product, 0, g->host, elements * sizeof(float)));
+        for (int i = 0; i < count; i++) {
+            double *const out = g->out + (size_t)(first + i) * (size_t)g->ky + (size_t)from;
+            for (int j = 0; j < cols; j++) out[j] += (double)g->host[(size_t)i * (size_t)cols + (size_t)j];
+        }
+    }
+    return VQ_OK;
 }
 
 vq_status vq_gram_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, int m, int kx, int ky, double *out)
 {
-    const vq_gemm_f32_shape shape = {.m = kx, .n = ky, .k = m, .lda = m, .ldb = m, .ldc = ky, .trans_b = true};
-    const size_t count = (size_t)kx * (size_t)ky;
-    vq_buf *xt = NULL, *yt = NULL, *g = NULL;
-    float *f = NULL;
+    gram g = {.x = x, .y = y, .m = m, .kx = kx, .ky = ky, .out = out};
     vq_status status = VQ_OK;
-    VQ_GO(vq_buf_create(&xt, dev, (size_t)m * (size_t)kx * sizeof(float)));
-    VQ_GO(vq_buf_create(&yt, dev, (size_t)m * (size_t)ky * sizeof(float)));
-    VQ_GO(vq_buf_create(&g, dev, count * sizeof(float)));
-    VQ_GO(vq_alloc(&f, count, sizeof *f, "Gram matrix"));
-    VQ_GO(transpose(dev, x, m, kx, xt));
-    VQ_GO(transpose(dev, y, m, ky, yt));
-    VQ_GO(vq_gemm_f32_run(dev, &shape, xt, yt, NULL, g));
-    VQ_GO(vq_buf_read(dev, g, 0, f, count * sizeof *f));
-    for (size_t i = 0; i < count; i++) out[i] = (double)f[i];
+    if (m < 1 || kx < 1 || ky < 1 || (x == y && kx != ky))
+        return vq_fail(VQ_ERR_SHAPE, "gram_f32: x [%d][%d]%s and y [%d][%d]", m, kx, x == y ? ", the same," : "", m,
+                       ky);
+    const size_t elements = (size_t)VQ_MIN(BLOCK, kx) * (size_t)ky;
+    for (size_t i = 0; i < (size_t)kx * (size_t)ky; i++) out[i] = 0.0;
+    VQ_GO(vq_alloc(&g.host, elements, sizeof *g.host, "a block of a Gram matrix"));
+    VQ_GO(vq_buf_create(&g.product, dev, elements * sizeof(float)));
+    for (int first = 0; first < kx; first += BLOCK)
+        VQ_GO(add_block(&g, dev, first, VQ_MIN(BLOCK, kx - first), x == y ? first : 0));
+    for (size_t i = 0; x == y && i < (size_t)kx; i++) /* what lies below the diagonal's blocks, and their rounding */
+        for (size_t j = 0; j < i; j++) out[i * (size_t)kx + j] = out[j * (size_t)kx + i];
 done:
-    free(f);
-    vq_buf_destroy(&xt);
-    vq_buf_destroy(&yt);
-    vq_buf_destroy(&g);
+    vq_buf_destroy(&g.product);
+    free(g.host);
     return status;
 }

@@ -11,6 +11,10 @@
 /* bias [N] may be NULL. C may not overlap A or B. */
 vq_status vq_gemm_f32_run(vq_device *dev, const vq_gemm_f32_shape *shape, const vq_buf *a, const vq_buf *b,
                           const vq_buf *bias, const vq_buf *c);
+/* out[i][j] = sum over rows of x[m][i] * y[m][j], on the host, double [kx][ky]; x [m][kx], y [m][ky]. x == y (one pointer)
+ * gives a Gram matrix, exactly symmetric, at half the work. Products of 512 rows are float sums, their total is in double.
+ * Blocks. */
+vq_status vq_gram_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, int m, int kx, int ky, double *out);
 
 /* y[m][c] = (x - mean) / sqrt(var + eps) * gamma + beta, var over C (biased); x rows start ldx elements apart, y is
  * dense. */
@@ -57,9 +61,6 @@ vq_status vq_quant_error_uniform_run(vq_device *dev, const vq_groups *g, const v
 /* The same for num codebooks, host arrays thresholds [groups][num][levels-1], values [groups][num][levels]. */
 vq_status vq_quant_error_codebook_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const float *thresholds,
                                       const float *values, int num, int levels, double *error);
-
-/* out [kx][ky] (host) = x'y for x f32 [m][kx], y f32 [m][ky]. Blocks. */
-vq_status vq_gram_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, int m, int kx, int ky, double *out);
 
 /* What rounding the weights of a linear layer costs at its output, by the Gram matrix of its inputs: with candidate j of
  * row r, a uniform quantizer of the row w_r, and d = w^_r - w_r,

@@ -143,8 +143,8 @@ static vq_status check_codebook(const vq_quantizer *q, const loading *l, const c
 {
     for (int g = 0; g < q->groups; g++) {
         if (!(q->zero[g] >= 0 && q->zero[g] <= UINT16_MAX) || q->zero[g] != rintf(q->zero[g]))
-            return vq_fail(VQ_ERR_FORMAT, "%s: the codebook of %s has zero point %g, must be whole, from 0 to %d", l->path,
-                           key, (double)q->zero[g], UINT16_MAX);
+            return vq_fail(VQ_ERR_FORMAT, "%s: the codebook of %s has zero point %g, must be whole, from 0 to %d",
+                           l->path, key, (double)q->zero[g], UINT16_MAX);
         const float *const t = q->thresholds + (size_t)g * (size_t)(q->levels - 1);
         const uint16_t *const v = q->values + (size_t)g * (size_t)q->levels;
         for (int i = 1; i < q->levels; i++)

@@ -1,4 +1,4 @@
-/* Witness of gemm_f32: every element is one dot product in double. */
+/* Witness of gemm_f32 and of the Gram matrices made with it: every element is one dot product in double. */
 #include "ref/ref_f32.h"
 
 static void gemm_one(const vq_gemm_f32_shape *s, const float *a, const float *b, const float *bias, float *c)
@@ -29,4 +29,15 @@ void vq_ref_gemm_f32(const vq_gemm_f32_shape *shape, const float *a, const float
             gemm_one(shape, a + shape->a_offset + o * shape->a_outer + i * shape->a_inner,
                      b + shape->b_offset + o * shape->b_outer + i * shape->b_inner, bias,
                      c + shape->c_offset + o * shape->c_outer + i * shape->c_inner);
+}
+
+void vq_ref_gram_f32(const float *x, const float *y, int m, int kx, int ky, double *out)
+{
+    for (int i = 0; i < kx; i++)
+        for (int j = 0; j < ky; j++) {
+            double sum = 0.0;
+            for (size_t row = 0; row < (size_t)m; row++)
+                sum += (double)x[row * (size_t)kx + (size_t)i] * (double)y[row * (size_t)ky + (size_t)j];
+            out[(size_t)i * (size_t)ky + (size_t)j] = sum;
+        }
 }

@@ -6,6 +6,7 @@
 #include "base/float_ops.h"
 
 void vq_ref_gemm_f32(const vq_gemm_f32_shape *shape, const float *a, const float *b, const float *bias, float *c);
+void vq_ref_gram_f32(const float *x, const float *y, int m, int kx, int ky, double *out);
 void vq_ref_layernorm_f32(const float *x, int ldx, const float *gamma, const float *beta, float eps, float *y, int m,
                           int c);
 void vq_ref_softmax_f32(const float *x, float *y, size_t rows, int t);

@@ -1,4 +1,6 @@
-/* gemm_f32: plain, batched, accumulating and row-mapped products. */
+/* gemm_f32: plain, batched, accumulating, transposed and row-mapped products; and the Gram matrices made of them. */
+#include <math.h>
+
 #include "check.h"
 #include "ops/ops_f32.h"
 #include "ref/ref_f32.h"
@@ -83,8 +85,53 @@ static void check_shape(check *ck, const shape *s)
     check_bench(ck, 2 * work, 4 * (double)batch * ((double)s->m * s->k + (double)s->n * s->k + (double)s->m * s->n));
 }
 
+/* ---- gram_f32 ---------------------------------------------------------------------------------------------------- */
+
+typedef struct gram_args {
+    int m, kx, ky;
+    check_buf *x, *y;
+    double *out;
+} gram_args;
+
+static vq_status run_gram(void *user, vq_device *dev)
+{
+    const gram_args *const t = user;
+    return vq_gram_f32_run(dev, t->x->buf, t->y->buf, t->m, t->kx, t->ky, t->out);
+}
+
+/* same: y is x. */
+static void check_gram(check *ck, int m, int kx, int ky, bool same)
+{
+    const size_t count = (size_t)kx * (size_t)ky;
+    const double work = (double)m * (double)count;
+    if (!check_case(ck, work, "gram_m%d_kx%d_ky%d%s", m, kx, ky, same ? "_same" : "")) return;
+    gram_args t = {.m = m, .kx = kx, .ky = ky, .out = check_alloc(ck, count * sizeof(double))};
+    t.x = check_in_f32(ck, (size_t)m * (size_t)kx, -2, 3);
+    t.y = same ? t.x : check_in_f32(ck, (size_t)m * (size_t)ky, -1, 1);
+    double *const want = check_alloc(ck, count * sizeof *want);
+    vq_ref_gram_f32(t.x->host, t.y->host, m, kx, ky, want);
+    if (!check_run(ck, run_gram, &t)) return;
+    for (size_t i = 0; i < count; i++) {
+        /* at most 512 roundings in a row, of sums below 9 * 512, for every 512 rows */
+        const double bound = 1e-6 * (double)VQ_MIN(m, 512) + 2e-6 * m;
+        const size_t turned = i % (size_t)ky * (size_t)kx + i / (size_t)ky;
+        if (!(fabs(t.out[i] - want[i]) <= bound) || (same && t.out[i] != t.out[turned])) {
+            check_that(ck, false, "[%zu][%zu]: want %.9g got %.9g%s", i / (size_t)ky, i % (size_t)ky, want[i], t.out[i],
+                       same && t.out[i] != t.out[turned] ? ", not symmetric" : "");
+            return;
+        }
+    }
+    check_bench(ck, (same ? 1 : 2) * work, 4.0 * m * (kx + ky));
+}
+
 void check_gemm_f32(check *ck)
 {
-    for (const vq_variant *v = check_first(ck, VQ_OP_GEMM_F32); v; v = check_next(ck))
+    for (const vq_variant *v = check_first(ck, VQ_OP_GEMM_F32); v; v = check_next(ck)) {
         for (size_t i = 0; i < VQ_ARRAY_LEN(shapes); i++) check_shape(ck, &shapes[i]);
+        check_gram(ck, 1, 1, 1, true);
+        check_gram(ck, 7, 5, 3, false);
+        check_gram(ck, 19, 33, 33, true);
+        check_gram(ck, 1100, 40, 17, false);
+        check_gram(ck, 513, 600, 600, true);
+    }
 }

@@ -177,6 +177,73 @@ static void test_quant__uniform_codebook(void **state)
     }
 }
 
+/* Every family at every number of bits: values ascend, codes are those of the family's own levels, and a value is where
+ * its code says, up to 16 bits. */
+static void test_quant__families(void **state)
+{
+    (void)state;
+    for (int f = 0; vq_codebook_family_at(f); f++)
+        for (int bits = 2; bits <= 8; bits++)
+            for (int at = 0; at < 3; at++) {
+                const vq_codebook_family *const family = vq_codebook_family_at(f);
+                const float top = 0.83f, offset = at == 1 ? 0.17f : 0;
+                float shape[VQ_SHAPE_MAX];
+                vq_quantizer q;
+                for (int k = 0; k < VQ_SHAPE_MAX; k++) {
+                    const vq_codebook_axis *const a = &family->axis[k];
+                    shape[k] = a->lo + (a->hi - a->lo) * 0.5f * (float)at;
+                    if (a->whole) shape[k] = rintf(shape[k]);
+                }
+                assert_int_equal(vq_codebook_create(&q, family, bits, false, top, offset, shape), VQ_OK);
+                assert_string_equal(q.method, family->name);
+                for (int i = 1; i < q.levels; i++) {
+                    assert_true(q.values[i] >= q.values[i - 1]);
+                    if (i > 1) assert_true(q.thresholds[i - 1] >= q.thresholds[i - 2]);
+                }
+                for (int i = 0; i < 2000; i++) {
+                    const float u = (float)i / 1900, x = u * top - offset;
+                    const int code = code_of(&q, x);
+                    /* one float more or less may lie on the other side of an edge */
+                    const int low = family->level(fmaxf(u * (1 - 1e-5f) - 1e-6f, 0), shape, q.levels);
+                    const int high = family->level(u * (1 + 1e-5f) + 1e-6f, shape, q.levels);
+                    assert_in_range(code, low, high);
+                    const double value = ((double)q.values[code] - (double)q.zero[0]) * (double)q.scale[0];
+                    assert_true(fabs(value - (family->value(code, shape, q.levels) * (double)top - (double)offset)) <
+                                2e-5);
+                }
+                vq_quantizer_clear(&q);
+            }
+}
+
+/* Decode tables of the published AdaLog code at 4 and 3 bits (mantissa and shift of code 0, 1, ...). */
+static void test_quant__adalog_tables(void **state)
+{
+    static const int mant[16] = {30, 21, 29, 21, 29, 20, 28, 20, 28, 19, 27, 19, 27, 19, 26, 18};
+    const float shape[VQ_SHAPE_MAX] = {19, 0};
+    vq_quantizer q;
+    (void)state;
+    assert_int_equal(vq_codebook_create(&q, &vq_codebook_adalog_family, 4, false, 1, 0, shape), VQ_OK);
+    for (int i = 0; i < 15; i++) {
+        const double want = mant[i] / 30.0 / (1 << i / 2);
+        assert_true(fabs(q.values[15 - i] / 65535.0 - want) < 1e-5);
+    }
+    assert_int_equal(q.values[0], 0);
+    vq_quantizer_clear(&q);
+}
+
+/* The levels of TanQ at c = 1/2, alpha = 3: fine at both ends. */
+static void test_quant__tanq_levels(void **state)
+{
+    static const double want[16] = {0,     .0036, .0085, .0156, .0267, .0463, .09,   .2485,
+                                    .7515, .91,   .9537, .9733, .9844, .9915, .9964, 1};
+    const float shape[VQ_SHAPE_MAX] = {(float)(3.0 / 3.14159265358979), 0.5f};
+    vq_quantizer q;
+    (void)state;
+    assert_int_equal(vq_codebook_create(&q, &vq_codebook_tanq_family, 4, false, 1, 0, shape), VQ_OK);
+    for (int i = 0; i < 16; i++) assert_true(fabs(q.values[i] / 65535.0 - want[i]) < 1e-4);
+    vq_quantizer_clear(&q);
+}
+
 static void test_quant__clone_is_deep(void **state)
 {
     vq_quantizer q, copy;
@@ -201,6 +268,9 @@ int main(void)
         cmocka_unit_test(test_quant__log_sqrt2_equals_its_definition),
         cmocka_unit_test(test_quant__log_sqrt2_zero_thresholds),
         cmocka_unit_test(test_quant__uniform_codebook),
+        cmocka_unit_test(test_quant__families),
+        cmocka_unit_test(test_quant__adalog_tables),
+        cmocka_unit_test(test_quant__tanq_levels),
         cmocka_unit_test(test_quant__clone_is_deep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) ? 1 : 0;
