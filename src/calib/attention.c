@@ -344,24 +344,37 @@ static vq_status set_group(vq_quantizer *q, const vq_quantizer *one, int group, 
     return VQ_OK;
 }
 
+/* One codebook by the error of probabilities f32 [rows][tokens]. RepQ-ViT's three ranges are searched on all of them.
+ */
+static vq_status search_probabilities(const attention *a, const vq_buf *p, int rows, vq_quantizer *out)
+{
+    const vq_codebook_task task = softmax_task(a);
+    vq_buf *sample = NULL;
+    vq_status status = VQ_OK;
+    if (task.search == VQ_SEARCH_FULL || task.search == VQ_SEARCH_FPCS)
+        VQ_GO(vq_sample_rows(&sample, &rows, a->c->dev, p, rows, a->tokens, 1 << task.bits));
+    const size_t count = (size_t)rows * (size_t)a->tokens;
+    const vq_groups g = {count, count, 1};
+    const vq_score score = vq_score_of_tensor(a->c->dev, &g, sample ? sample : p);
+    VQ_GO(vq_search_codebook(&score, &task, out));
+done:
+    vq_buf_destroy(&sample);
+    return status;
+}
+
 /* Softmax by its own error, all heads together or one by one. */
 static vq_status search_softmax_by_tensor(attention *a)
 {
-    const vq_graph *const g = a->c->source;
+    const vq_buf *const p = a->c->run->values[a->c->source->nodes[a->context].in[0]];
     const int heads = a->c->recipe->softmax.per == VQ_PER_HEAD ? a->heads : 1;
-    const vq_codebook_task task = softmax_task(a);
-    const size_t square = (size_t)a->tokens * (size_t)a->tokens;
-    const size_t count = square * (size_t)a->c->samples * (size_t)(heads == 1 ? a->heads : 1);
-    const vq_groups groups = {count, count, 1};
+    const int rows = a->tokens * a->c->samples * (heads == 1 ? a->heads : 1);
     vq_buf *copy = NULL;
     vq_quantizer one = {0};
     vq_status status = VQ_OK;
-    if (heads > 1) VQ_GO(create_f32(&copy, a, square));
+    if (heads > 1) VQ_GO(create_f32(&copy, a, (size_t)a->tokens * (size_t)a->tokens));
     for (int h = 0; h < heads; h++) {
         if (copy) VQ_GO(copy_probabilities(a, h, copy));
-        const vq_score score =
-            vq_score_of_tensor(a->c->dev, &groups, copy ? copy : a->c->run->values[g->nodes[a->context].in[0]]);
-        VQ_GO(vq_search_codebook(&score, &task, &one));
+        VQ_GO(search_probabilities(a, copy ? copy : p, rows, &one));
         VQ_GO(set_group(a->p, &one, h, heads));
         vq_quantizer_clear(&one);
     }

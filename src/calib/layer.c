@@ -506,10 +506,19 @@ static vq_status search_input(layer *l, const vq_score *score)
 
 static vq_status search_input_by_tensor(layer *l)
 {
-    const size_t count = (size_t)l->rows * (size_t)l->in;
+    const bool codebook = input_part(l)->quantizer != NULL;
+    vq_buf *sample = NULL;
+    int rows = l->rows;
+    vq_status status = VQ_OK;
+    if (codebook)
+        VQ_GO(vq_sample_rows(&sample, &rows, l->c->dev, l->x, l->rows, l->in, 1 << l->c->bits[l->node].input));
+    const size_t count = (size_t)rows * (size_t)l->in;
     const vq_groups g = {count, count, 1};
-    const vq_score score = vq_score_of_tensor(l->c->dev, &g, l->x);
-    return search_input(l, &score);
+    const vq_score score = vq_score_of_tensor(l->c->dev, &g, sample ? sample : l->x);
+    VQ_GO(search_input(l, &score));
+done:
+    vq_buf_destroy(&sample);
+    return status;
 }
 
 static vq_status search_channels(layer *l)

@@ -63,3 +63,21 @@ vq_score vq_score_of_tensor(vq_device *dev, const vq_groups *groups, const vq_bu
 {
     return (vq_score){.dev = dev, .groups = *groups, .x = x, .uniform = tensor_uniform, .codebook = tensor_codebook};
 }
+
+vq_status vq_sample_rows(vq_buf **out, int *out_rows, vq_device *dev, const vq_buf *x, int rows, int cols, int levels)
+{
+    const size_t row_bytes = (size_t)cols * sizeof(float);
+    const double most = 0x1p24 / ((double)cols * levels);
+    const int wanted = VQ_MIN(rows, (int)VQ_MAX(most, 64));
+    vq_status status = VQ_OK;
+    *out_rows = wanted;
+    VQ_TRY(vq_buf_create(out, dev, (size_t)wanted * row_bytes));
+    if (wanted == rows) VQ_GO(vq_buf_copy(dev, *out, 0, x, 0, (size_t)rows * row_bytes));
+    for (int i = 0; wanted < rows && i < wanted; i++) {
+        const size_t from = (size_t)((int64_t)i * rows / wanted);
+        VQ_GO(vq_buf_copy(dev, *out, (size_t)i * row_bytes, x, from * row_bytes, row_bytes));
+    }
+done:
+    if (status != VQ_OK) vq_buf_destroy(out);
+    return status;
+}

@@ -22,4 +22,9 @@ struct vq_score {
 /* Mean squared error of the tensor itself. */
 vq_score vq_score_of_tensor(vq_device *dev, const vq_groups *groups, const vq_buf *x);
 
+/* A fresh buffer with evenly spaced rows of x f32 [rows][cols], as many as keep the scoring of a codebook of so many
+ * levels, which costs elements x levels, within bounds (2^24 per candidate, but at least 64 rows); *out_rows of them.
+ * Searches among hundreds of codebooks need no more of a tensor of millions of elements. */
+vq_status vq_sample_rows(vq_buf **out, int *out_rows, vq_device *dev, const vq_buf *x, int rows, int cols, int levels);
+
 #endif
