@@ -83,15 +83,17 @@ int vq_lower_input_value(const vq_quantizer *q, const vq_input_form *form, int i
     return form->drop ? (q->values[i] + (1 << (form->drop - 1))) >> form->drop : q->values[i];
 }
 
-/* The largest sum of |code - zero| over a row. */
+/* The largest sum over a row of what an input of 1 may add, weights being stored as build_weights does. */
 static double largest_row(const vq_qnode *qn, int n, int k)
 {
+    int64_t lowest, highest;
     double most = 0;
+    const bool fits = weight_range(qn, n, k, &lowest, &highest) && lowest >= -128 && highest <= 127;
     for (int row = 0; row < n; row++) {
-        const int64_t zero = vq_lower_zero(&qn->weight, row);
-        int64_t sum = 0;
-        for (int i = 0; i < k; i++) sum += llabs(qn->codes[(size_t)row * (size_t)k + (size_t)i] - zero);
-        most = VQ_MAX(most, (double)sum);
+        const int64_t zero = vq_lower_zero(&qn->weight, row), stored = fits ? zero : 128;
+        double sum = (double)llabs(stored - zero) * k;
+        for (int i = 0; i < k; i++) sum += (double)llabs(qn->codes[(size_t)row * (size_t)k + (size_t)i] - stored);
+        most = VQ_MAX(most, sum);
     }
     return most;
 }
