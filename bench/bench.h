@@ -25,7 +25,15 @@ bool bench_shapes_read(bench_shapes *shapes, const char *name);
 bool bench_epilogue_parse(vq_bench_epilogue *out, const char *text);
 const char *bench_epilogue_name(vq_bench_epilogue epilogue);
 
+/* Numbers of options; false after one line on stderr. */
+bool bench_int(int *out, const char *command, const char *option, const char *text, int min, int max);
+bool bench_seconds(double *out, const char *command, const char *text);
+/* Whether a comma list of parts of names (NULL: all) has one of `name`. */
+bool bench_wanted(const char *list, const char *name);
+int bench_by_size(const void *a, const void *b); /* of doubles, for qsort */
+
 /* vitq-bench gemm; argv[0] is "gemm". Returns the exit code. */
 int bench_gemm(int argc, char **argv);
+int bench_sweep(int argc, char **argv); /* the same of "sweep" */
 
 #endif

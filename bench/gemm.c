@@ -72,27 +72,6 @@ static void help(void)
 
 /* ---- command line ------------------------------------------------------------------------------------------------ */
 
-static bool to_int(int *out, const char *option, const char *text, int min, int max)
-{
-    char *end;
-    const long value = strtol(text, &end, 10);
-    if (end == text || *end || value < min || value > max) {
-        fprintf(stderr, "vitq-bench gemm: --%s %s: must be a number from %d to %d\n", option, text, min, max);
-        return false;
-    }
-    *out = (int)value;
-    return true;
-}
-
-static bool to_seconds(double *out, const char *text)
-{
-    char *end;
-    *out = strtod(text, &end);
-    if (end != text && !*end && *out >= 0.001 && *out <= 60) return true;
-    fprintf(stderr, "vitq-bench gemm: --seconds %s: must be a number from 0.001 to 60\n", text);
-    return false;
-}
-
 static bool to_bits(options *o, const char *text)
 {
     char rest[2];
@@ -132,10 +111,10 @@ static int parse(options *o, int argc, char **argv)
     bool ok = true;
     for (int c; ok && (c = getopt_long(argc, argv, "b:r:s:d:qh", longs, NULL)) != -1;) {
         switch (c) {
-        case 'b': ok = to_int(&o->batch, "batch", optarg, 1, 4096); break;
-        case 'r': ok = to_int(&o->rounds, "rounds", optarg, 1, MAX_ROUNDS); break;
-        case 'd': ok = to_int(&o->device, "device", optarg, 0, 65535); break;
-        case 's': ok = to_seconds(&o->seconds, optarg); break;
+        case 'b': ok = bench_int(&o->batch, "gemm", "batch", optarg, 1, 4096); break;
+        case 'r': ok = bench_int(&o->rounds, "gemm", "rounds", optarg, 1, MAX_ROUNDS); break;
+        case 'd': ok = bench_int(&o->device, "gemm", "device", optarg, 0, 65535); break;
+        case 's': ok = bench_seconds(&o->seconds, "gemm", optarg); break;
         case 'w': ok = to_bits(o, optarg); break;
         case 't': ok = to_type(o, optarg); break;
         case 'v': o->variants = optarg; break;
@@ -152,18 +131,6 @@ static int parse(options *o, int argc, char **argv)
 
 /* ---- measuring --------------------------------------------------------------------------------------------------- */
 
-static bool wanted(const char *list, const char *name)
-{
-    char part[64];
-    for (const char *p = list; p && *p;) {
-        const size_t len = strcspn(p, ",");
-        snprintf(part, sizeof part, "%.*s", (int)len, p);
-        if (*part && strstr(name, part)) return true;
-        p += len + (p[len] == ',');
-    }
-    return !list;
-}
-
 static vq_status add_cells(bench *b, vq_bench_type type)
 {
     const char *names[MAX_VARIANTS];
@@ -179,7 +146,7 @@ static vq_status add_cells(bench *b, vq_bench_type type)
     b->cells = grown;
     for (size_t i = 0; i < shapes; i++)
         for (int v = 0; v < count && v < MAX_VARIANTS; v++)
-            if (wanted(b->o.variants, names[v]))
+            if (bench_wanted(b->o.variants, names[v]))
                 b->cells[b->num_cells++] = (cell){.type = type, .variant = names[v], .shape = &b->o.shapes.items[i]};
     return VQ_OK;
 }
@@ -235,12 +202,6 @@ static vq_status measure_all(bench *b)
 }
 
 /* ---- printing ---------------------------------------------------------------------------------------------------- */
-
-static int by_size(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
 
 static double gops_of(const bench *b, const cell *c, double seconds)
 {
@@ -329,7 +290,8 @@ int bench_gemm(int argc, char **argv)
     status = vq_device_open(&b.dev, &(vq_device_params){.index = b.o.device});
     if (status == VQ_OK) status = measure_all(&b);
     if (status != VQ_OK) goto done;
-    for (size_t i = 0; i < b.num_cells; i++) qsort(b.cells[i].median, (size_t)b.cells[i].done, sizeof(double), by_size);
+    for (size_t i = 0; i < b.num_cells; i++)
+        qsort(b.cells[i].median, (size_t)b.cells[i].done, sizeof(double), bench_by_size);
     if (b.o.json)
         status = print_json(&b);
     else

@@ -9,6 +9,7 @@ static const struct {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"gemm", "matrix products of real layers, int8 and FP32, per kernel variant", bench_gemm},
+    {"sweep", "calibration: candidate quantizers scored by tensor and by layer output", bench_sweep},
 };
 
 static void usage(FILE *out)

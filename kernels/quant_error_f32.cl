@@ -48,6 +48,36 @@ OP error_uniform_channels(__global const float *x, __global const float *scale, 
     }
 }
 
+/* For vitq-bench: the most that the arithmetic of error_uniform, or with codebook that of error_codebook, could do on
+ * registers alone. out s32 [groups][2]: elements per step of a work-group; the sums, so that they are not left out. */
+OP error_peak(__global int *out, __global const float *thresholds, __global const float *values, int steps, int levels,
+              int codebook)
+{
+    __global int *const mine = out + 2 * get_group_id(0);
+    float x = (float)mine[0] + (float)get_local_id(0), sum = 0.0f;
+    for (int i = 0; i < steps; i++) {
+        const float y = codebook ? values[codebook_code(x, thresholds, levels - 1)]
+                                 : uniform_value(x, values[0], values[1], (float)(levels - 1));
+        sum = fma(x - y, x - y, sum);
+        x += values[0];
+    }
+    barrier(CLK_GLOBAL_MEM_FENCE);
+    if (get_local_id(0)) return;
+    mine[0] = VQ_P0;
+    mine[1] = as_int(sum);
+}
+
+/* For vitq-bench: reads n floats. Grid: (n / chunk_len). */
+OP error_read(__global const float *x, __global float *out, int n, int chunk_len)
+{
+    __local float part[VQ_P0];
+    const int first = (int)get_group_id(0) * chunk_len, end = min(first + chunk_len, n);
+    float sum = 0.0f;
+    for (int i = first + (int)get_local_id(0); i < end; i += VQ_P0) sum += x[i];
+    sum = sum_of_group(part, sum);
+    if (get_local_id(0) == 0) out[get_group_id(0)] = sum;
+}
+
 OP error_codebook(__global const float *x, __global const float *thresholds, __global const float *values,
                   __global float *partial, int inner, int groups, int n, int chunk_len, int num, int levels)
 {

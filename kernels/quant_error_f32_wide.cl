@@ -73,6 +73,54 @@ OP error_uniform_channels(__global const float *x, __global const float *scale, 
     }
 }
 
+/* For vitq-bench: the most that the arithmetic of error_uniform, or with codebook that of error_codebook, could do on
+ * registers alone. out s32 [groups][2]: elements per step of an item; the sums, so that they are not left out. */
+OP error_peak(__global int *out, __global const float *thresholds, __global const float *values, int steps, int levels,
+              int codebook)
+{
+    __global int *const mine = out + 2 * get_group_id(0);
+    const float s = values[0], z = values[1], top = (float)(levels - 1);
+    float16 x[4], sum[4]; /* enough to hide the latency of selections that follow each other */
+    for (int c = 0; c < 4; c++) {
+        x[c] = (float16)(mine[0]) + c * s;
+        sum[c] = 0.0f;
+    }
+    for (int i = 0; i < steps; i++) {
+        float16 v[4];
+        if (codebook) {
+            for (int c = 0; c < 4; c++) v[c] = values[0];
+            for (int l = 1; l < levels; l++)
+#pragma unroll
+                for (int c = 0; c < 4; c++) v[c] = thresholds[l - 1] <= x[c] ? (float16)values[l] : v[c];
+        } else {
+#pragma unroll
+            for (int c = 0; c < 4; c++) v[c] = uniform_value16(x[c], s, z, top);
+        }
+#pragma unroll
+        for (int c = 0; c < 4; c++) {
+            const float16 d = x[c] - v[c];
+            sum[c] = fma(d, d, sum[c]);
+            x[c] += s;
+        }
+    }
+    mine[0] = 64;
+    mine[1] = as_int(lanes(sum[0] + sum[1] + sum[2] + sum[3]));
+}
+
+/* For vitq-bench: reads n floats, a multiple of 64. Grid: (n / chunk_len). */
+OP error_read(__global const float *x, __global float *out, int n, int chunk_len)
+{
+    const int first = (int)get_group_id(0) * chunk_len, end = min(first + chunk_len, n);
+    float16 a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
+    for (int i = first; i < end; i += 64) {
+        a += vload16(0, x + i);
+        b += vload16(0, x + i + 16);
+        c += vload16(0, x + i + 32);
+        d += vload16(0, x + i + 48);
+    }
+    out[get_group_id(0)] = lanes(a + b + c + d);
+}
+
 OP error_codebook(__global const float *x, __global const float *thresholds, __global const float *values,
                   __global float *partial, int inner, int groups, int n, int chunk_len, int num, int levels)
 {
