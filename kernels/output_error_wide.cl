@@ -176,6 +176,26 @@ static int16 value_of(float16 x, const quantizer *q)
     return v;
 }
 
+/* The same for four vectors, which share the loads of thresholds and values. */
+static void values_of(int16 v[4], __global const float *x, const quantizer *q)
+{
+    const float16 x0 = GLOBAL_AT(float16, x), x1 = GLOBAL_AT(float16, x + 16), x2 = GLOBAL_AT(float16, x + 32),
+                  x3 = GLOBAL_AT(float16, x + 48);
+    int16 v0 = q->values[0], v1 = v0, v2 = v0, v3 = v0;
+    for (int i = 1; i < q->levels; i++) {
+        const float16 t = q->thresholds[i - 1];
+        const int16 value = q->values[i];
+        v0 = t <= x0 ? value : v0;
+        v1 = t <= x1 ? value : v1;
+        v2 = t <= x2 ? value : v2;
+        v3 = t <= x3 ? value : v3;
+    }
+    v[0] = v0;
+    v[1] = v1;
+    v[2] = v2;
+    v[3] = v3;
+}
+
 static int16 integer_of(float16 x, const quantizer *q)
 {
     if (q->codebook) return value_of(x, q);
@@ -224,6 +244,12 @@ VQ_LOCAL_FUNCTION void encode_row(__local uchar *codes, int plane, __global cons
     const int16 lane = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     int16 low = (int16)(0), high = (int16)(0);
     int i = 0;
+    for (; q->codebook && i + 64 <= k; i += 64) {
+        int16 v[4];
+        values_of(v, x + i, q);
+        for (int c = 0; c < 4; c++)
+            put_integers(codes + (i + 16 * c) * CODE_BYTES, plane, v[c], q->c.planes, &low, &high);
+    }
     for (; i + 16 <= k; i += 16)
         put_integers(codes + i * CODE_BYTES, plane, integer_of(GLOBAL_AT(float16, x + i), q), q->c.planes, &low, &high);
     if (i < k) {
@@ -416,6 +442,11 @@ ITEM error_f32(ERROR_ARGS(float), int pitch, int steps, __local uchar *operand)
             __global const float *const in = x + (first + r) * x_row;
             __local uchar *const out = operand + r * pitch;
             int i = 0;
+            for (; q.codebook && i + 64 <= k; i += 64) {
+                int16 v[4];
+                values_of(v, in + i, &q);
+                for (int c = 0; c < 4; c++) LOCAL_AT(float16, out + 4 * (i + 16 * c)) = as_float16(v[c]);
+            }
             for (; i + 16 <= k; i += 16) LOCAL_AT(float16, out + 4 * i) = float_of(GLOBAL_AT(float16, in + i), &q);
             if (i < k) LOCAL_AT(float16, out + 4 * i) = float_of(load_some(in + i, k - i), &q);
         }

@@ -135,6 +135,22 @@ OP error_codebook(__global const float *x, __global const float *thresholds, __g
             __global const float *const in = x + ((size_t)(e / inner) * groups + g) * inner + e % inner;
             uint i = 0;
             run = min(inner - e % inner, end - e);
+            for (; i + 64 <= run; i += 64) { /* four vectors share the loads of thresholds and values */
+                const float16 x0 = vload16(0, in + i), x1 = vload16(0, in + i + 16), x2 = vload16(0, in + i + 32),
+                              x3 = vload16(0, in + i + 48);
+                float16 v0 = u[0], v1 = v0, v2 = v0, v3 = v0;
+                for (int l = 1; l < levels; l++) {
+                    const float16 passed = t[l - 1], value = u[l];
+                    v0 = passed <= x0 ? value : v0;
+                    v1 = passed <= x1 ? value : v1;
+                    v2 = passed <= x2 ? value : v2;
+                    v3 = passed <= x3 ? value : v3;
+                }
+                sum = fma(x0 - v0, x0 - v0, sum);
+                sum = fma(x1 - v1, x1 - v1, sum);
+                sum = fma(x2 - v2, x2 - v2, sum);
+                sum = fma(x3 - v3, x3 - v3, sum);
+            }
             for (; i + 16 <= run; i += 16) {
                 const float16 v = vload16(0, in + i), d = v - codebook_value16(v, t, u, levels);
                 sum = fma(d, d, sum);
