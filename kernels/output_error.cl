@@ -35,6 +35,7 @@ GROUP error_s8(ERROR_ARGS(char))
     const uint item = (uint)get_local_id(0);
     const int m0 = (int)get_group_id(0) * TILE, col = (int)(item % SIDE), row = (int)(item / SIDE), fours = (k + 3) / 4;
     TO_BATCH
+    TO_CONSTS
     for (int j = 0; j < num; j++) {
         const candidate c = candidates[j];
         __global const float *const t = thresholds + (size_t)j * (levels - 1);

@@ -37,8 +37,9 @@ enum { FIELD_SCALE, FIELD_SUM, FIELD_W_ZERO, NUM_FIELDS };
         x += x_offset + z * x_inner + z_outer * (x_outer - inner * x_inner);                                           \
         y += y_offset + z * y_inner + z_outer * (y_outer - inner * y_inner);                                           \
         w += z * w_batch;                                                                                              \
-        consts += z * consts_batch;                                                                                    \
     }
+
+#define TO_CONSTS consts += (long)get_group_id(1) * consts_batch;
 
 /* Where this work-group's sum for candidate j belongs. */
 #define PARTIAL_AT(j) ((get_group_id(1) * get_num_groups(0) + get_group_id(0)) * (size_t)num + (size_t)(j))

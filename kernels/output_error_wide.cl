@@ -410,6 +410,7 @@ ITEM error_s8(ERROR_ARGS(char), int pitch, int steps, __local uchar *codes)
     const int groups = (k + GROUP - 1) / GROUP, plane = rows_per_item * pitch;
     int low_sums[MAX_ROWS], high_sums[MAX_ROWS];
     TO_BATCH
+    TO_CONSTS
     for (int j = 0; j < num; j++) {
         const quantizer q = QUANTIZER(j);
         floatv error = (floatv)(0.0f);

@@ -54,7 +54,8 @@ typedef struct vq_bench_gemm_result {
 /* Makes a layer from random operands, verifies its result (VQ_ERR_DEVICE where it is wrong), then times it. */
 vq_status vq_bench_gemm(vq_bench_gemm_result *out, vq_device *dev, const vq_bench_gemm_params *params);
 
-/* ---- sweeps of calibration: many candidate quantizers of a tensor, one pass over it ------------------------------- */
+/* ---- sweeps of calibration: many candidate quantizers of a tensor, one pass over it -------------------------------
+ */
 
 typedef enum vq_sweep_kind {
     VQ_SWEEP_UNIFORM,         /* error of the tensor [M][K] itself: uniform, one group */
@@ -68,9 +69,10 @@ typedef enum vq_sweep_kind {
 
 /* What the device can do at most, measured: sweeps are compared with it. */
 typedef struct vq_sweep_limits {
-    double read_gbps;         /* GB/s that a kernel reads from memory */
-    double uniform, codebook; /* 1e9 elements quantized and compared a second, on registers alone; codebooks of 2^bits */
-    double int8, fp32;        /* vq_bench_peak, GOP/s */
+    double read_gbps; /* GB/s that a kernel reads from memory */
+    double uniform,
+        codebook;      /* 1e9 elements quantized and compared a second, on registers alone; codebooks of 2^bits */
+    double int8, fp32; /* vq_bench_peak, GOP/s */
 } vq_sweep_limits;
 vq_status vq_bench_sweep_limits(vq_sweep_limits *out, vq_device *dev, int bits);
 
@@ -89,8 +91,8 @@ typedef struct vq_bench_sweep_params {
 
 typedef struct vq_bench_sweep_result {
     const char *variant;
-    double max_error;             /* largest relative difference from the plain-C witness, on as many rows as it does in a
-                                     fraction of a second */
+    double max_error; /* largest relative difference from the plain-C witness, on as many rows as it does in a
+                         fraction of a second */
     int samples;
     double min, p10, median, p90; /* seconds of a call, candidates uploaded and errors read back */
     double rate;                  /* 1e9 candidate-elements, M*K*candidates, by the median */

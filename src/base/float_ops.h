@@ -17,7 +17,7 @@ typedef struct vq_gemm_f32_shape {
     int m, n, k;
     int lda, ldb, ldc;
     bool trans_a, trans_b, accumulate;
-    float alpha; /* 0 means 1 */
+    float alpha;      /* 0 means 1 */
     int outer, inner; /* 0 means 1 */
     size_t a_offset, b_offset, c_offset;
     size_t a_outer, a_inner, b_outer, b_inner, c_outer, c_inner;
@@ -30,9 +30,9 @@ typedef struct vq_groups {
     int groups;
 } vq_groups;
 
-/* Uniform: k = rint(x / scale) (ties to even, true division); q = clip(k + zero, 0, levels - 1); x^ = (q - zero) * scale.
- * zero need not be an integer (the official RepQ-ViT code has fractional ones); levels = 2^bits.
- * Codebook: q = number of thresholds <= x; x^ = value[q]. */
+/* Uniform: k = rint(x / scale) (ties to even, true division); q = clip(k + zero, 0, levels - 1); x^ = (q - zero) *
+ * scale. zero need not be an integer (the official RepQ-ViT code has fractional ones); levels = 2^bits. Codebook: q =
+ * number of thresholds <= x; x^ = value[q]. */
 
 /* Order statistics wanted of every group, as ranks 0..n-1 of its n elements in ascending order. */
 #define VQ_MAX_RANKS 16
@@ -47,8 +47,8 @@ typedef struct vq_groups {
  *
  * a_j is candidate j (struct vq_candidates). w^ is either float, or integer times a scale per output channel:
  * w^ = scale[n] * (w[n][k] + w_zero[n]), as gemm_s8 has it (base/int_ops.h). Batch b = (outer, inner) of x starts at
- * x_offset + outer * x_outer + inner * x_inner elements, its rows ldx apart, so that one head of a [B][T][H*D] tensor can be
- * addressed in place; y alike. Only rows 0, row_step, 2 * row_step, ... are scored. */
+ * x_offset + outer * x_outer + inner * x_inner elements, its rows ldx apart, so that one head of a [B][T][H*D] tensor
+ * can be addressed in place; y alike. Only rows 0, row_step, 2 * row_step, ... are scored. */
 typedef struct vq_output_error_shape {
     int m, row_step; /* row_step 0 means 1 */
     int ldx, ldy;
@@ -56,7 +56,8 @@ typedef struct vq_output_error_shape {
     size_t x_offset, x_outer, x_inner, y_offset, y_outer, y_inner;
 } vq_output_error_shape;
 
-/* Host view of integer weights. `batches` is 1 (0 means that) for weights that all batches share, else outer * inner. */
+/* Host view of integer weights. `batches` is 1 (0 means that) for weights that all batches share, else outer * inner.
+ */
 typedef struct vq_output_error_s8 {
     int n, k, batches;
     int a_max;             /* largest code, or byte of a decode value, of any candidate to come: 1..255 */
@@ -67,8 +68,8 @@ typedef struct vq_output_error_s8 {
 } vq_output_error_s8;
 
 /* Float weights on the device: element (n, k) of batch (outer, inner) lies at
- * offset + outer * stride_outer + inner * stride_inner + (k_major ? k * ld + n : n * ld + k). outer and inner are 1 (0 means
- * that) for weights that all batches share, else those of the run. */
+ * offset + outer * stride_outer + inner * stride_inner + (k_major ? k * ld + n : n * ld + k). outer and inner are 1 (0
+ * means that) for weights that all batches share, else those of the run. */
 typedef struct vq_output_error_f32 {
     int n, k, ld;
     bool k_major; /* stored [K][N]: V in probabilities times V */
@@ -77,16 +78,15 @@ typedef struct vq_output_error_f32 {
 } vq_output_error_f32;
 
 /* num quantizers of `levels` levels (2..256), host arrays.
- * Uniform, thresholds NULL: q = clip(rint(x / scale[j]) + zero[j], 0, levels - 1), a = (q - zero[j]) * scale[j]; zero must be
- *   integral for integer weights.
- * Codebook: q = number of thresholds[j][..levels-1] (ascending) that are <= x, a = (values[j][q] - zero[j]) * scale[j], zero
- *   integral in 0..65535. Values are 16 bits: integer products take their two bytes apart, and one of them where the other
- *   is zero throughout. */
+ * Uniform, thresholds NULL: q = clip(rint(x / scale[j]) + zero[j], 0, levels - 1), a = (q - zero[j]) * scale[j]; zero
+ * must be integral for integer weights. Codebook: q = number of thresholds[j][..levels-1] (ascending) that are <= x, a
+ * = (values[j][q] - zero[j]) * scale[j], zero integral in 0..65535. Values are 16 bits: integer products take their two
+ * bytes apart, and one of them where the other is zero throughout. */
 typedef struct vq_candidates {
     int num, levels;
-    const float *scale, *zero;  /* [num] */
-    const float *thresholds;    /* [num][levels - 1] */
-    const uint16_t *values;     /* [num][levels] */
+    const float *scale, *zero; /* [num] */
+    const float *thresholds;   /* [num][levels - 1] */
+    const uint16_t *values;    /* [num][levels] */
 } vq_candidates;
 
 #endif

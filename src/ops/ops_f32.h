@@ -11,9 +11,9 @@
 /* bias [N] may be NULL. C may not overlap A or B. */
 vq_status vq_gemm_f32_run(vq_device *dev, const vq_gemm_f32_shape *shape, const vq_buf *a, const vq_buf *b,
                           const vq_buf *bias, const vq_buf *c);
-/* out[i][j] = sum over rows of x[m][i] * y[m][j], on the host, double [kx][ky]; x [m][kx], y [m][ky]. x == y (one pointer)
- * gives a Gram matrix, exactly symmetric, at half the work. Products of 512 rows are float sums, their total is in double.
- * Blocks. */
+/* out[i][j] = sum over rows of x[m][i] * y[m][j], on the host, double [kx][ky]; x [m][kx], y [m][ky]. x == y (one
+ * pointer) gives a Gram matrix, exactly symmetric, at half the work. Products of 512 rows are float sums, their total
+ * is in double. Blocks. */
 vq_status vq_gram_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, int m, int kx, int ky, double *out);
 
 /* y[m][c] = (x - mean) / sqrt(var + eps) * gamma + beta, var over C (biased); x rows start ldx elements apart, y is
@@ -79,11 +79,10 @@ vq_status vq_gram_error_run(vq_device *dev, const vq_buf *w, const vq_buf *gram,
 vq_status vq_gptq_run(vq_device *dev, const vq_buf *w, const vq_buf *factor, const int32_t *order, const float *scale,
                       const float *zero, int n, int k, int levels, const vq_buf *codes, const vq_buf *values);
 
-/* output_error (base/float_ops.h). An op holds a layer's weights on the device, packed for the variant chosen when it was
- * created, and serves any number of runs; it may run from one thread at a time. bias f32 [n] may be NULL; neither it nor b
- * is needed after creation.
- * Integer weights: products are exact (creation fails where 32 bits cannot hold them, a run where a zero point makes them
- * leave 32 bits); float weights: sums of floats, in a fixed order. */
+/* output_error (base/float_ops.h). An op holds a layer's weights on the device, packed for the variant chosen when it
+ * was created, and serves any number of runs; it may run from one thread at a time. bias f32 [n] may be NULL; neither
+ * it nor b is needed after creation. Integer weights: products are exact (creation fails where 32 bits cannot hold
+ * them, a run where a zero point makes them leave 32 bits); float weights: sums of floats, in a fixed order. */
 typedef struct vq_output_error vq_output_error;
 vq_status vq_output_error_create_s8(vq_output_error **out, vq_device *dev, const vq_output_error_s8 *weights,
                                     const vq_buf *bias);
