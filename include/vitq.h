@@ -1,6 +1,6 @@
 /* vitq: low-bit calibration and integer inference of vision transformers on any OpenCL device.
  * Tiers, lower never knows higher: base (status, log), device (OpenCL devices), image (photos to pixels), model (reading
- * and describing models), calib (quantizing one), session (running one), bench (timing kernels). */
+ * and describing models), calib (quantizing one), session (running one), eval (judging one), bench (timing kernels). */
 #ifndef VITQ_H
 #define VITQ_H
 
@@ -10,6 +10,7 @@
 #include "vitq/model.h"
 #include "vitq/calib.h"
 #include "vitq/session.h"
+#include "vitq/eval.h"
 #include "vitq/bench.h"
 
 #endif

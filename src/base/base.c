@@ -57,14 +57,28 @@ void vq_log_set(vq_log_fn fn, void *user, vq_log_level max_level)
     pthread_mutex_unlock(&log_lock);
 }
 
+static _Thread_local char *captured;
+
+char *vq_log_capture(char *text)
+{
+    char *const before = captured;
+    captured = text;
+    if (text) text[0] = 0;
+    return before;
+}
+
 /* One line: a message that quotes a file may hold anything. */
 static void log_args(vq_log_level level, const char *fmt, va_list args)
 {
-    char text[1024];
+    char text[VQ_LOG_LINE];
     if (level > log_max) return;
     vsnprintf(text, sizeof text, fmt, args);
     for (char *c = text; *c; c++)
         if ((unsigned char)*c < 32 || *c == 127) *c = ' ';
+    if (level == VQ_LOG_ERROR && captured) {
+        memcpy(captured, text, sizeof text);
+        return;
+    }
     pthread_mutex_lock(&log_lock);
     log_fn(log_user, level, text);
     pthread_mutex_unlock(&log_lock);

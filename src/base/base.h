@@ -24,6 +24,13 @@ void vq_log(vq_log_level level, const char *fmt, ...) VQ_PRINTF(2, 3);
  * Texts are short, impersonal, name the file or tensor, and give the numbers. */
 vq_status vq_fail(vq_status status, const char *fmt, ...) VQ_PRINTF(2, 3);
 
+/* Longest line of the log, with its NUL. */
+enum { VQ_LOG_LINE = 1024 };
+
+/* From here on the calling thread's lines at VQ_LOG_ERROR are kept in text [VQ_LOG_LINE], the newest one replacing the
+ * one before, and not logged: for failures that the caller goes on after. NULL ends it. Returns what was set before. */
+char *vq_log_capture(char *text);
+
 /* Forward a failure where nothing needs freeing. */
 #define VQ_TRY(expr)                                                                                                   \
     do {                                                                                                               \

@@ -27,9 +27,6 @@ int cli_fail(int code, const char *fmt, ...) CLI_PRINTF(2, 3);
 /* "vitq: warning: text", nothing with --quiet. */
 void cli_warn(const char *fmt, ...) CLI_PRINTF(1, 2);
 
-/* From here on the calling thread's library errors are stored in text [CLI_LINE], not printed; NULL ends it. */
-void cli_capture_errors(char *text);
-
 /* Around library calls that skip images: their errors become warnings, but for the last one if the call failed.
  * end returns how many were skipped. */
 void cli_skips_begin(void);

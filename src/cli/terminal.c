@@ -50,14 +50,6 @@ void cli_warn(const char *fmt, ...)
     print_line("warning: ", text);
 }
 
-static _Thread_local char *captured;
-
-void cli_capture_errors(char *text)
-{
-    captured = text;
-    if (text) text[0] = 0;
-}
-
 /* Which of the errors in a skipping call is the fatal one is known only when the call returns: the newest waits. */
 static struct {
     bool active;
@@ -97,8 +89,6 @@ static void on_log(void *user, vq_log_level level, const char *text)
         cli_warn("%s", text);
     } else if (level != VQ_LOG_ERROR) {
         print_line("", text);
-    } else if (captured) {
-        snprintf(captured, CLI_LINE, "%s", text);
     } else if (skips.active) {
         flush_skip();
         snprintf(skips.text, sizeof skips.text, "%s", text);

@@ -1,5 +1,5 @@
 /* Sessions: one model prepared on one device, or the integer witness without any. */
-#include "vitq/session.h"
+#include "run/session.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@ enum { DEFAULT_BATCH = 8, MAX_BATCH = 4096 };
 struct vq_session {
     vq_mode mode;
     int max_batch;
+    vq_device *dev; /* NULL for the witness */
     const vq_model *model;
     bool witness;
     vq_float_run *floats;
@@ -77,6 +78,7 @@ vq_status vq_session_create(vq_session **out, vq_device *dev, const vq_model *mo
     s->mode = mode;
     s->max_batch = p->max_batch ? p->max_batch : DEFAULT_BATCH;
     s->model = model;
+    s->dev = p->witness ? NULL : dev;
     s->witness = p->witness;
     if (mode == VQ_MODE_INT && !p->witness) VQ_GO(vq_int_run_create(&s->ints, dev, model->qmodel->ints, s->max_batch));
     if (mode != VQ_MODE_INT) VQ_GO(vq_float_run_create(&s->floats, dev, vq_model_graph(model), s->max_batch));
@@ -91,6 +93,21 @@ done:
 vq_mode vq_session_mode(const vq_session *session)
 {
     return session->mode;
+}
+
+const vq_model *vq_session_model(const vq_session *session)
+{
+    return session->model;
+}
+
+vq_device *vq_session_device(const vq_session *session)
+{
+    return session->dev;
+}
+
+int vq_session_max_batch(const vq_session *session)
+{
+    return session->max_batch;
 }
 
 size_t vq_session_device_bytes(const vq_session *session)

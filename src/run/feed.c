@@ -1,11 +1,11 @@
-#include "cli/feed.h"
+#include "run/feed.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
+#include "base/base.h"
 
 enum { NUM_SLOTS = 2, MAX_THREADS = 8 };
 
@@ -17,8 +17,8 @@ typedef struct slot {
     size_t left;     /* images not decoded yet */
 } slot;
 
-struct cli_feed {
-    cli_feed_params p;
+struct vq_feed {
+    vq_feed_params p;
     size_t image_bytes, num_batches;
     slot slots[NUM_SLOTS];
     pthread_t threads[MAX_THREADS];
@@ -31,28 +31,28 @@ struct cli_feed {
     bool open, stop;
     vq_status failed;
     size_t failed_image;
-    char message[CLI_LINE];
+    char message[VQ_LOG_LINE];
     size_t skipped;
-    cli_batch batch; /* the one the caller holds */
+    vq_feed_batch batch; /* the one the caller holds */
 };
 
-static size_t images_in(const cli_feed *f, size_t batch)
+static size_t images_in(const vq_feed *f, size_t batch)
 {
     const size_t n = (size_t)f->p.batch, before = batch * n;
     return f->p.count - before < n ? f->p.count - before : n;
 }
 
-static bool can_decode(const cli_feed *f)
+static bool can_decode(const vq_feed *f)
 {
     return f->open && f->failed == VQ_OK && f->next < f->p.count &&
            f->next / (size_t)f->p.batch < f->returned + NUM_SLOTS;
 }
 
 /* With the lock held; of several unreadable images the first in order is reported. */
-static void note_bad(cli_feed *f, size_t image, vq_status status, const char *message)
+static void note_bad(vq_feed *f, size_t image, vq_status status, const char *message)
 {
     if (f->p.skip_bad) {
-        cli_warn("skipped: %s", message);
+        vq_log(VQ_LOG_WARN, "skipped: %s", message);
         f->skipped++;
     } else if (f->failed == VQ_OK || image < f->failed_image) {
         f->failed = status;
@@ -62,7 +62,7 @@ static void note_bad(cli_feed *f, size_t image, vq_status status, const char *me
 }
 
 /* One image, with the lock held before and after. */
-static void decode_next(cli_feed *f, char *message)
+static void decode_next(vq_feed *f, char *message)
 {
     const size_t image = f->next++, at = image % (size_t)f->p.batch;
     slot *const s = &f->slots[image / (size_t)f->p.batch % NUM_SLOTS];
@@ -81,9 +81,9 @@ static void decode_next(cli_feed *f, char *message)
 
 static void *decode_all(void *user)
 {
-    cli_feed *const f = user;
-    char message[CLI_LINE];
-    cli_capture_errors(message);
+    vq_feed *const f = user;
+    char message[VQ_LOG_LINE];
+    vq_log_capture(message);
     pthread_mutex_lock(&f->lock);
     while (!f->stop) {
         if (can_decode(f))
@@ -95,7 +95,7 @@ static void *decode_all(void *user)
     return NULL;
 }
 
-static bool create_slots(cli_feed *f)
+static bool create_slots(vq_feed *f)
 {
     const size_t n = (size_t)f->p.batch;
     for (int i = 0; i < NUM_SLOTS; i++) {
@@ -110,14 +110,14 @@ static bool create_slots(cli_feed *f)
     return true;
 }
 
-vq_status cli_feed_create(cli_feed **out, const cli_feed_params *params)
+vq_status vq_feed_create(vq_feed **out, const vq_feed_params *params)
 {
     const vq_preprocess *const pre = params->pre;
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
     const int wanted = cores < 1 ? 1 : cores > MAX_THREADS ? MAX_THREADS : (int)cores;
-    cli_feed *f = calloc(1, sizeof *f);
+    vq_feed *f = calloc(1, sizeof *f);
     *out = NULL;
-    if (!f) return (vq_status)cli_fail(VQ_ERR_NO_MEMORY, "out of memory for images");
+    if (!f) return vq_fail(VQ_ERR_NO_MEMORY, "out of memory for images");
     f->p = *params;
     f->image_bytes = (size_t)pre->height * (size_t)pre->width * (size_t)pre->chans;
     f->num_batches = (params->count + (size_t)params->batch - 1) / (size_t)params->batch;
@@ -126,25 +126,24 @@ vq_status cli_feed_create(cli_feed **out, const cli_feed_params *params)
     pthread_cond_init(&f->work, NULL);
     pthread_cond_init(&f->done, NULL);
     if (!create_slots(f)) {
-        cli_fail(VQ_ERR_NO_MEMORY, "out of memory for batches of %d images of %zu bytes", params->batch,
-                 f->image_bytes);
-        cli_feed_destroy(&f);
+        vq_fail(VQ_ERR_NO_MEMORY, "out of memory for batches of %d images of %zu bytes", params->batch, f->image_bytes);
+        vq_feed_destroy(&f);
         return VQ_ERR_NO_MEMORY;
     }
     while (f->num_threads < wanted && pthread_create(&f->threads[f->num_threads], NULL, decode_all, f) == 0)
         f->num_threads++;
     if (f->num_threads == 0) {
-        cli_fail(VQ_ERR_NO_MEMORY, "no thread could be started to decode images");
-        cli_feed_destroy(&f);
+        vq_fail(VQ_ERR_NO_MEMORY, "no thread could be started to decode images");
+        vq_feed_destroy(&f);
         return VQ_ERR_NO_MEMORY;
     }
     *out = f;
     return VQ_OK;
 }
 
-void cli_feed_destroy(cli_feed **feed)
+void vq_feed_destroy(vq_feed **feed)
 {
-    cli_feed *const f = *feed;
+    vq_feed *const f = *feed;
     if (!f) return;
     pthread_mutex_lock(&f->lock);
     f->stop = true;
@@ -164,7 +163,7 @@ void cli_feed_destroy(cli_feed **feed)
 }
 
 /* Gives the slot of the batch before back to the decoders. */
-static void give_back(cli_feed *f)
+static void give_back(vq_feed *f)
 {
     if (f->returned == f->taken) return;
     const size_t later = f->returned + NUM_SLOTS;
@@ -173,7 +172,7 @@ static void give_back(cli_feed *f)
 }
 
 /* Closes the gaps that skipped images left. */
-static void fill_batch(cli_feed *f, slot *s, size_t count)
+static void fill_batch(vq_feed *f, slot *s, size_t count)
 {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
@@ -181,10 +180,10 @@ static void fill_batch(cli_feed *f, slot *s, size_t count)
         if (kept != i) memcpy(s->pixels + kept * f->image_bytes, s->pixels + i * f->image_bytes, f->image_bytes);
         s->images[kept++] = s->images[i];
     }
-    f->batch = (cli_batch){s->pixels, s->images, (int)kept};
+    f->batch = (vq_feed_batch){s->pixels, s->images, (int)kept};
 }
 
-vq_status cli_feed_next(cli_feed *f, const cli_batch **out)
+vq_status vq_feed_next(vq_feed *f, const vq_feed_batch **out)
 {
     *out = NULL;
     pthread_mutex_lock(&f->lock);
@@ -204,11 +203,11 @@ vq_status cli_feed_next(cli_feed *f, const cli_batch **out)
     }
     const vq_status status = f->failed;
     pthread_mutex_unlock(&f->lock);
-    if (status != VQ_OK) cli_fail(status, "%s", f->message);
+    if (status != VQ_OK) vq_fail(status, "%s", f->message);
     return status;
 }
 
-size_t cli_feed_skipped(const cli_feed *feed)
+size_t vq_feed_skipped(const vq_feed *feed)
 {
     return feed->skipped;
 }

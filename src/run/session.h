@@ -1,0 +1,11 @@
+/* What the rest of this folder may know of a session. */
+#ifndef VQ_SRC_RUN_SESSION_H
+#define VQ_SRC_RUN_SESSION_H
+
+#include "vitq/session.h"
+
+const vq_model *vq_session_model(const vq_session *session);
+vq_device *vq_session_device(const vq_session *session); /* NULL for the witness */
+int vq_session_max_batch(const vq_session *session);
+
+#endif
