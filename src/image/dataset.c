@@ -1,6 +1,7 @@
 /* Lists of images: a folder, one photo, or an IDX file, with labels from a CSV or an IDX file. */
 #include <dirent.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +13,19 @@
 
 enum { MAX_DEPTH = 16, MAX_CSV_BYTES = 1 << 28 };
 
+typedef enum keep_state { KEEP_EMPTY, KEEP_FILLING, KEEP_READY } keep_state;
+
 struct vq_dataset {
     size_t count, capacity;
     char **names; /* paths, or "FILE[i]" */
     int *labels;  /* NULL where there are none */
     vq_idx idx;   /* images, where they come from an IDX file */
+    struct {      /* decoded images, see vq_dataset_keep */
+        vq_preprocess pre;
+        size_t count, bytes; /* images; bytes of one */
+        uint8_t *pixels;
+        atomic_uchar *states; /* [count] */
+    } kept;
 };
 
 void vq_dataset_destroy(vq_dataset **set)
@@ -26,6 +35,8 @@ void vq_dataset_destroy(vq_dataset **set)
     free((*set)->names);
     free((*set)->labels);
     free((*set)->idx.data);
+    free((*set)->kept.pixels);
+    free((*set)->kept.states);
     free(*set);
     *set = NULL;
 }
@@ -257,9 +268,8 @@ int vq_dataset_label(const vq_dataset *set, size_t i)
     return set->labels ? set->labels[i] : -1;
 }
 
-vq_status vq_dataset_load(const vq_dataset *set, size_t i, const vq_preprocess *pre, uint8_t *pixels)
+static vq_status decode(const vq_dataset *set, size_t i, const vq_preprocess *pre, uint8_t *pixels)
 {
-    if (!set || !pre || !pixels || i >= set->count) return vq_fail(VQ_ERR_INVALID_ARG, "vq_dataset_load: bad argument");
     if (!set->idx.data) return vq_image_load(pixels, pre, set->names[i]);
     const size_t height = set->idx.dims[1], width = set->idx.dims[2], bytes = height * width;
     const uint8_t *const source = set->idx.data + i * bytes;
@@ -274,4 +284,50 @@ vq_status vq_dataset_load(const vq_dataset *set, size_t i, const vq_preprocess *
     VQ_TRY(vq_alloc(&p.data, bytes, 1, set->names[i]));
     memcpy(p.data, source, bytes);
     return vq_preprocess_pixels(pixels, pre, &p, set->names[i]);
+}
+
+/* IDX images of the model's size are not resized. */
+static bool same_size(const vq_dataset *set, const vq_preprocess *pre)
+{
+    return set->idx.data && set->idx.dims[1] == (size_t)pre->height && set->idx.dims[2] == (size_t)pre->width;
+}
+
+vq_status vq_dataset_keep(vq_dataset *set, const vq_preprocess *pre, size_t max_bytes)
+{
+    if (!set || !pre || set->kept.pixels) return vq_fail(VQ_ERR_INVALID_ARG, "vq_dataset_keep: bad argument");
+    if (same_size(set, pre)) return VQ_OK; /* in memory as it is */
+    const size_t bytes = (size_t)pre->height * (size_t)pre->width * (size_t)pre->chans;
+    const size_t count = VQ_MIN(set->count, max_bytes / VQ_MAX(bytes, 1));
+    VQ_TRY(vq_alloc(&set->kept.states, count, sizeof *set->kept.states, "decoded images"));
+    VQ_TRY(vq_alloc(&set->kept.pixels, count, bytes, "decoded images"));
+    set->kept.pre = *pre;
+    set->kept.bytes = bytes;
+    set->kept.count = count;
+    return VQ_OK;
+}
+
+static bool same_preprocess(const vq_preprocess *a, const vq_preprocess *b)
+{
+    bool same = a->chans == b->chans && a->height == b->height && a->width == b->width && a->crop_pct == b->crop_pct &&
+                a->resample == b->resample && a->crop_mode == b->crop_mode;
+    for (int c = 0; c < 3; c++) same = same && a->mean[c] == b->mean[c] && a->std[c] == b->std[c];
+    return same;
+}
+
+vq_status vq_dataset_load(const vq_dataset *set, size_t i, const vq_preprocess *pre, uint8_t *pixels)
+{
+    unsigned char empty = KEEP_EMPTY;
+    if (!set || !pre || !pixels || i >= set->count) return vq_fail(VQ_ERR_INVALID_ARG, "vq_dataset_load: bad argument");
+    if (i >= set->kept.count || !same_preprocess(pre, &set->kept.pre)) return decode(set, i, pre, pixels);
+    uint8_t *const kept = set->kept.pixels + i * set->kept.bytes;
+    if (atomic_load(&set->kept.states[i]) == KEEP_READY) {
+        memcpy(pixels, kept, set->kept.bytes);
+        return VQ_OK;
+    }
+    VQ_TRY(decode(set, i, pre, pixels));
+    if (atomic_compare_exchange_strong(&set->kept.states[i], &empty, KEEP_FILLING)) { /* else another thread has it */
+        memcpy(kept, pixels, set->kept.bytes);
+        atomic_store(&set->kept.states[i], KEEP_READY);
+    }
+    return VQ_OK;
 }

@@ -95,6 +95,46 @@ static void test_folder__refuses(void **state)
     assert_null(set);
 }
 
+static void test_keep__first_images_from_memory(void **state)
+{
+    (void)state;
+    const vq_preprocess pre = {.chans = 3, .height = 8, .width = 8, .crop_pct = 1};
+    vq_preprocess other = pre;
+    uint8_t first[192], again[192];
+    vq_dataset *set;
+    make_dir("kept");
+    put_photo("kept/a.png");
+    put_photo("kept/b.png");
+    unit_ok(vq_dataset_open(&set, unit_path("kept"), NULL, 0));
+    unit_ok(vq_dataset_keep(set, &pre, 383)); /* one image fits */
+    for (size_t i = 0; i < 2; i++) unit_ok(vq_dataset_load(set, i, &pre, first));
+    unit_write_text("kept/a.png", "gone");
+    unit_write_text("kept/b.png", "gone");
+    unit_ok(vq_dataset_load(set, 0, &pre, again));
+    assert_memory_equal(first, again, sizeof first);
+    unit_fails(vq_dataset_load(set, 1, &pre, again), VQ_ERR_FORMAT, "b.png");
+    other.crop_pct = 0.5f;
+    unit_fails(vq_dataset_load(set, 0, &other, again), VQ_ERR_FORMAT, "a.png");
+    unit_fails(vq_dataset_keep(set, &pre, 1000), VQ_ERR_INVALID_ARG, "keep");
+    vq_dataset_destroy(&set);
+}
+
+static void test_keep__not_what_failed(void **state)
+{
+    (void)state;
+    const vq_preprocess pre = {.chans = 3, .height = 8, .width = 8, .crop_pct = 1};
+    uint8_t pixels[192];
+    vq_dataset *set;
+    make_dir("late");
+    unit_write_text("late/a.png", "not yet");
+    unit_ok(vq_dataset_open(&set, unit_path("late"), NULL, 0));
+    unit_ok(vq_dataset_keep(set, &pre, 1000));
+    unit_fails(vq_dataset_load(set, 0, &pre, pixels), VQ_ERR_FORMAT, "a.png");
+    put_photo("late/a.png");
+    unit_ok(vq_dataset_load(set, 0, &pre, pixels));
+    vq_dataset_destroy(&set);
+}
+
 static void test_labels__decide_order(void **state)
 {
     (void)state;
@@ -236,6 +276,8 @@ int main(void)
         cmocka_unit_test(test_folder__sorted_and_searched),
         cmocka_unit_test(test_folder__one_photo),
         cmocka_unit_test(test_folder__refuses),
+        cmocka_unit_test(test_keep__first_images_from_memory),
+        cmocka_unit_test(test_keep__not_what_failed),
         cmocka_unit_test(test_labels__decide_order),
         cmocka_unit_test(test_labels__refuses),
         cmocka_unit_test(test_idx__images_and_labels),
