@@ -63,7 +63,6 @@ char *vq_log_capture(char *text)
 {
     char *const before = captured;
     captured = text;
-    if (text) text[0] = 0;
     return before;
 }
 

@@ -28,7 +28,8 @@ vq_status vq_fail(vq_status status, const char *fmt, ...) VQ_PRINTF(2, 3);
 enum { VQ_LOG_LINE = 1024 };
 
 /* From here on the calling thread's lines at VQ_LOG_ERROR are kept in text [VQ_LOG_LINE], the newest one replacing the
- * one before, and not logged: for failures that the caller goes on after. NULL ends it. Returns what was set before. */
+ * one before, and not logged: for failures that the caller goes on after. NULL ends it. Returns what was set before, so
+ * that captures nest. */
 char *vq_log_capture(char *text);
 
 /* Forward a failure where nothing needs freeing. */

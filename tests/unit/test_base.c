@@ -30,6 +30,26 @@ static void test_log__long_text_is_cut(void **state)
     unit_fails(vq_fail(VQ_ERR_IO, "%s", text), VQ_ERR_IO, "xxx");
 }
 
+static void test_log__captured(void **state)
+{
+    (void)state;
+    char outer[VQ_LOG_LINE] = "", inner[VQ_LOG_LINE] = "before";
+    unit_num_errors = 0;
+    assert_null(vq_log_capture(outer));
+    vq_fail(VQ_ERR_IO, "one");
+    assert_ptr_equal(vq_log_capture(inner), outer);
+    assert_string_equal(inner, "before");
+    vq_fail(VQ_ERR_IO, "two");
+    vq_fail(VQ_ERR_IO, "three");
+    vq_log_capture(outer);
+    assert_ptr_equal(vq_log_capture(NULL), outer);
+    assert_string_equal(outer, "one");
+    assert_string_equal(inner, "three");
+    assert_int_equal(unit_num_errors, 0);
+    vq_fail(VQ_ERR_IO, "four");
+    assert_int_equal(unit_num_errors, 1);
+}
+
 static void test_status__names(void **state)
 {
     (void)state;
@@ -259,6 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_log__levels_and_one_line),
         cmocka_unit_test(test_log__long_text_is_cut),
+        cmocka_unit_test(test_log__captured),
         cmocka_unit_test(test_status__names),
         cmocka_unit_test(test_alloc__zeroed_and_checked),
         cmocka_unit_test(test_text__copies),
