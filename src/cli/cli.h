@@ -75,6 +75,7 @@ int cli_devices(const cli_options *options);
 int cli_inspect(const cli_options *options);
 int cli_calibrate(const cli_options *options);
 int cli_eval(const cli_options *options);
+int cli_sweep(const cli_options *options);
 int cli_predict(const cli_options *options);
 
 /* ---- help (help.c) ---- */

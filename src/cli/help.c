@@ -11,6 +11,7 @@ void cli_help(FILE *out)
           "  inspect     say what is in a model\n"
           "  calibrate   turn an FP32 model and some photos into a low-bit one\n"
           "  eval        accuracy and speed on labelled images\n"
+          "  sweep       a grid of calibrations, each judged, in a database\n"
           "  predict     the likeliest classes of photos\n"
           "  help        'vitq help COMMAND' or 'vitq help exit-codes'\n"
           "\n"
@@ -72,6 +73,24 @@ static const struct {
      "  vitq eval tiny.vitq.safetensors --images photos/ --labels photos/labels.csv --batch 32 --json\n"
      "  vitq eval tiny.vitq.safetensors --mode fake --images photos/ --labels photos/labels.csv --limit 100\n"
      "  vitq eval fashion.vitq.safetensors --images t10k-images-idx3-ubyte.gz --labels t10k-labels-idx1-ubyte.gz\n"},
+    {CLI_SWEEP,
+     "usage: vitq sweep MODEL --images PATH --val PATH --labels FILE --db FILE [OPTIONS]\n"
+     "       vitq sweep --db FILE --show [--json | --csv]\n"
+     "\n"
+     "Calibrates a model at every point of a grid, judges each result on labelled images, and keeps the\n"
+     "counts in a database. Options that take a LIST span the grid: every combination is one point. The\n"
+     "FP32 model is judged once, as reference.\n"
+     "Interrupted or killed, the same command goes on where it was. Several processes may work on one\n"
+     "database at a time. What is there already is not made again; a larger grid adds to it. A point that\n"
+     "fails is recorded, the others go on, and the exit code tells.\n",
+     "Examples:\n"
+     "  vitq sweep vit_tiny/ --images calib/ --val val/ --labels val/labels.csv --db sweep.db \\\n"
+     "      --recipes repq,minmax --bits w8a8,w6a6,w4a4 --seeds 0..4\n"
+     "  vitq sweep vit_tiny/ --images calib/ --val val/ --labels val/labels.csv --db sweep.db \\\n"
+     "      --samples 8,16,32,64 --seeds first,1,2 --modes int --limit 1000\n"
+     "  vitq sweep --db sweep.db --show\n"
+     "  sqlite3 sweep.db \"SELECT recipe, bits, mode, avg(100.0 * top1 / n) FROM points\n"
+     "      WHERE state = 'done' GROUP BY recipe, bits, mode\"\n"},
     {CLI_PREDICT,
      "usage: vitq predict MODEL IMAGE... [OPTIONS]\n"
      "\n"
@@ -87,7 +106,7 @@ void cli_help_command(FILE *out, cli_command command)
         if (texts[i].command != command) continue;
         fprintf(out, "%s\nOptions:\n", texts[i].before);
         cli_options_print(out, command);
-        if (command == CLI_CALIBRATE) print_recipes(out);
+        if (command == CLI_CALIBRATE || command == CLI_SWEEP) print_recipes(out);
         fprintf(out, "\n%s", texts[i].after);
     }
 }

@@ -8,8 +8,8 @@
 
 #include "cli/cli.h"
 
-#define ALL (CLI_DEVICES | CLI_INSPECT | CLI_CALIBRATE | CLI_EVAL | CLI_PREDICT)
-#define RUN (CLI_CALIBRATE | CLI_EVAL | CLI_PREDICT)
+#define ALL (CLI_DEVICES | CLI_INSPECT | CLI_CALIBRATE | CLI_EVAL | CLI_SWEEP | CLI_PREDICT)
+#define RUN (CLI_CALIBRATE | CLI_EVAL | CLI_SWEEP | CLI_PREDICT)
 
 typedef enum option_kind { FLAG, TEXT, NUMBER, BITS, MODE, SEED } option_kind;
 
@@ -26,6 +26,7 @@ typedef struct option {
 
 #define AT(field) offsetof(cli_options, field)
 
+/* A name may have several rows, for commands that mean different things by it. */
 static const option options[] = {
     {"images", 'i', TEXT, CLI_CALIBRATE | CLI_EVAL, AT(images), 0, 0, "PATH",
      "folder of photos (PNG, JPEG), one photo, or an IDX file, plain or gzip"},
@@ -45,8 +46,28 @@ static const option options[] = {
      "repq with the level counts of the published code; such a model runs as fake-quant only"},
     {"mode", 'm', MODE, CLI_EVAL | CLI_PREDICT, AT(mode), 0, 0, "MODE",
      "fp32, fake (quantized values in float) or int; default: int for a quantized model, else fp32"},
-    {"batch", 0, NUMBER, CLI_EVAL, AT(batch), 1, 4096, "N", "images per run (default 8)"},
-    {"limit", 0, NUMBER, CLI_EVAL, AT(limit), 1, INT_MAX, "N", "only the first N images"},
+    {"images", 'i', TEXT, CLI_SWEEP, AT(images), 0, 0, "PATH",
+     "what to calibrate with: folder of photos (PNG, JPEG), or an IDX file, plain or gzip"},
+    {"val", 'v', TEXT, CLI_SWEEP, AT(val), 0, 0, "PATH", "what to judge with: images of the same kinds"},
+    {"labels", 'l', TEXT, CLI_SWEEP, AT(labels), 0, 0, "FILE",
+     "labels of --val: CSV with columns file,class_index, or an IDX file"},
+    {"recipes", 'r', TEXT, CLI_SWEEP, AT(recipes), 0, 0, "LIST",
+     "recipes, names (listed below) or FILE.json, with commas between (default repq)"},
+    {"bits", 'b', TEXT, CLI_SWEEP, AT(bits_list), 0, 0, "LIST", "bits of weights and activations (default w4a4)"},
+    {"samples", 'n', TEXT, CLI_SWEEP, AT(samples_list), 0, 0, "LIST",
+     "numbers of images to calibrate with (default 32)"},
+    {"seeds", 's', TEXT, CLI_SWEEP, AT(seeds), 0, 0, "LIST",
+     "seeds to draw them with: 0..4 or 1,2,7; 'first': the first ones in order (default)"},
+    {"parts", 0, TEXT, CLI_SWEEP, AT(parts), 0, 0, "LIST",
+     "changed parts of the recipes, ';' between values: 'none;gelu.quantizer=tanq,reparam=mosf'"},
+    {"search", 0, TEXT, CLI_SWEEP, AT(search), 0, 0, "LIST", "none, full, fpcs: what searches of the recipes become"},
+    {"modes", 'm', TEXT, CLI_SWEEP, AT(modes), 0, 0, "LIST", "how to judge each model: fake, int (default both)"},
+    {"db", 0, TEXT, CLI_SWEEP, AT(db), 0, 0, "FILE", "SQLite database of the results, made if need be"},
+    {"show", 0, FLAG, CLI_SWEEP, AT(show), 0, 0, NULL, "print what is in --db, also while others work on it"},
+    {"csv", 0, FLAG, CLI_SWEEP, AT(csv), 0, 0, NULL, "with --show: comma-separated values with a header row"},
+    {"retry", 0, FLAG, CLI_SWEEP, AT(retry), 0, 0, NULL, "try points again that failed before"},
+    {"batch", 0, NUMBER, CLI_EVAL | CLI_SWEEP, AT(batch), 1, 4096, "N", "images per run (default 8)"},
+    {"limit", 0, NUMBER, CLI_EVAL | CLI_SWEEP, AT(limit), 1, INT_MAX, "N", "only the first N labelled images"},
     {"logits", 0, TEXT, CLI_EVAL, AT(logits), 0, 0, "FILE",
      "write the logits as safetensors, one row per image: float32, or int32 (units of 2^-16) for int"},
     {"skip-bad", 0, FLAG, CLI_CALIBRATE | CLI_EVAL, AT(skip_bad), 0, 0, NULL,
@@ -67,11 +88,8 @@ enum { NUM_OPTIONS = sizeof options / sizeof options[0] };
 static const struct {
     cli_command command;
     const char *name;
-} commands[] = {{CLI_DEVICES, "devices"},
-                {CLI_INSPECT, "inspect"},
-                {CLI_CALIBRATE, "calibrate"},
-                {CLI_EVAL, "eval"},
-                {CLI_PREDICT, "predict"}};
+} commands[] = {{CLI_DEVICES, "devices"}, {CLI_INSPECT, "inspect"}, {CLI_CALIBRATE, "calibrate"},
+                {CLI_EVAL, "eval"},       {CLI_SWEEP, "sweep"},     {CLI_PREDICT, "predict"}};
 
 enum { NUM_COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -224,14 +242,16 @@ static int set_value(cli_options *out, const option *o, const char *text)
 /* ---- parsing -------------------------------------------------------------------------------------------------------
  */
 
-/* word is without its dashes and "=value": length n. */
-static const option *find_option(const char *word, size_t n, bool letter)
+/* word is without its dashes and "=value": length n. The command's own row where it has one, else any other's. */
+static const option *find_option(cli_command command, const char *word, size_t n, bool letter)
 {
+    const option *found = NULL;
     for (int i = 0; i < NUM_OPTIONS; i++) {
-        if (letter && options[i].letter == word[0]) return &options[i];
-        if (!letter && strncmp(options[i].name, word, n) == 0 && !options[i].name[n]) return &options[i];
+        const option *const o = &options[i];
+        const bool same = letter ? o->letter == word[0] : strncmp(o->name, word, n) == 0 && !o->name[n];
+        if (same && (!found || o->commands & (int)command)) found = o;
     }
-    return NULL;
+    return found;
 }
 
 static int unknown_option(cli_command command, const char *arg)
@@ -272,7 +292,7 @@ static int parse_option(cli_options *out, int argc, char **argv, int *at)
     const char *const word = arg + (letter ? 1 : 2);
     const size_t length = letter ? 1 : strcspn(word, "=");
     const char *value = word[length] ? word + length : NULL;
-    const option *const o = find_option(word, length, letter);
+    const option *const o = find_option(out->command, word, length, letter);
     if (value && *value == '=') value++;
     if (!o) return unknown_option(out->command, arg);
     if (!(o->commands & (int)out->command)) return wrong_command(out->command, o);
