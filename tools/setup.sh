@@ -8,7 +8,7 @@ packages=(
     libcjson-dev libxxhash-dev libjpeg62-turbo-dev libspng-dev zlib1g-dev libsqlite3-dev # libraries
     ocl-icd-opencl-dev libclblast-dev pocl-opencl-icd                        # OpenCL, and a device: the processor
     dataset-fashion-mnist                                                    # images of the demo
-    clang clang-format libclang-rt-14-dev libcmocka-dev oclgrind python3 git # to test
+    clang clang-format libclang-rt-14-dev libcmocka-dev oclgrind git      # to test
 )
 
 as_root() {
