@@ -23,7 +23,7 @@ static const struct {
      " \"gelu\": {\"search\": \"percentile\"}}"},
     {"minmax", "naive baseline: smallest to largest value everywhere, uniform after softmax", "{}"},
     {"adalog", "AdaLog: adaptive log bases after softmax and GELU, FPCS by layer output, heads apart",
-     "{\"flow\": \"parallel\", \"rounds\": 3, \"reparam\": \"mean\","
+     "{\"flow\": \"parallel\", \"rounds\": 3, \"rows\": 1024, \"reparam\": \"mean\","
      " \"weight\": {\"search\": \"fpcs\", \"objective\": \"output\"},"
      " \"input\": {\"search\": \"fpcs\", \"objective\": \"output\"}, \"norm\": {\"search\": \"fpcs\"},"
      " \"qk\": {\"search\": \"fpcs\", \"objective\": \"output\", \"per\": \"head\"},"
@@ -31,9 +31,9 @@ static const struct {
      " \"softmax\": {\"quantizer\": \"adalog\", \"search\": \"fpcs\", \"objective\": \"output\"},"
      " \"gelu\": {\"quantizer\": \"adalog\", \"search\": \"fpcs\", \"objective\": \"output\"}}"},
     {"dopq", "DopQ-ViT: tangent quantizers after softmax and GELU, median scaling factor in the reparameterization",
-     "{\"base\": \"repq\", \"reparam\": \"mosf\","
-     " \"softmax\": {\"quantizer\": \"tanq\", \"search\": \"full\", \"objective\": \"output\"},"
-     " \"gelu\": {\"quantizer\": \"tanq\", \"search\": \"full\", \"objective\": \"output\"}}"},
+     "{\"base\": \"repq\", \"reparam\": \"mosf\", \"rows\": 1024,"
+     " \"softmax\": {\"quantizer\": \"tanq\", \"search\": \"fpcs\", \"objective\": \"output\"},"
+     " \"gelu\": {\"quantizer\": \"tanq\", \"search\": \"fpcs\", \"objective\": \"output\"}}"},
     {"best", "ours: GPTQ rounding, adaptive log base after GELU, V rotated and migrated, all on top of repq",
      "{\"base\": \"repq\", \"norm\": {\"search\": \"fpcs\"}, \"value\": {\"per\": \"channel\"},"
      " \"gelu\": {\"quantizer\": \"adalog\", \"search\": \"fpcs\"}, \"rounding\": \"gptq\", \"damping\": 0.05,"
