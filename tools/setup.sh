@@ -4,11 +4,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(
-    gcc g++ cmake ninja-build pkg-config                                     # to build
-    libcjson-dev libxxhash-dev libjpeg62-turbo-dev libspng-dev zlib1g-dev libsqlite3-dev # libraries
-    ocl-icd-opencl-dev libclblast-dev pocl-opencl-icd                        # OpenCL, and a device: the processor
-    dataset-fashion-mnist                                                    # images of the demo
-    clang clang-format libclang-rt-14-dev libcmocka-dev oclgrind git      # to test
+    gcc g++ cmake ninja-build pkg-config                             # to build
+    libcjson-dev libxxhash-dev libjpeg62-turbo-dev libspng-dev       # libraries
+    zlib1g-dev libsqlite3-dev
+    ocl-icd-opencl-dev libclblast-dev pocl-opencl-icd                # OpenCL, and a device: the processor
+    dataset-fashion-mnist                                            # images of the demo
+    clang clang-format libclang-rt-14-dev libcmocka-dev oclgrind git # to test
 )
 
 as_root() {

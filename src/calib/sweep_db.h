@@ -9,8 +9,9 @@ enum { VQ_SWEEP_DB_VERSION = 1 };
 
 typedef struct vq_sweep_db vq_sweep_db;
 
-/* Opens a database and makes it where it does not exist. One of another program fails with VQ_ERR_FORMAT, one of a newer
- * version with VQ_ERR_VERSION, both unchanged. stale_seconds as in vq_sweep_params, not 0. One thread at a time. */
+/* Opens a database and makes it where it does not exist. One of another program fails with VQ_ERR_FORMAT, one of a
+ * newer version with VQ_ERR_VERSION, both unchanged. stale_seconds as in vq_sweep_params, not 0. One thread at a time.
+ */
 vq_status vq_sweep_db_open(vq_sweep_db **out, const char *path, double stale_seconds);
 /* Leaves points that this connection has claimed as they are: another process sees that their owner is gone. */
 void vq_sweep_db_close(vq_sweep_db **db);

@@ -20,7 +20,8 @@ enum { USAGE = 1 }; /* exit code of a command line that is not understood; the o
 extern const char *vitq_path, *classify_path;
 extern const char *model_path, *test_images, *test_labels, *train_images;
 
-/* Fills them from the command line VITQ CLASSIFY and from $VITQ_FASHION_MNIST; false where model or images are absent. */
+/* Fills them from the command line VITQ CLASSIFY and from $VITQ_FASHION_MNIST; false where model or images are absent.
+ */
 bool find_files(int argc, char **argv);
 
 /* ---- running ---- */
@@ -47,10 +48,10 @@ typedef struct process {
 process start_words(const run_how *how, const char *const *words);
 const run_result *finish(process *p); /* valid until eight further calls */
 
-#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define start(...) start_words(NULL, WORDS(vitq_path, __VA_ARGS__))
+#define WORDS(...)         ((const char *const[]){__VA_ARGS__, NULL})
+#define start(...)         start_words(NULL, WORDS(vitq_path, __VA_ARGS__))
 #define run_with(how, ...) run_words((how), WORDS(__VA_ARGS__))
-#define vitq(...) run_words(NULL, WORDS(vitq_path, __VA_ARGS__))
+#define vitq(...)          run_words(NULL, WORDS(vitq_path, __VA_ARGS__))
 const run_result *run_words(const run_how *how, const char *const *words);
 
 /* stdout of a run that ends with 0 and an empty stderr. */
@@ -62,7 +63,7 @@ const char *check_ok(const run_result *r);
 cJSON *parse_json(const char *text);
 
 /* A run that ends with exactly this code, one line on stderr that holds says, and nothing on stdout. */
-#define fails(code, says, ...) check_fails(vitq(__VA_ARGS__), (code), (says))
+#define fails(code, says, ...)           check_fails(vitq(__VA_ARGS__), (code), (says))
 #define fails_with(how, code, says, ...) check_fails(run_words((how), WORDS(vitq_path, __VA_ARGS__)), (code), (says))
 void check_fails(const run_result *r, int code, const char *says);
 
