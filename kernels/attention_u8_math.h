@@ -1,5 +1,6 @@
 /* The element-wise arithmetic of attention_u8 on vectors of 16, as 8 even and 8 odd 64-bit lanes where products need
- * them; the shapes are those that compilers turn into one vpmuldq or vpmuludq a product. */
+ * them; the shapes are those that compilers turn into one vpmuldq or vpmuludq a product. Variants with 512-bit vectors
+ * name the instructions: where the compiler loses sight of the upper halves, vpmullq takes several times as long. */
 #ifndef ATTENTION_U8_MATH_H
 #define ATTENTION_U8_MATH_H
 
@@ -16,6 +17,46 @@ static long8 odd_lanes(int16 x)
 {
     return as_long8(x) >> 32;
 }
+
+/* Products of the lanes' low halves. */
+#if VQ_P3 != 0 && VQ_P2 == 16
+static ulong8 mul_u32(ulong8 a, ulong8 b)
+{
+    ulong8 product;
+    __asm__("vpmuludq %2, %1, %0" : "=v"(product) : "v"(a), "v"(b));
+    return product;
+}
+
+static long8 mul_s32(long8 a, long8 b)
+{
+    long8 product;
+    __asm__("vpmuldq %2, %1, %0" : "=v"(product) : "v"(a), "v"(b));
+    return product;
+}
+
+/* x >> count, 0 from 32 on. */
+static uint16 shift_right(uint16 x, uint16 count)
+{
+    uint16 out;
+    __asm__("vpsrlvd %2, %1, %0" : "=v"(out) : "v"(x), "v"(count));
+    return out;
+}
+#else
+static ulong8 mul_u32(ulong8 a, ulong8 b)
+{
+    return (a & LOW_HALF) * (b & LOW_HALF);
+}
+
+static long8 mul_s32(long8 a, long8 b)
+{
+    return ((a << 32) >> 32) * ((b << 32) >> 32);
+}
+
+static uint16 shift_right(uint16 x, uint16 count)
+{
+    return (x >> (count & 31u)) & as_uint16(count < 32u);
+}
+#endif
 
 static int max_lanes(int16 x)
 {
@@ -37,51 +78,76 @@ static uint sum_lanes(uint16 x)
 static int16 requant_score(int16 x, int mult, int shift)
 {
     const long round = 1L << (shift - 1);
-    const long8 e = clamp((even_lanes(x) * (long)mult + round) >> (long)shift, -(1L << 30), 1L << 30);
-    const long8 o = clamp((odd_lanes(x) * (long)mult + round) >> (long)shift, -(1L << 30), 1L << 30);
+    const long8 m = (long8)((long)mult), pe = mul_s32(as_long8(x), m), po = mul_s32(odd_lanes(x), m);
+#if SMALL_SCORES /* |result| < 2^30 and shift <= 32, so that bits shift .. shift+31 are all of it */
+    const ulong8 e = as_ulong8(pe + round) >> (ulong)shift, o = as_ulong8(po + round) << (ulong)(32 - shift);
+    return as_int16((e & LOW_HALF) | (o & HIGH_HALF));
+#else
+    const long8 e = clamp((pe + round) >> (long)shift, -(1L << 30), 1L << 30);
+    const long8 o = clamp((po + round) >> (long)shift, -(1L << 30), 1L << 30);
     return as_int16((as_ulong8(e) & LOW_HALF) | as_ulong8(o) << 32);
+#endif
 }
 
 /* vq_requant in every lane. */
 static int16 requant16(int16 x, int16 mult, int16 shift)
 {
     const long8 es = even_lanes(shift), os = odd_lanes(shift), one = 1;
-    const long8 e = (even_lanes(x) * even_lanes(mult) + (one << (es - 1L))) >> es;
-    const long8 o = (odd_lanes(x) * odd_lanes(mult) + (one << (os - 1L))) >> os;
+    const long8 e = (mul_s32(as_long8(x), as_long8(mult)) + (one << (es - 1L))) >> es;
+    const long8 o = (mul_s32(odd_lanes(x), odd_lanes(mult)) + (one << (os - 1L))) >> os;
     const long8 e32 = clamp(e, -2147483648L, 2147483647L), o32 = clamp(o, -2147483648L, 2147483647L);
     return as_int16((as_ulong8(e32) & LOW_HALF) | as_ulong8(o32) << 32);
 }
 
+/* mul_hi(x, g) + c with x and c in the lanes' low halves, where results below 2^32 end up too. */
+#if IFMA
+#define FACTOR_EVEN(g) ((g) << 20) /* the instruction reads 52 bits */
+#define FACTOR_ODD(g)  (((g) >> 12) & ~0xfffffUL)
+static ulong8 step(ulong8 c, ulong8 x, ulong8 g)
+{
+    __asm__("vpmadd52huq %2, %1, %0" : "+v"(c) : "v"(x), "v"(g));
+    return c;
+}
+#else
+#define FACTOR_EVEN(g) (g)
+#define FACTOR_ODD(g)  ((g) >> 32)
+static ulong8 step(ulong8 c, ulong8 x, ulong8 g)
+{
+    return (mul_u32(x, g) >> 32) + c;
+}
+#endif
+
 /* vq_exp2_neg in every lane, t < 2^31. */
 static uint16 exp2_neg16(uint16 t)
 {
-    const uint16 k = t >> 16u, h = -(t << 16u), g = h | as_uint16(h == 0u);
-    const ulong8 ge = as_ulong8(g) & LOW_HALF, go = as_ulong8(g) >> 32;
+    const uint16 h = -(t << 16u), g = h | as_uint16(h == 0u);
+    const ulong8 ge = FACTOR_EVEN(as_ulong8(g)), go = FACTOR_ODD(as_ulong8(g));
     ulong8 e = 14532198UL, o = 14532198UL;
-#define HORNER(c)                                       \
-    e = ((((e & LOW_HALF) * ge) >> 32) + c) & LOW_HALF; \
-    o = ((((o & LOW_HALF) * go) >> 32) + c) & LOW_HALF;
+#define HORNER(c)                 \
+    e = step((ulong8)(c), e, ge); \
+    o = step((ulong8)(c), o, go);
     HORNER(55846889UL)
     HORNER(259247181UL)
     HORNER(744107202UL)
+    HORNER(1073744609UL)
 #undef HORNER
-    const uint16 p = as_uint16(((e * ge) >> 32) | ((o * go) & HIGH_HALF)) + 1073744609u;
-    /* ((p >> 1) + 2^(9+k)) >> (10+k), the shift's last step done after the rounding */
-    return (((p >> (k + 10u)) + 1u) >> 1u) & as_uint16(k <= 20u);
+    /* ((p >> 1) + 2^(9+k)) >> (10+k), the shift's last step done after the rounding. The constants add up to less than
+     * 2^31 and p is less than that: from k = 21 on, nothing is left. */
+    return (shift_right(as_uint16(e | o << 32), (t >> 16u) + 10u) + 1u) >> 1u;
 }
 
 /* vq_log2_q16 in every lane. */
 static int16 log2_q16(uint16 s)
 {
     const uint16 zeros = clz(s), m = s << zeros;
-    ulong8 e = as_ulong8(m) & LOW_HALF, o = as_ulong8(m) >> 32;
+    ulong8 e = as_ulong8(m), o = as_ulong8(m) >> 32;
     uint16 bits = 0;
     for (int i = 0; i < 16; i++) {
-        e = (e * e) >> 31;
-        o = (o * o) >> 31;
+        e = mul_u32(e, e) >> 31;
+        o = mul_u32(o, o) >> 31;
         const ulong8 be = e >> 32, bo = o >> 32;
-        e = (e >> be) & LOW_HALF;
-        o = (o >> bo) & LOW_HALF;
+        e >>= be;
+        o >>= bo;
         bits = bits << 1u | as_uint16(be | bo << 32);
     }
     return (as_int16(31u - zeros) - 20) * 65536 + as_int16(bits);

@@ -14,9 +14,8 @@
  *   2 vpmaddwd, operands of 16 bits; probabilities less 2^15, so that they fit. GROUP 2
  *   3 vpdpbusd. GROUP 4
  * MAX_T: a bound on the tokens, multiple of 32. PROB_LOW: some probability has a low byte. STEPS: the table has at most
- * 16 runs of equal values, whose 15 edges a binary search in registers finds (needs vpermd on 16 lanes). */
-#include "attention_u8_math.h"
-#include "vq_vector.h"
+ * 2^STEPS runs of equal values, 4 or 6, which a binary search in registers finds (needs vpermw). SMALL_SCORES: see
+ * requant_score. IFMA: vpmadd52huq may be used. */
 
 #ifndef MAX_T
 #define MAX_T 4096
@@ -27,12 +26,21 @@
 #ifndef STEPS
 #define STEPS 0
 #endif
+#ifndef SMALL_SCORES
+#define SMALL_SCORES 0
+#endif
+#ifndef IFMA
+#define IFMA 0
+#endif
 #define MAX_D   256
 #define ROWS    VQ_P0
 #define VECTORS VQ_P1
 #define LANES   VQ_P2
 #define DOT     VQ_P3
 #define PANEL   (VECTORS * LANES)
+
+#include "attention_u8_math.h"
+#include "vq_vector.h"
 
 #if ROWS == 12
 #define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
@@ -274,16 +282,6 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_u8_pack(_
            width);
 }
 
-#if STEPS
-/* table[index] with indices 0..15 */
-static uint16 permute16(uint16 table, uint16 index)
-{
-    uint16 out;
-    __asm__("vpermd %1, %2, %0" : "=v"(out) : "v"(table), "v"(index));
-    return out;
-}
-#endif
-
 /* ---- one block of rows ------------------------------------------------------------------------------------------- */
 
 #define Y_LD (MAX_T + 32)
@@ -345,6 +343,81 @@ static uint exponentials(int *y, int top, int tokens)
     return sum_lanes(sum);
 }
 
+typedef struct table {
+    __global const ushort *prob;
+    int last, shift;
+    __global const ushort *search; /* STEPS: [8][32], see find_values */
+} table;
+
+/* Table entries that 16 tokens fall on, without the bound: max(0, t + log_sum) >> shift. */
+static uint16 entries(const int *t, int log_sum, int shift)
+{
+    return (max(AT(const uint16, t), (uint16)((uint)max(-log_sum, 0))) + (uint)log_sum) >> (uint)shift;
+}
+
+#if STEPS
+typedef ushort ushort32 __attribute__((ext_vector_type(32)));
+typedef uchar uchar32 __attribute__((ext_vector_type(32)));
+typedef struct __attribute__((packed)) at_ushort32 {
+    ushort32 v;
+} at_ushort32;
+
+/* table[index % 32] */
+static ushort32 permute(ushort32 table, ushort32 index)
+{
+    ushort32 out;
+    __asm__("vpermw %1, %2, %0" : "=v"(out) : "v"(table), "v"(index));
+    return out;
+}
+
+/* Values of the runs that entries x fall in. Step s of the search sets bit s of i where x has reached an edge, which
+ * row s of the search table holds for the 2^s possible i so far: the whole table needs no more than one permutation a
+ * step. Its last rows hold the values by i. */
+static ushort32 find_values(const ushort32 *search, ushort32 x)
+{
+    ushort32 i = __builtin_astype(x >= search[0], ushort32) & (ushort)1;
+#pragma unroll
+    for (int s = 1; s < STEPS; s++) i = x >= permute(search[s], i) ? i + (ushort)(1 << s) : i;
+#if STEPS > 5
+    __asm__("vpermi2w %2, %1, %0" : "+v"(i) : "v"(search[6]), "v"(search[7]));
+    return i;
+#else
+    return permute(search[6], i);
+#endif
+}
+
+/* Probabilities of one row from t; returns their sum. */
+static uint probabilities(int *hi, int *lo, const int *t, const table *prob, int log_sum, int tokens)
+{
+    ushort32 search[8];
+    uint16 sum = 0;
+    for (int i = 0; i < 8; i++)
+        if (i < STEPS || i >= 6) search[i] = ((__global const at_ushort32 *)prob->search)[i].v;
+    for (int j = 0; j < tokens; j += 32) {
+        const uint16 a = min(entries(t + j, log_sum, prob->shift), 0xffffu);
+        const uint16 b = min(entries(t + j + 16, log_sum, prob->shift), 0xffffu);
+        ushort32 p =
+            find_values(search, __builtin_shufflevector(__builtin_astype(a, ushort32), __builtin_astype(b, ushort32), 0,
+                                                        2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34,
+                                                        36, 38, 40, 42, 44, 46, 48, 50, 52, 54, 56, 58, 60, 62));
+        if (j + 32 > tokens) {
+            const short16 n = convert_short16(LANE_INDEX);
+            p &= __builtin_astype(
+                (uint16)(as_uint8(n + (short)j < (short)tokens), as_uint8(n + (short)(j + 16) < (short)tokens)),
+                ushort32);
+        }
+        const uint16 pairs = __builtin_astype(p, uint16);
+        sum += (pairs & 0xffffu) + (pairs >> 16u);
+#if DOT == 2
+        AT(ushort32, (ushort *)hi + j) = p ^ (ushort)0x8000;
+#else
+        AT(uchar32, (uchar *)hi + j) = __builtin_convertvector(p >> (ushort)8, uchar32);
+        if (PROB_LOW) AT(uchar32, (uchar *)lo + j) = __builtin_convertvector(p, uchar32);
+#endif
+    }
+    return sum_lanes(sum);
+}
+#else
 /* Probabilities of 16 tokens from j as left operands. */
 static void put_probabilities(int *hi, int *lo, int j, uint16 p)
 {
@@ -359,51 +432,23 @@ static void put_probabilities(int *hi, int *lo, int j, uint16 p)
 #endif
 }
 
-typedef struct table {
-    __global const ushort *prob;
-    int last, shift;
-    __global const long *edges;  /* STEPS: 15 values of u where runs begin, one that is never reached */
-    __global const uint *values; /* STEPS: of the 16 runs */
-} table;
-
 /* Probabilities of one row from t; returns their sum. */
 static uint probabilities(int *hi, int *lo, const int *t, const table *prob, int log_sum, int tokens)
 {
     uint16 sum = 0;
-#if STEPS
-    /* u >= edge as t >= edge - log_sum: thresholds of this row, by levels of the search */
-    const ulong8 low = as_ulong8(clamp(vload8(0, prob->edges) - log_sum, 0L, 0xffffffffL));
-    const ulong8 high = as_ulong8(clamp(vload8(1, prob->edges) - log_sum, 0L, 0xffffffffL));
-    const uint16 t0 = (uint16)(convert_uint8(low), convert_uint8(high)),
-                 values = as_uint16(LOAD_AT(int16, prob->values));
-    const uint16 t3 = t0.s3456789abcdeffff, t1 = t0.s123456789abcdeff;
-    const uint16 t7 = (uint16)(t0.s7);
-#else
-    const uint16 plus = (uint16)((uint)max(log_sum, 0)), minus = (uint16)((uint)max(-log_sum, 0));
-#endif
     for (int j = 0; j < tokens; j += 16) {
-        const uint16 x = AT(const uint16, t + j);
-#if STEPS
-        uint16 i = as_uint16(x >= t7) & 8u;
-        i += as_uint16(x >= permute16(t3, i)) & 4u;
-        i += as_uint16(x >= permute16(t1, i)) & 2u;
-        i += as_uint16(x >= permute16(t0, i)) & 1u;
-        uint16 p = permute16(values, i);
-#else
-        /* max(0, t + log_sum): the sum is below 2^31 + 2^21 */
-        const uint16 u = x + plus - min(x, minus);
         uint at[16] ALIGNED;
-        AT(uint16, at) = min(u >> (uint)prob->shift, (uint16)((uint)prob->last));
+        AT(uint16, at) = min(entries(t + j, log_sum, prob->shift), (uint16)((uint)prob->last));
 #pragma unroll
         for (int k = 0; k < 16; k++) at[k] = prob->prob[at[k]];
         uint16 p = AT(uint16, at);
-#endif
         if (j + 16 > tokens) p &= as_uint16(LANE_INDEX + j < tokens);
         sum += p;
         put_probabilities(hi, lo, j, p);
     }
     return sum_lanes(sum);
 }
+#endif
 
 /* Sums of one panel of channels, without the zero points of V. The total fits s32, so wrapping parts do no harm. */
 static void weigh(int *acc, const int *hi, const int *lo, __global const char *panel, __global const int *v_sum,
@@ -445,8 +490,7 @@ static void put_codes(__global uchar *to, int ld, int rows, const int *acc, cons
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_out, __global const char *scratch,
              __global const int *consts, __global const ushort *prob, int prob_step, int prob_last, int prob_shift,
-             __global const long *edges, __global const uint *values, int tokens, int width, int padded, int zero,
-             int code_max)
+             __global const ushort *search, int tokens, int width, int padded, int zero, int code_max)
 {
     int y[ROWS * Y_LD] ALIGNED, hi[ROWS * P_LD] ALIGNED, lo[PROB_LOW ? ROWS * P_LD : 1] ALIGNED;
     int a[ROWS * A_LD] ALIGNED, acc[ROWS * PANEL] ALIGNED, top[ROWS], logs[16] ALIGNED;
@@ -457,9 +501,8 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
     __global const char *const packed = scratch + (image * heads + head) * ALL(tokens, width);
     __global const int *const head_consts = consts + head * 4;
     __global const int *const channel = consts + heads * 4 + head * 3 * padded;
-    const int first_run = prob_step ? head * 16 : 0;
-    const table lookup = {prob + (size_t)head * prob_step, prob_last, prob_shift, edges + first_run,
-                          values + first_run};
+    const table lookup = {prob + (size_t)head * prob_step, prob_last, prob_shift,
+                          search + (prob_step ? head * 256 : 0)};
 
     load_q(a, qkv + first * ld_qkv + head * width, ld_qkv, rows, width);
     scores(y, top, a, packed, tokens, width, head_consts[1], head_consts[2]);

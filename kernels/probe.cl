@@ -38,6 +38,21 @@ __kernel void probe(__global const uchar *a, __global const char *b, __global in
 }
 #endif
 
+#ifdef VQ_PROBE_AVX512IFMA
+/* out s32 [16]: upper halves of products of 30-bit numbers added to out, for even and for odd lanes. */
+__kernel void probe(__global const uchar *a, __global const char *b, __global int *out)
+{
+    const uint16 mask = 0x3fffffff;
+    const ulong8 x = as_ulong8(vload16(0, (__global const uint *)a) & mask);
+    const ulong8 y = as_ulong8(vload16(0, (__global const uint *)b) & mask), low = 0xffffffff;
+    const ulong8 sums = as_ulong8(vload16(0, out));
+    ulong8 even = sums & low, odd = sums >> 32;
+    __asm__ volatile("vpmadd52huq %2, %1, %0" : "+v"(even) : "v"(x & low), "v"(y << 20));
+    __asm__ volatile("vpmadd52huq %2, %1, %0" : "+v"(odd) : "v"(x >> 32), "v"(y >> 32 << 20));
+    vstore16(as_int16((even & low) | odd << 32), 0, out);
+}
+#endif
+
 #ifdef VQ_PROBE_AVXVNNI
 /* out s32 [8]: sums of 4 products u8 x s8 added to out. */
 __kernel void probe(__global const uchar *a, __global const char *b, __global int *out)

@@ -44,6 +44,15 @@ static int32_t lane_maddwd(const uint8_t *a, const int8_t *b)
     return (int32_t)((int64_t)x[0] * y[0] + (int64_t)x[1] * y[1]);
 }
 
+/* The upper half of the product of the numbers' lower 30 bits. */
+static int32_t lane_mul_hi(const uint8_t *a, const int8_t *b)
+{
+    uint32_t x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return (int32_t)((uint64_t)(x & 0x3fffffff) * (y & 0x3fffffff) >> 32);
+}
+
 typedef struct probe {
     unsigned cap;
     const char *name, *options;
@@ -56,6 +65,7 @@ static const probe probes[] = {
     {VQ_CAP_AVX2, "AVX2", "-cl-std=CL1.2 -DVQ_PROBE_AVX2", 8, false, lane_maddubs},
     {VQ_CAP_AVX512BW, "AVX-512BW", "-cl-std=CL1.2 -DVQ_PROBE_AVX512BW", 16, false, lane_maddwd},
     {VQ_CAP_AVX512VNNI, "AVX-512 VNNI", "-cl-std=CL1.2 -DVQ_PROBE_AVX512VNNI", 16, true, lane_dot},
+    {VQ_CAP_AVX512IFMA, "AVX-512 IFMA", "-cl-std=CL1.2 -DVQ_PROBE_AVX512IFMA", 16, true, lane_mul_hi},
     {VQ_CAP_AVXVNNI, "AVX-VNNI", "-cl-std=CL1.2 -DVQ_PROBE_AVXVNNI", 8, true, lane_dot},
 };
 
@@ -69,6 +79,7 @@ static unsigned host_caps(void)
     if (avx2) caps |= VQ_CAP_AVX2;
     if (__builtin_cpu_supports("avx512bw")) caps |= VQ_CAP_AVX512BW;
     if (__builtin_cpu_supports("avx512vnni")) caps |= VQ_CAP_AVX512VNNI;
+    if (__builtin_cpu_supports("avx512ifma")) caps |= VQ_CAP_AVX512IFMA;
     unsigned a = 0, b = 0, c = 0, d = 0;
     if (avx2 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4))) caps |= VQ_CAP_AVXVNNI;
 #endif

@@ -1,19 +1,20 @@
 /* attention_u8 on a device: constants per head, the probability table also as edges and values of its runs, and for CPU
  * variants the packing of K and V before every run. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "ops/args_int.h"
 #include "ops/ops_int.h"
 
-enum { MAX_HEAD_DIM = 256, MAX_TOKENS = 4095, MAX_RUNS = 16, CHANNEL_PAD = 32, HEAD_FIELDS = 4, CHANNEL_FIELDS = 3 };
-static const int64_t never = (int64_t)1 << 40; /* an edge no -log2(probability) reaches */
+enum { MAX_HEAD_DIM = 256, MAX_TOKENS = 4095, MAX_RUNS = 64, CHANNEL_PAD = 32, HEAD_FIELDS = 4, CHANNEL_FIELDS = 3 };
 
 struct vq_attention_u8 {
     const vq_variant *variant;
-    vq_buf *consts, *prob, *edges, *values;
+    vq_buf *consts, *prob, *search;
     int heads, head_dim, padded, prob_step, prob_last, prob_shift, zero, code_max;
-    bool one_item, prob_low, search; /* search: the runs fit registers, and the variant has the instruction */
+    int steps; /* of the search for a table's run in registers, 0: none */
+    bool one_item, prob_low, small_scores;
 };
 
 static vq_status check_requant(const char *what, int i, int32_t mult, int shift)
@@ -74,45 +75,68 @@ done:
     return status;
 }
 
-/* The runs of equal values of head h's table, and where all but the first begin; false where there are more than
+/* The runs of equal values of a table and where each begins; returns their number, MAX_RUNS + 1 for more than
  * MAX_RUNS. */
-static bool find_runs(int64_t edges[MAX_RUNS], uint32_t values[MAX_RUNS], const vq_attention_u8_weights *w, int h)
+static int find_runs(uint16_t *begins, uint16_t *values, const uint16_t *prob, int len)
 {
-    const uint16_t *const prob = vq_attention_prob(w, h);
-    int runs = 1;
-    for (int i = 0; i < MAX_RUNS; i++) {
-        edges[i] = never;
-        values[i] = 0;
-    }
-    values[0] = prob[0];
-    for (int i = 1; i < w->prob_len; i++) {
-        if (prob[i] == prob[i - 1]) continue;
-        if (runs == MAX_RUNS) return false;
-        edges[runs - 1] = (int64_t)i << w->prob_shift;
+    int runs = 0;
+    for (int i = 0; i < len; i++) {
+        if (i && prob[i] == prob[i - 1]) continue;
+        if (runs == MAX_RUNS) return MAX_RUNS + 1;
+        begins[runs] = (uint16_t)i;
         values[runs++] = prob[i];
     }
-    return true;
+    return runs;
 }
 
-/* The tables, also as runs of equal values; a table of too many rules the search out. */
+/* kernels/attention_u8_wide.cl, find_values: the edge that step s compares with after the decisions in the bits of i,
+ * and the values by all decisions. Runs that the table lacks begin where only its last entry can be, with that value.
+ */
+static void fill_search(uint16_t search[8][32], const uint16_t *begins, const uint16_t *values, int runs, int steps)
+{
+    for (int s = 0; s <= steps; s++)
+        for (int i = 0; i < 1 << s; i++) {
+            int run = 0;
+            for (int bit = 0; bit < s; bit++) run |= (i >> bit & 1) << (steps - 1 - bit);
+            if (s == steps)
+                search[6 + i / 32][i % 32] = values[VQ_MIN(run, runs - 1)];
+            else
+                search[s][i] = (run += 1 << (steps - 1 - s)) < runs ? begins[run] : UINT16_MAX;
+        }
+    for (int i = 0; i < 32; i++) search[0][i] = search[0][0];
+}
+
+/* The tables as they are and, where their runs and the variant's instructions allow it, for the search. */
 static vq_status create_tables(vq_attention_u8 *op, vq_device *dev, const vq_attention_u8_weights *w)
 {
-    const size_t tables = (size_t)num_tables(w), runs = tables * MAX_RUNS;
-    int64_t *edges = NULL;
-    uint32_t *values = NULL;
+    const int tables = num_tables(w);
+    uint16_t(*search)[8][32] = NULL, begins[MAX_RUNS], values[MAX_RUNS];
     vq_status status = VQ_OK;
-    VQ_GO(vq_alloc(&edges, runs, sizeof *edges, "attention_u8 tables"));
-    VQ_GO(vq_alloc(&values, runs, sizeof *values, "attention_u8 tables"));
-    op->search = (op->variant->needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI)) != 0;
-    for (size_t i = 0; i < tables; i++)
-        op->search = op->search && find_runs(edges + i * MAX_RUNS, values + i * MAX_RUNS, w, (int)i);
-    VQ_GO(vq_buf_create_from(&op->edges, dev, edges, runs * sizeof *edges));
-    VQ_GO(vq_buf_create_from(&op->values, dev, values, runs * sizeof *values));
-    VQ_GO(vq_buf_create_from(&op->prob, dev, w->prob, tables * (size_t)w->prob_len * sizeof *w->prob));
+    int most = 0;
+    VQ_GO(vq_alloc(&search, (size_t)tables, sizeof *search, "attention_u8 tables"));
+    for (int i = 0; i < tables; i++)
+        most = VQ_MAX(most, find_runs(begins, values, vq_attention_prob(w, i), w->prob_len));
+    if (most <= MAX_RUNS && (op->variant->needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI)))
+        op->steps = most <= 16 ? 4 : 6;
+    for (int i = 0; i < tables && op->steps; i++) {
+        const int runs = find_runs(begins, values, vq_attention_prob(w, i), w->prob_len);
+        fill_search(search[i], begins, values, runs, op->steps);
+    }
+    VQ_GO(vq_buf_create_from(&op->search, dev, search, (size_t)tables * sizeof *search));
+    VQ_GO(vq_buf_create_from(&op->prob, dev, w->prob, (size_t)(tables * w->prob_len) * sizeof *w->prob));
 done:
-    free(values);
-    free(edges);
+    free(search);
     return status;
+}
+
+/* No score's size can reach 2^30, and the shifts allow 32-bit halves: kernels/attention_u8_math.h, requant_score. */
+static bool has_small_scores(const vq_attention_u8_weights *w)
+{
+    for (int h = 0; h < w->heads; h++) {
+        const double bound = w->head_dim * 128.0 * (255.0 + fabs((double)w->q_zero[h]));
+        if (w->score_shift[h] > 32 || ldexp(bound * w->score_mult[h], -w->score_shift[h]) + 1 >= 0x1p30) return false;
+    }
+    return true;
 }
 
 static vq_status create(vq_attention_u8 *op, vq_device *dev, const vq_attention_u8_weights *w)
@@ -129,6 +153,7 @@ static vq_status create(vq_attention_u8 *op, vq_device *dev, const vq_attention_
     op->prob_low = w->prob_low;
     op->zero = w->zero;
     op->code_max = (1 << w->bits) - 1;
+    op->small_scores = has_small_scores(w);
     VQ_TRY(create_consts(op, dev, w));
     return create_tables(op, dev, w);
 }
@@ -151,8 +176,7 @@ void vq_attention_u8_destroy(vq_attention_u8 **op_ptr)
 {
     vq_attention_u8 *const op = *op_ptr;
     if (!op) return;
-    vq_buf_destroy(&op->values);
-    vq_buf_destroy(&op->edges);
+    vq_buf_destroy(&op->search);
     vq_buf_destroy(&op->prob);
     vq_buf_destroy(&op->consts);
     free(op);
@@ -212,8 +236,8 @@ vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const v
                          VQ_A_I32(op->prob_shift), VQ_A_I32(tokens), VQ_A_I32(op->head_dim), VQ_A_I32(op->padded),
                          VQ_A_I32(op->zero), VQ_A_I32(op->code_max));
     }
-    snprintf(options, sizeof options, "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d", max_tokens(tokens), op->prob_low,
-             op->search);
+    snprintf(options, sizeof options, "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d -DSMALL_SCORES=%d", max_tokens(tokens),
+             op->prob_low, op->steps, op->small_scores);
     VQ_TRY(vq_kernel_get(&pack, dev, op->variant, "attention_u8_pack", options));
     VQ_TRY(vq_kernel_get(&kernel, dev, op->variant, "attention_u8", options));
     const vq_grid pack_grid = {{heads, images}, {1}};
@@ -222,7 +246,6 @@ vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const v
                      VQ_A_I32(tokens), VQ_A_I32(op->head_dim)));
     return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(qkv), VQ_A_I32(ld_qkv), VQ_A_BUF(out), VQ_A_I32(ld_out),
                      VQ_A_BUF(scratch), VQ_A_BUF(op->consts), VQ_A_BUF(op->prob), VQ_A_I32(op->prob_step),
-                     VQ_A_I32(op->prob_last), VQ_A_I32(op->prob_shift), VQ_A_BUF(op->edges), VQ_A_BUF(op->values),
-                     VQ_A_I32(tokens), VQ_A_I32(op->head_dim), VQ_A_I32(op->padded), VQ_A_I32(op->zero),
-                     VQ_A_I32(op->code_max));
+                     VQ_A_I32(op->prob_last), VQ_A_I32(op->prob_shift), VQ_A_BUF(op->search), VQ_A_I32(tokens),
+                     VQ_A_I32(op->head_dim), VQ_A_I32(op->padded), VQ_A_I32(op->zero), VQ_A_I32(op->code_max));
 }

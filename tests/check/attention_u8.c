@@ -76,7 +76,8 @@ static vq_attention_u8_weights make_weights(check *ck, const shape *s)
     const int32_t zero = (int32_t)fmin(1 << 20, 2147483647.0 / sum - 129);
     w.q_zero = make_s32(ck, heads, -300, 300);
     w.score_mult = make_s32(ck, heads, 1 << 30, INT32_MAX);
-    w.score_shift = make_u8(ck, heads, 12, 40);
+    w.score_shift = vq_rng_below(check_rng(ck), 2) ? make_u8(ck, heads, 26, 32) /* small scores, as variants may ask */
+                                                   : make_u8(ck, heads, 12, 40);
     w.v_zero = zero > 0 ? make_s32(ck, c, -zero, zero) : make_s32(ck, c, 0, 0);
     w.mult = make_s32(ck, c, 1 << 30, INT32_MAX);
     w.shift = make_u8(ck, c, 1, 62);

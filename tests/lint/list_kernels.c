@@ -13,6 +13,7 @@ static const struct {
     {"probe AVX2", "probe.cl", "-DVQ_PROBE_AVX2", 0, {0, 0, 0, 0}},
     {"probe AVX512BW", "probe.cl", "-DVQ_PROBE_AVX512BW", 0, {0, 0, 0, 0}},
     {"probe AVX512VNNI", "probe.cl", "-DVQ_PROBE_AVX512VNNI", 0, {0, 0, 0, 0}},
+    {"probe AVX512IFMA", "probe.cl", "-DVQ_PROBE_AVX512IFMA", 0, {0, 0, 0, 0}},
     {"probe AVXVNNI", "probe.cl", "-DVQ_PROBE_AVXVNNI", 0, {0, 0, 0, 0}},
 };
 
