@@ -52,8 +52,8 @@ int vq_dataset_label(const vq_dataset *set, size_t i);         /* -1 where there
 /* Loads and preprocesses image i into pixels as vq_image_load. Thread-safe. IDX images of the model's size are not resized. */
 vq_status vq_dataset_load(const vq_dataset *set, size_t i, const vq_preprocess *pre, uint8_t *pixels);
 /* For data sets that are gone through many times: from here on vq_dataset_load keeps the pixels of the first images as it
- * decodes them, as many as fit in max_bytes, and copies them when it is asked again with an equal pre. Call once, before
- * other threads load. */
+ * decodes them, as many as fit in max_bytes, and copies them when it is asked again with an equal pre. Before
+ * other threads load; of several calls the first one counts. */
 vq_status vq_dataset_keep(vq_dataset *set, const vq_preprocess *pre, size_t max_bytes);
 
 #ifdef __cplusplus

@@ -248,6 +248,13 @@ done:
     return status;
 }
 
+static vq_status keep_val(const sweep *s)
+{
+    const vq_preprocess *const pre = vq_model_preprocess(s->fp32);
+    const size_t bytes = (size_t)pre->height * (size_t)pre->width * (size_t)pre->chans;
+    return vq_dataset_keep(s->val, pre, VQ_MIN(s->params.keep_bytes / bytes, s->val_images) * bytes);
+}
+
 static const char *or_empty(const char *text)
 {
     return text ? text : "";
@@ -454,7 +461,7 @@ vq_status vq_sweep_run(vq_sweep_result *out, const char *db, vq_device *dev, con
     VQ_GO(hash_recipes(&s));
     VQ_GO(make_points(&s));
     VQ_GO(vq_sweep_db_open(&s.db, db, s.params.stale_seconds));
-    VQ_GO(vq_dataset_keep(val, vq_model_preprocess(fp32), s.params.keep_bytes));
+    VQ_GO(keep_val(&s));
     VQ_GO(open_context(&s));
     VQ_GO(enter_grid(&s));
     VQ_GO(work_all(&s));

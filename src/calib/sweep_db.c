@@ -156,7 +156,7 @@ static double wall_clock(void)
  */
 
 /* When a process started, in ticks since boot, so that a later one of the same number is told from it; 0 where that
- * cannot be known. */
+ * cannot be known, -1 for one that has ended and only waits for its parent to notice. */
 static long long process_started(long pid)
 {
     char path[48], text[1024];
@@ -166,11 +166,12 @@ static long long process_started(long pid)
     const size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
     if (f) fclose(f);
     text[n] = 0;
-    const char *at =
-        strrchr(text, ')'); /* the name before may hold anything; the start is field 22, ")" ends the second */
+    /* "PID (NAME) STATE ...": the name may hold anything; the start is field 22 */
+    const char *at = strrchr(text, ')');
+    const char state = at && strlen(at) > 2 ? at[2] : 0;
     for (int field = 2; at && field < 22; field++) at = strchr(at + 1, ' ');
     if (at) started = strtoll(at, NULL, 10);
-    return started;
+    return state == 'Z' || state == 'X' ? -1 : started;
 }
 
 /* Where numbers of processes mean something: the machine, and the namespace within it. */
@@ -587,7 +588,8 @@ static vq_status open_to_read(vq_sweep_db *db, const char *path)
     free(log);
     if (sqlite3_open_v2(path, &db->sql, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK) return fail(db);
     sqlite3_busy_timeout(db->sql, BUSY_MS);
-    if (idle && sqlite3_exec(db->sql, "PRAGMA schema_version", NULL, NULL, NULL) == SQLITE_CANTOPEN) {
+    const int trial = sqlite3_exec(db->sql, "PRAGMA schema_version", NULL, NULL, NULL) & 0xff;
+    if (idle && (trial == SQLITE_CANTOPEN || trial == SQLITE_READONLY)) {
         sqlite3_close(db->sql);
         db->sql = NULL;
         char *uri = sqlite3_mprintf("file:%s?immutable=1", path);

@@ -294,8 +294,8 @@ static bool same_size(const vq_dataset *set, const vq_preprocess *pre)
 
 vq_status vq_dataset_keep(vq_dataset *set, const vq_preprocess *pre, size_t max_bytes)
 {
-    if (!set || !pre || set->kept.pixels) return vq_fail(VQ_ERR_INVALID_ARG, "vq_dataset_keep: bad argument");
-    if (same_size(set, pre)) return VQ_OK; /* in memory as it is */
+    if (!set || !pre) return vq_fail(VQ_ERR_INVALID_ARG, "vq_dataset_keep: NULL argument");
+    if (set->kept.pixels || same_size(set, pre)) return VQ_OK; /* the latter are in memory as it is */
     const size_t bytes = (size_t)pre->height * (size_t)pre->width * (size_t)pre->chans;
     const size_t count = VQ_MIN(set->count, max_bytes / VQ_MAX(bytes, 1));
     VQ_TRY(vq_alloc(&set->kept.states, count, sizeof *set->kept.states, "decoded images"));

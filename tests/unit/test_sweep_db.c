@@ -342,6 +342,10 @@ static void test_killed_owner(void **state)
     assert_int_equal(other.tag, 1);
     record(db, &other, VQ_OK);
     assert_int_equal(kill(pid, SIGKILL), 0);
+    siginfo_t info;
+    assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0); /* ended, but still listed */
+    assert_int_equal(claim(db).tag, access("/proc/self/stat", R_OK) == 0 ? 0 : 2);
+    unit_ok(vq_sweep_db_release(db));
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     assert_int_equal(claim(db).tag, 0);
     vq_sweep_db_close(&db);
@@ -488,6 +492,18 @@ static void test_read_only(void **state)
     unit_fails(vq_sweep_db_open(&db, path, STALE), VQ_ERR_IO, "read-only");
     unit_ok(vq_sweep_read(path, see, &s));
     assert_int_equal(s.rows, 401);
+
+    const char *const folder = unit_path("sealed"), *const inner = unit_path("sealed/x.db");
+    assert_int_equal(mkdir(folder, 0777), 0);
+    db = open_db(inner);
+    enter(db, 1, false);
+    vq_sweep_db_close(&db);
+    assert_int_equal(chmod(folder, 0555), 0);
+    s = (seen){0};
+    unit_ok(vq_sweep_read(inner, see, &s)); /* though no log can be made there */
+    assert_int_equal(s.rows, 3);
+    unit_fails(vq_sweep_db_open(&db, inner, STALE), VQ_ERR_IO, "read-only");
+    assert_int_equal(chmod(folder, 0777), 0);
 }
 
 /* What a full disk does to writers, in a process of its own: writes beyond the limit fail. */
