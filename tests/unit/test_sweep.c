@@ -326,5 +326,5 @@ int main(void)
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     vq_graph_destroy(&model.graph);
     vq_device_destroy(&dev);
-    return failed;
+    return failed ? 1 : 0;
 }
