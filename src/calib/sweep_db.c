@@ -204,12 +204,21 @@ static void owner_gone(sqlite3_context *context, int count, sqlite3_value **valu
 /* ---- opening -------------------------------------------------------------------------------------------------------
  */
 
+static vq_status read_marks(long long *id, long long *version, long long *tables, const vq_sweep_db *db)
+{
+    VQ_TRY(ask(id, db, "PRAGMA application_id"));
+    VQ_TRY(ask(version, db, "PRAGMA user_version"));
+    return ask(tables, db, "SELECT count(*) FROM sqlite_master");
+}
+
+/* All marks at one moment: another process may be making the tables. */
 static vq_status check_ours(long long *version, const vq_sweep_db *db)
 {
-    long long id, tables;
-    VQ_TRY(ask(&id, db, "PRAGMA application_id"));
-    VQ_TRY(ask(version, db, "PRAGMA user_version"));
-    VQ_TRY(ask(&tables, db, "SELECT count(*) FROM sqlite_master"));
+    long long id = 0, tables = 0;
+    VQ_TRY(run(db, "SAVEPOINT marks"));
+    const vq_status status = read_marks(&id, version, &tables, db);
+    sqlite3_exec(db->sql, "RELEASE marks", NULL, NULL, NULL); /* nothing was written */
+    VQ_TRY(status);
     if (id == 0 && *version == 0 && tables == 0) return VQ_OK;
     if (id != strtoll(APPLICATION_ID, NULL, 10))
         return vq_fail(VQ_ERR_FORMAT, "%s: is a database of another program", db->path);

@@ -309,6 +309,53 @@ static void test_race(void **state)
     vq_sweep_db_close(&db);
 }
 
+/* Waits for the start, opens, and ends the process: with 0 where all went well. */
+static void open_at(const char *path, int start)
+{
+    char byte;
+    vq_sweep_db *db = NULL;
+    seen s = {0};
+    alarm(60);
+    if (read(start, &byte, 1) != 0) _exit(2); /* the end of it is the start */
+    vq_status status = vq_sweep_db_open(&db, path, STALE);
+    if (status == VQ_OK) enter(db, 1, false);
+    vq_sweep_db_close(&db);
+    if (status == VQ_OK) status = vq_sweep_read(path, see, &s);
+    if (status != VQ_OK) print_error("%s\n", unit_error);
+    _exit(status == VQ_OK && s.rows == 3 ? 0 : 1);
+}
+
+/* Processes that make the same database at the same moment. */
+static void test_made_at_once(void **state)
+{
+    enum { ROUNDS = 60, OPENERS = 6 };
+    (void)state;
+    for (int r = 0; r < ROUNDS; r++) {
+        char name[32], path[512];
+        int start[2], code;
+        pid_t pids[OPENERS];
+        snprintf(name, sizeof name, "once%d.db", r);
+        snprintf(path, sizeof path, "%s", unit_path(name));
+        assert_int_equal(pipe(start), 0);
+        for (int i = 0; i < OPENERS; i++) {
+            fflush(NULL);
+            pids[i] = fork();
+            assert_true(pids[i] >= 0);
+            if (pids[i] == 0) {
+                close(start[1]);
+                open_at(path, start[0]);
+            }
+        }
+        close(start[0]);
+        close(start[1]); /* go */
+        for (int i = 0; i < OPENERS; i++) {
+            assert_int_equal(waitpid(pids[i], &code, 0), pids[i]);
+            assert_true(WIFEXITED(code));
+            assert_int_equal(WEXITSTATUS(code), 0);
+        }
+    }
+}
+
 /* A process that claims the first point and then waits until it is killed. */
 static pid_t start_owner(const char *path)
 {
@@ -607,6 +654,7 @@ int main(void)
         cmocka_unit_test(test_reading),
         cmocka_unit_test(test_two_connections),
         cmocka_unit_test(test_race),
+        cmocka_unit_test(test_made_at_once),
         cmocka_unit_test(test_killed_owner),
         cmocka_unit_test(test_other_process_of_that_number),
         cmocka_unit_test(test_silent_machine),
