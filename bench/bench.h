@@ -30,6 +30,10 @@ bool bench_int(int *out, const char *command, const char *option, const char *te
 bool bench_seconds(double *out, const char *command, const char *text);
 /* Whether a comma list of parts of names (NULL: all) has one of `name`. */
 bool bench_wanted(const char *list, const char *name);
+/* A JSON object that says what was measured: device, driver, version, compute units. */
+struct cJSON *bench_json_begin(const vq_device *dev);
+/* Prints the object and frees it. */
+vq_status bench_json_end(struct cJSON *root);
 int bench_by_size(const void *a, const void *b); /* of doubles, for qsort */
 
 /* vitq-bench gemm; argv[0] is "gemm". Returns the exit code. */

@@ -256,12 +256,7 @@ static cJSON *cell_json(const bench *b, const cell *c)
 
 static vq_status print_json(const bench *b)
 {
-    const vq_device_info *const info = vq_device_get_info(b->dev);
-    cJSON *const root = cJSON_CreateObject();
-    cJSON_AddStringToObject(root, "device", info->name);
-    cJSON_AddStringToObject(root, "driver", info->driver);
-    cJSON_AddStringToObject(root, "version", vq_version());
-    cJSON_AddNumberToObject(root, "compute_units", info->compute_units);
+    cJSON *const root = bench_json_begin(b->dev);
     cJSON_AddNumberToObject(root, "batch", b->o.batch);
     cJSON_AddNumberToObject(root, "w_bits", b->o.w_bits);
     cJSON_AddNumberToObject(root, "a_bits", b->o.a_bits);
@@ -270,15 +265,7 @@ static vq_status print_json(const bench *b)
     cJSON_AddNumberToObject(root, "peak_gops_fp32", b->peak[VQ_BENCH_F32]);
     cJSON *const list = cJSON_AddArrayToObject(root, "results");
     for (size_t i = 0; i < b->num_cells; i++) cJSON_AddItemToArray(list, cell_json(b, &b->cells[i]));
-    char *const text = cJSON_Print(root);
-    cJSON_Delete(root);
-    if (!text) {
-        fprintf(stderr, "vitq-bench: out of memory for the JSON text\n");
-        return VQ_ERR_NO_MEMORY;
-    }
-    printf("%s\n", text);
-    cJSON_free(text);
-    return VQ_OK;
+    return bench_json_end(root);
 }
 
 int bench_gemm(int argc, char **argv)

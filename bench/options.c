@@ -1,7 +1,9 @@
-/* Words of the command line that the commands share. */
+/* Words of the command line, and JSON, that the commands share. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cJSON.h>
 
 #include "bench.h"
 
@@ -36,6 +38,30 @@ bool bench_wanted(const char *list, const char *name)
         p += len + (p[len] == ',');
     }
     return !list;
+}
+
+cJSON *bench_json_begin(const vq_device *dev)
+{
+    const vq_device_info *const info = vq_device_get_info(dev);
+    cJSON *const root = cJSON_CreateObject();
+    cJSON_AddStringToObject(root, "device", info->name);
+    cJSON_AddStringToObject(root, "driver", info->driver);
+    cJSON_AddStringToObject(root, "version", vq_version());
+    cJSON_AddNumberToObject(root, "compute_units", info->compute_units);
+    return root;
+}
+
+vq_status bench_json_end(cJSON *root)
+{
+    char *const text = cJSON_Print(root);
+    cJSON_Delete(root);
+    if (!text) {
+        fprintf(stderr, "vitq-bench: out of memory for the JSON text\n");
+        return VQ_ERR_NO_MEMORY;
+    }
+    printf("%s\n", text);
+    cJSON_free(text);
+    return VQ_OK;
 }
 
 int bench_by_size(const void *a, const void *b)

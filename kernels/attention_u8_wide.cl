@@ -51,11 +51,9 @@
 #if LANES == 16
 typedef int16 intv;
 #define VLOAD(p) vload16(0, p)
-#define REG      "v"
 #else
 typedef int8 intv;
 #define VLOAD(p) vload8(0, p)
-#define REG      "x"
 #endif
 
 /* Private arrays are aligned to 64 bytes and read and written in whole vectors: vstoren on private memory may become a
@@ -64,6 +62,8 @@ typedef int8 intv;
 #define AT(type, p) (*(type *)(p))
 
 /* ---- products ---------------------------------------------------------------------------------------------------- */
+
+#include "dot_wide.h"
 
 /* A group of GROUP left operands is one s32: a float, two s16 or four u8. */
 #if DOT == 0
@@ -85,23 +85,12 @@ typedef intv operand;
 #else
 #define LOAD_B(p) as_int8(convert_short16(vload16(0, p)))
 #endif
-#define MAC(sum, x, y)                                                    \
-    {                                                                     \
-        intv pairs;                                                       \
-        __asm__("vpmaddwd %2, %1, %0" : "=" REG(pairs) : REG(x), REG(y)); \
-        sum += pairs;                                                     \
-    }
 typedef short group_t;
 #else
 #define GROUP      4
 typedef intv operand;
 #define OPERAND(x) (intv)(x)
 #define LOAD_B(p)  VLOAD((__global const int *)(p))
-#if LANES == 16
-#define MAC(sum, x, y) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
-#else
-#define MAC(sum, x, y) __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(y));
-#endif
 typedef int group_t;
 #endif
 

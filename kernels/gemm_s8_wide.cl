@@ -311,6 +311,8 @@ static void put_rows(const gemm_shape *s, __global const int *consts, __global c
 
 /* ---- products ---------------------------------------------------------------------------------------------------- */
 
+#include "dot_wide.h"
+
 #if DOT == 0
 #define GROUP   1
 #define K_BLOCK 256
@@ -328,23 +330,6 @@ typedef float16 partial;
 #if DOT == 1
 #define GROUP 4
 typedef intv partial;
-#if LANES == 16
-#define REG "v"
-#else
-#define REG "x"
-#endif
-#define MAC(sum, x, y)                                                                                                 \
-    {                                                                                                                  \
-        intv pairs;                                                                                                    \
-        __asm__("vpmaddubsw %2, %1, %0" : "=" REG(pairs) : REG(x), REG(y));                                            \
-        __asm__("vpaddw %1, %0, %0" : "+" REG(sum) : REG(pairs));                                                      \
-    }
-static intv to_sum(intv pairs)
-{
-    intv sum;
-    __asm__("vpmaddwd %2, %1, %0" : "=" REG(sum) : REG(pairs), REG((intv)(0x00010001)));
-    return sum;
-}
 #define TO_SUM    to_sum
 #define LOAD_W(p) VLOAD((__global const int *)(p))
 #endif
@@ -357,30 +342,17 @@ typedef short16 wide16_t;
 typedef intv partial;
 #define WIDEN_16(p) CONVERT(vload16(0, p), short16)
 #if LANES == 16
-#define REG "v"
 #define LOAD_W(p) \
     (int16)(as_int8(CONVERT(vload16(0, p), short16)), as_int8(CONVERT(vload16(1, p), short16)))
 #else
-#define REG "x"
 #define LOAD_W(p) as_int8(CONVERT(vload16(0, p), short16))
 #endif
-#define MAC(sum, x, y)                                                                                                 \
-    {                                                                                                                  \
-        intv pairs;                                                                                                    \
-        __asm__("vpmaddwd %2, %1, %0" : "=" REG(pairs) : REG(x), REG(y));                                              \
-        sum += pairs;                                                                                                  \
-    }
 #define TO_SUM
 #endif
 
 #if DOT == 3
 #define GROUP 4
 #define LOAD_W(p) VLOAD((__global const int *)(p))
-#if LANES == 16
-#define MAC(sum, x, y) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
-#else
-#define MAC(sum, x, y) __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(y));
-#endif
 #endif
 
 #if VECTORS > 1

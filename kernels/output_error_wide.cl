@@ -31,12 +31,10 @@
 typedef int16 intv;
 typedef float16 floatv;
 typedef short16 shortv;
-#define REG "v"
 #else
 typedef int8 intv;
 typedef float8 floatv;
 typedef short8 shortv;
-#define REG "x"
 #endif
 
 /* Vectors at any address; vload and vstore of these widths work on parts of them in some compilers. */
@@ -76,6 +74,8 @@ AT(char16)
 
 /* ---- how codes lie in local memory and how they are multiplied ---------------------------------------------------- */
 
+#include "dot_wide.h"
+
 #if DOT == 0
 #define GROUP 1
 typedef float cell; /* a group of codes */
@@ -99,18 +99,6 @@ typedef intv partial_t;
 #define CODE_BYTES      1
 #define PUT_CODES(p, v) LOCAL_AT(uchar16, p) = CONVERT(v, uchar16)
 #define LOAD_W(p)       GLOBAL_AT(intv, p)
-#define MAC(sum, x, y)                                                                                                 \
-    {                                                                                                                  \
-        intv pairs;                                                                                                    \
-        __asm__("vpmaddubsw %2, %1, %0" : "=" REG(pairs) : REG(x), REG(y));                                            \
-        __asm__("vpaddw %1, %0, %0" : "+" REG(sum) : REG(pairs));                                                      \
-    }
-static intv to_sum(intv pairs)
-{
-    intv sum;
-    __asm__("vpmaddwd %2, %1, %0" : "=" REG(sum) : REG(pairs), REG((intv)(0x00010001)));
-    return sum;
-}
 #define TO_SUM(x) to_sum(x)
 #endif
 
@@ -124,12 +112,6 @@ static intv to_sum(intv pairs)
 #else
 #define LOAD_W(p) as_int8(CONVERT(GLOBAL_AT(char16, p), short16))
 #endif
-#define MAC(sum, x, y)                                                                                                 \
-    {                                                                                                                  \
-        intv pairs;                                                                                                    \
-        __asm__("vpmaddwd %2, %1, %0" : "=" REG(pairs) : REG(x), REG(y));                                              \
-        sum += pairs;                                                                                                  \
-    }
 #endif
 
 #if DOT == 3
@@ -137,11 +119,6 @@ static intv to_sum(intv pairs)
 #define CODE_BYTES      1
 #define PUT_CODES(p, v) LOCAL_AT(uchar16, p) = CONVERT(v, uchar16)
 #define LOAD_W(p)       GLOBAL_AT(intv, p)
-#if LANES == 16
-#define MAC(sum, x, y) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(y));
-#else
-#define MAC(sum, x, y) __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(y));
-#endif
 #endif
 
 #if VECTORS == 2

@@ -95,7 +95,7 @@ static vq_matrix head_of(const attention *a, const vq_buf *qkv, int part, int he
                        .ld = cols};
 }
 
-/* C [m][n] of every sample = A [m][k] B'[n][k]; a NULL stride of A repeats it. C is dense. */
+/* out [m][n] of every sample = X [m][k] W', W [n][k]; a stride of 0 repeats a matrix. out is dense. */
 static vq_status product(const attention *a, const vq_matrix *x, const vq_matrix *w, int m, int n, int k,
                          const vq_buf *out)
 {
@@ -176,8 +176,7 @@ static vq_status quantize_qkv(const attention *a, const vq_buf *out)
     return vq_device_finish(a->c->dev);
 }
 
-/* Q (part 0) or K (part 1) by the error of Q K', head after head, the other one quantized. With one quantizer for all
- * heads the batch is all of them. */
+/* Q (part 0) or K (part 1) by the error of Q K', head after head, the other one quantized. */
 static vq_status search_qk_part(const attention *a, int part, const vq_buf *qkv)
 {
     const vq_part *const how = &a->c->recipe->qk;
@@ -222,8 +221,9 @@ vq_status vq_calibrate_scores(vq_calibration *c, int node)
     const int bits = c->bits[node].input;
     attention a;
     VQ_TRY(attention_begin(&a, c, node, context_of(g, node)));
-    VQ_TRY(search_by_tensor(&a, &r->qk, bits, (vq_quantizer *const[3]){a.q, a.k, NULL}));
-    VQ_TRY(search_by_tensor(&a, &r->value, bits, (vq_quantizer *const[3]){NULL, NULL, a.v}));
+    const bool alike = r->qk.search == r->value.search && r->qk.per == r->value.per;
+    VQ_TRY(search_by_tensor(&a, &r->qk, bits, (vq_quantizer *const[3]){a.q, a.k, alike ? a.v : NULL}));
+    if (!alike) VQ_TRY(search_by_tensor(&a, &r->value, bits, (vq_quantizer *const[3]){NULL, NULL, a.v}));
     if (vq_part_by_output(&r->qk))
         for (int round = 0; round < r->rounds; round++)
             for (int part = 0; part < 2; part++) VQ_TRY(search_qk_part(&a, part, c->run->values[a.qkv]));

@@ -118,6 +118,8 @@ static vq_status write_manifest(vq_calibration *c, const uint8_t *pixels, cJSON 
                 (size_t)c->samples * (size_t)pre->height * (size_t)pre->width * (size_t)pre->chans);
     cJSON_AddStringToObject(m, "vitq", vq_version());
     cJSON_AddStringToObject(m, "recipe", c->recipe->name);
+    if (c->params.parts) cJSON_AddStringToObject(m, "parts", c->params.parts);
+    if (c->params.search) cJSON_AddStringToObject(m, "search", c->params.search);
     cJSON_AddNumberToObject(m, "weight_bits", c->params.w_bits);
     cJSON_AddNumberToObject(m, "activation_bits", c->params.a_bits);
     cJSON_AddBoolToObject(m, "official_levels", c->params.official_levels);

@@ -22,7 +22,7 @@ typedef struct layer {
     vq_qnode *qn;
     vq_groups weights; /* a group per row */
     const vq_buf *x;   /* its input, f32 [rows][in] */
-    const vq_buf *y;   /* the float model's output [rows][out], NULL where nothing needs it */
+    const vq_buf *y;   /* its output with float weights and input [rows][out], where aims_at_output() */
     vq_buf *weight;    /* f32 [out][in] */
     vq_buf *quantized_weight, *quantized_x;
     vq_buf *codes; /* u8 [out][in] of quantized_weight */
@@ -70,17 +70,12 @@ static void layer_end(layer *l)
 /* ---- weights -------------------------------------------------------------------------------------------------------
  */
 
-static int weight_bits(const layer *l)
-{
-    return l->c->bits[l->node].weight;
-}
-
 /* By the error of the weights themselves. */
 static vq_status search_weight(layer *l)
 {
     const vq_score score = vq_score_of_tensor(l->c->dev, &l->weights, l->weight);
     vq_quantizer_clear(&l->qn->weight);
-    VQ_TRY(vq_quantizer_uniform(&l->qn->weight, VQ_PER_ROW, l->out, weight_bits(l)));
+    VQ_TRY(vq_quantizer_uniform(&l->qn->weight, VQ_PER_ROW, l->out, l->c->bits[l->node].weight));
     return vq_search_uniform(&score, l->c->recipe->weight.search, true, &l->qn->weight);
 }
 
@@ -263,7 +258,7 @@ static vq_status quantize_input(layer *l)
     return vq_float_run_fakequant(l->c->run, l->node, l->x, (size_t)l->rows * (size_t)l->in, l->quantized_x);
 }
 
-/* Squared error of the output with the weights and the input as quantized now, summed. */
+/* Mean squared error of the output with the weights and the input as quantized now. */
 static vq_status output_error(layer *l, double *error)
 {
     const size_t count = (size_t)l->rows * (size_t)l->out;

@@ -2,7 +2,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 static double mean_diagonal(const double *h, int k)
 {
@@ -11,15 +10,14 @@ static double mean_diagonal(const double *h, int k)
     return sum / k;
 }
 
-/* a [k][k] = H in the given order (NULL: as it is), damped. */
+/* a [k][k] = H in the given order, damped. */
 static vq_status damped(double *a, const double *h, const int32_t *order, int k, double damping)
 {
     const size_t n = (size_t)k;
     const double mean = mean_diagonal(h, k), extra = mean > 0 ? damping * mean : 1;
     if (!isfinite(mean)) return vq_fail(VQ_ERR_INVALID_ARG, "a layer's inputs are not finite");
     for (size_t i = 0; i < n; i++) {
-        const size_t row = order ? (size_t)order[i] : i;
-        for (size_t j = 0; j < n; j++) a[i * n + j] = h[row * n + (order ? (size_t)order[j] : j)];
+        for (size_t j = 0; j < n; j++) a[i * n + j] = h[(size_t)order[i] * n + (size_t)order[j]];
         a[i * n + i] += extra;
     }
     return VQ_OK;
@@ -70,33 +68,5 @@ vq_status vq_inverse_factor(float *out, const double *h, const int32_t *order, i
 done:
     free(a);
     free(u);
-    return status;
-}
-
-vq_status vq_solve_rows(double *x, const double *h, const double *b, int n, int k, double damping)
-{
-    const size_t width = (size_t)k;
-    double *a = NULL;
-    vq_status status = VQ_OK;
-    VQ_GO(vq_alloc(&a, width * width, sizeof *a, "factorization"));
-    VQ_GO(damped(a, h, NULL, k, damping));
-    VQ_GO(factor(a, k));
-    for (int r = 0; r < n; r++) { /* A = T'T: first T'y = b from the last, then T x = y from the first */
-        double *const y = x + (size_t)r * width;
-        memmove(y, b + (size_t)r * width, width * sizeof *y);
-        for (size_t i = width; i-- > 0;) {
-            const double *const t = a + i * width;
-            y[i] /= t[i];
-            for (size_t l = 0; l < i; l++) y[l] -= t[l] * y[i];
-        }
-        for (size_t i = 0; i < width; i++) {
-            const double *const t = a + i * width;
-            double sum = y[i];
-            for (size_t l = 0; l < i; l++) sum -= t[l] * y[l];
-            y[i] = sum / t[i];
-        }
-    }
-done:
-    free(a);
     return status;
 }

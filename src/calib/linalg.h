@@ -10,7 +10,4 @@
  * inputs) count as damping alone. Fails with VQ_ERR_INVALID_ARG where H is not finite. */
 vq_status vq_inverse_factor(float *out, const double *h, const int32_t *order, int k, double damping);
 
-/* x [n][k] = B (H + damping * mean(diag H) * I)^-1 for B [n][k], H as above. */
-vq_status vq_solve_rows(double *x, const double *h, const double *b, int n, int k, double damping);
-
 #endif

@@ -11,19 +11,24 @@ static vq_op op_of(vq_bench_type type)
     return type == VQ_BENCH_F32 ? VQ_OP_GEMM_F32 : VQ_OP_GEMM_S8;
 }
 
-vq_status vq_bench_variants(const char **names, int max, int *count, vq_device *dev, vq_bench_type type)
+vq_status vq_bench_list(const char **names, int max, int *count, const vq_device *dev, vq_op op)
 {
     if (!count) return vq_fail(VQ_ERR_INVALID_ARG, "bench: count is NULL");
     *count = 0;
-    if (!dev || max < 0 || (max > 0 && !names) || (unsigned)type > VQ_BENCH_F32)
-        return vq_fail(VQ_ERR_INVALID_ARG, "bench: no device, or no room for %d names, or unknown type %d", max,
-                       (int)type);
-    for (const vq_variant *const *v = vq_variants(op_of(type)); *v; v++) {
+    if (!dev || max < 0 || (max > 0 && !names))
+        return vq_fail(VQ_ERR_INVALID_ARG, "bench: no device, or no room for %d names", max);
+    for (const vq_variant *const *v = vq_variants(op); *v; v++) {
         if (!vq_variant_eligible(dev, *v)) continue;
         if (*count < max) names[*count] = (*v)->name;
         ++*count;
     }
     return VQ_OK;
+}
+
+vq_status vq_bench_variants(const char **names, int max, int *count, vq_device *dev, vq_bench_type type)
+{
+    if ((unsigned)type > VQ_BENCH_F32) return vq_fail(VQ_ERR_INVALID_ARG, "bench: unknown type %d", (int)type);
+    return vq_bench_list(names, max, count, dev, op_of(type));
 }
 
 /* ---- peak -------------------------------------------------------------------------------------------------------- */

@@ -14,4 +14,7 @@ vq_status vq_bench_problem_run(vq_bench_problem *problem);
 /* Compares C after the first run with the witness. */
 vq_status vq_bench_problem_verify(vq_bench_problem *problem, vq_bench_gemm_result *result);
 
+/* Fills up to max names of the variants of an op that the device has; *count is how many there are. */
+vq_status vq_bench_list(const char **names, int max, int *count, const vq_device *dev, vq_op op);
+
 #endif

@@ -26,17 +26,8 @@ static vq_op op_of(vq_sweep_kind kind)
 
 vq_status vq_bench_sweep_variants(const char **names, int max, int *count, vq_device *dev, vq_sweep_kind kind)
 {
-    if (!count) return vq_fail(VQ_ERR_INVALID_ARG, "bench: count is NULL");
-    *count = 0;
-    if (!dev || max < 0 || (max > 0 && !names) || (unsigned)kind >= VQ_SWEEP_KINDS)
-        return vq_fail(VQ_ERR_INVALID_ARG, "bench: no device, or no room for %d names, or unknown sweep %d", max,
-                       (int)kind);
-    for (const vq_variant *const *v = vq_variants(op_of(kind)); *v; v++) {
-        if (!vq_variant_eligible(dev, *v)) continue;
-        if (*count < max) names[*count] = (*v)->name;
-        ++*count;
-    }
-    return VQ_OK;
+    if ((unsigned)kind >= VQ_SWEEP_KINDS) return vq_fail(VQ_ERR_INVALID_ARG, "bench: unknown sweep %d", (int)kind);
+    return vq_bench_list(names, max, count, dev, op_of(kind));
 }
 
 /* ---- limits ------------------------------------------------------------------------------------------------------ */

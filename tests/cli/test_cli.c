@@ -204,6 +204,57 @@ static void test_calibrate(void **state)
     unlink(out);
 }
 
+/* One logits file's tensor, for comparing bit for bit. */
+static void same_logits(const char *model, const char *env, const char *const *want)
+{
+    const char *const logits = scratch(want ? "other.safetensors" : "device.safetensors");
+    const run_how how = {.env = env};
+    const bool witness = env == NULL && want != NULL;
+    const run_result *const r =
+        run_with(&how, vitq_path, "eval", model, "--images", test_images, "--labels", test_labels, "--limit", "8",
+                 "--logits", logits, witness ? "--witness" : "--quiet");
+    check_ok(r);
+    if (want && !same_files(logits, *want)) fail_msg("%s: other logits", r->words);
+}
+
+/* Every recipe, and one from a file, gives a model that runs as integers: right about as often as its fake-quant, the
+ * same bits in the witness and the portable kernels. */
+static void test_recipes(void **state)
+{
+    const char *const file = scratch("mine.json"), *const out = scratch("recipe.vitq.safetensors");
+    const char *const device = scratch("device.safetensors");
+    const char *const recipes[] = {"adalog", "dopq", "best", file};
+    FILE *const f = fopen(file, "w");
+    (void)state;
+    assert_non_null(f);
+    fputs("{\"name\": \"mine\", \"base\": \"best\", \"reparam\": \"best\", \"bias_correction\": true,"
+          " \"value\": {\"per\": \"head\", \"search\": \"fpcs\", \"objective\": \"output\"},"
+          " \"migrate_value\": false, \"softmax\": {\"quantizer\": \"twin_uniform\", \"search\": \"full\","
+          " \"objective\": \"output\", \"per\": \"head\"}}",
+          f);
+    assert_int_equal(fclose(f), 0);
+    for (size_t i = 0; i < sizeof recipes / sizeof recipes[0]; i++) {
+        ok("calibrate", model_path, "--images", train_images, "-n", "8", "--recipe", recipes[i], "--parts", "rounds=1",
+           "-o", out, "--quiet");
+        cJSON *const q = json("inspect", out), *const fake = evaluate(out, "--mode", "fake", "--limit", "200"),
+                     *const whole = evaluate(out, "--limit", "200");
+        assert_string_equal(str(q, "manifest.recipe"), recipes[i] == file ? "mine" : recipes[i]);
+        assert_string_equal(str(q, "manifest.parts"), "rounds=1");
+        if (num(fake, "top1") < 170 || num(whole, "top1") < num(fake, "top1") - 6)
+            fail_msg("%s: right of 200: fake %g, int %g", recipes[i], num(fake, "top1"), num(whole, "top1"));
+        same_logits(out, NULL, NULL);
+        same_logits(out, NULL, &device);
+        same_logits(out, "VITQ_KERNELS=portable", &device);
+        cJSON_Delete(q);
+        cJSON_Delete(fake);
+        cJSON_Delete(whole);
+    }
+    fails(VQ_ERR_INVALID_ARG, "unknown key", "calibrate", model_path, "--images", train_images, "--parts", "no=1", "-o",
+          out);
+    unlink(out);
+    unlink(file);
+}
+
 static void check_accuracy(const char *model, double loss, double fp32_top1)
 {
     cJSON *const fake = evaluate(model, "--mode", "fake", "--limit", "1000"), *const whole =
@@ -507,6 +558,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_devices),
         cmocka_unit_test(test_inspect),
         cmocka_unit_test(test_calibrate),
+        cmocka_unit_test(test_recipes),
         cmocka_unit_test(test_accuracy),
         cmocka_unit_test(test_integer_logits_are_exact),
         cmocka_unit_test(test_logits_of_floats),

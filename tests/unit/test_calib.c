@@ -114,11 +114,11 @@ static void test_calib__recipe_files(void **state)
     expect_refused(path, NULL, path);
 }
 
-/* U'U (H + damping) must be the identity, rows and columns in the order given; x (H + damping) = b. */
+/* U'U (H + damping) must be the identity, rows and columns in the order given. */
 static void test_calib__inverse_factor(void **state)
 {
-    enum { K = 23, N = 3 };
-    double h[K * K], b[N * K], x[N * K];
+    enum { K = 23 };
+    double h[K * K];
     float u[K * K];
     int32_t order[K];
     vq_rng rng;
@@ -144,14 +144,6 @@ static void test_calib__inverse_factor(void **state)
             }
             assert_true(fabs(sum - (i == j)) < 1e-4);
             if (j < i) assert_true(u[i * K + j] == 0);
-        }
-    for (int i = 0; i < N * K; i++) b[i] = vq_rng_uniform(&rng);
-    assert_int_equal(vq_solve_rows(x, h, b, N, K, 0.05), VQ_OK);
-    for (int r = 0; r < N; r++)
-        for (int j = 0; j < K; j++) {
-            double sum = 0.05 * mean * x[r * K + j];
-            for (int l = 0; l < K; l++) sum += x[r * K + l] * h[l * K + j];
-            assert_true(fabs(sum - b[r * K + j]) < 1e-9);
         }
     h[0] = NAN;
     vq_log_set(keep_error, NULL, VQ_LOG_ERROR);

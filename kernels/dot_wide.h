@@ -1,0 +1,45 @@
+/* One step of an integer product in x86 registers: MAC(sum, x, y) adds to every 32-bit lane of sum the products of that
+ * lane's codes in x (u8, or s16 where DOT is 2) and weights in y. Included where LANES, intv and DOT are defined:
+ * DOT  1 vpmaddubsw: sums in 16 bits, which to_sum() widens. 4 codes a lane
+ *      2 vpmaddwd on operands of 16 bits. 2 codes a lane
+ *      3 vpdpbusd. 4 codes a lane */
+#ifndef DOT_WIDE_H
+#define DOT_WIDE_H
+
+#if LANES == 16
+#define REG "v"
+#define VEX
+#else
+#define REG "x"
+#define VEX "%{vex%} "
+#endif
+
+#if DOT == 1
+#define MAC(sum, x, y)                                                                                                 \
+    {                                                                                                                  \
+        intv pairs;                                                                                                    \
+        __asm__("vpmaddubsw %2, %1, %0" : "=" REG(pairs) : REG(x), REG(y));                                            \
+        __asm__("vpaddw %1, %0, %0" : "+" REG(sum) : REG(pairs));                                                      \
+    }
+static intv to_sum(intv pairs)
+{
+    intv sum;
+    __asm__("vpmaddwd %2, %1, %0" : "=" REG(sum) : REG(pairs), REG((intv)(0x00010001)));
+    return sum;
+}
+#endif
+
+#if DOT == 2
+#define MAC(sum, x, y)                                                                                                 \
+    {                                                                                                                  \
+        intv pairs;                                                                                                    \
+        __asm__("vpmaddwd %2, %1, %0" : "=" REG(pairs) : REG(x), REG(y));                                              \
+        sum += pairs;                                                                                                  \
+    }
+#endif
+
+#if DOT == 3
+#define MAC(sum, x, y) __asm__(VEX "vpdpbusd %2, %1, %0" : "+" REG(sum) : REG(x), REG(y));
+#endif
+
+#endif
