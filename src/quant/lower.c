@@ -213,6 +213,7 @@ static vq_status lower_tokens(vq_lowering *l, const vq_node *tokens)
         (vq_patchify_shape){.height = g->pre.height, .width = g->pre.width, .chans = g->pre.chans, .patch = p->patch};
     VQ_GO(new_node(l, &n, VQ_INT_GEMM, p->name, rows, stream));
     n->u.gemm.rows = n->u.gemm.rows_in = in->rows;
+    n->u.gemm.row_step = 1;
     n->u.gemm.rows_out = out->rows;
     n->u.gemm.row_first = tokens->prefix;
     VQ_GO(flat_target(&target, &step, &offset, out->cols, ldexp(1, -VQ_RESIDUAL_BITS), 0));
@@ -368,6 +369,7 @@ static vq_status lower_linear(vq_lowering *l, int i)
     if (n->u.gemm.w.table_low) add_plane(l, n->out);
     l->value_of[out_value] = n->out;
     n->u.gemm.rows = v->rows;
+    n->u.gemm.row_step = 1;
     VQ_GO(vq_lower_gemm(l, &n->u.gemm.w, n->name, i, &form, &target));
 done:
     free(step);
@@ -442,12 +444,25 @@ done:
     return status;
 }
 
+static vq_status lower_pruned(vq_int_graph **out, const vq_qmodel *m, const vq_safetensors *st)
+{
+    VQ_TRY(lower(out, m, st));
+    const vq_status status = vq_int_prune_rows(*out);
+    if (status != VQ_OK) vq_int_graph_destroy(out);
+    return status;
+}
+
 vq_status vq_lower(vq_int_graph **out, const vq_qmodel *m)
 {
-    return lower(out, m, NULL);
+    return lower_pruned(out, m, NULL);
 }
 
 vq_status vq_lower_from_file(vq_int_graph **out, const vq_qmodel *m, const vq_safetensors *st)
 {
-    return lower(out, m, st);
+    return lower_pruned(out, m, st);
+}
+
+vq_status vq_lower_all_rows(vq_int_graph **out, const vq_qmodel *m)
+{
+    return lower(out, m, NULL);
 }

@@ -73,6 +73,11 @@ vq_status vq_lower_layernorm(const vq_lowering *l, vq_layernorm_s32_weights *w, 
 vq_status vq_lower_attention(const vq_lowering *l, vq_attention_u8_weights *w, const char *name, int scores,
                              int context, const vq_quantizer *out_quantizer);
 
+/* Leaves out the rows that nothing reads (prune_rows.c). */
+vq_status vq_int_prune_rows(vq_int_graph *g);
+/* vq_lower without that: the graph that a pruned one must agree with. */
+vq_status vq_lower_all_rows(vq_int_graph **out, const vq_qmodel *m);
+
 /* ---- proofs: the bounds that base/int_ops.h states ------------------------------------------------------------------
  */
 

@@ -83,7 +83,7 @@ typedef struct vq_int_node {
     union {
         vq_patchify_shape patchify;                              /* batch unused */
         struct { int32_t *init; int count; } tokens;
-        struct { vq_gemm_s8_weights w; int rows, rows_in, rows_out, row_first; } gemm; /* rows per image */
+        struct { vq_gemm_s8_weights w; int rows, row_step, rows_in, rows_out, row_first; } gemm; /* as layernorm's */
         struct { vq_layernorm_s32_weights w; int rows, row_step; } layernorm; /* rows per image; row r reads row r*row_step */
         struct { vq_attention_u8_weights w; int tokens; } attention;
     } u;                 /* the arrays behind the const pointers are owned by the int graph */

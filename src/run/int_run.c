@@ -175,7 +175,7 @@ static vq_status run_node(vq_int_run *run, int i, int batch)
                                   .c = out,
                                   .scratch = run->scratch,
                                   .m = batch * n->u.gemm.rows,
-                                  .lda = ld_in,
+                                  .lda = ld_in * n->u.gemm.row_step,
                                   .ldc = ld_out,
                                   .rows_in = n->u.gemm.rows_in,
                                   .rows_out = n->u.gemm.rows_out,

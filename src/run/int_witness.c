@@ -19,7 +19,7 @@ static vq_status run_node(const vq_int_graph *g, int i, void *const *values, int
     }
     case VQ_INT_TOKENS: vq_ref_tokens_s32(n->u.tokens.init, n->u.tokens.count, out, batch); return VQ_OK;
     case VQ_INT_GEMM:
-        vq_ref_gemm_s8_planes(&n->u.gemm.w, in, ld_in, g->values[n->in].plane_pitch, out, ld_out,
+        vq_ref_gemm_s8_planes(&n->u.gemm.w, in, ld_in * n->u.gemm.row_step, g->values[n->in].plane_pitch, out, ld_out,
                               g->values[n->out].plane_pitch, batch * n->u.gemm.rows, n->u.gemm.rows_in,
                               n->u.gemm.rows_out, n->u.gemm.row_first);
         return VQ_OK;

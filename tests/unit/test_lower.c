@@ -138,7 +138,7 @@ static void check_gemm(single *s, const vq_int_node *n, const int32_t *before)
     vq_qmodel_weight_f32(weight, s->m, node);
     for (int r = 0; r < n->u.gemm.rows; r++)
         for (int c = 0; c < w->n; c++) {
-            const uint8_t *const a = (const uint8_t *)s->values[n->in] + r * vin->pitch;
+            const uint8_t *const a = (const uint8_t *)s->values[n->in] + r * n->u.gemm.row_step * vin->pitch;
             const int row = r + n->u.gemm.row_first, at = row * vout->pitch + c;
             double x = bias[c];
             for (int k = 0; k < w->k; k++)
@@ -334,6 +334,39 @@ static void test_lower__structure(void **state)
     vq_graph_destroy(&g);
 }
 
+/* Behind the last attention only the class token's row is left, and the logits are those of all rows. */
+static void test_lower__prunes_rows(void **state)
+{
+    const tiny_options o = {3, 8, 8, VQ_PER_HEAD, false, 9, false};
+    vq_graph *g = tiny_graph(3, 9);
+    vq_qmodel *m = tiny_qmodel(g, &o);
+    vq_int_graph *all = NULL;
+    uint8_t *const pixels = malloc(tiny_pixels(g));
+    float want[CLASSES], got[CLASSES];
+    (void)state;
+    assert_int_equal(vq_lower(&m->ints, m), VQ_OK);
+    assert_int_equal(vq_lower_all_rows(&all, m), VQ_OK);
+    static const char *const gemms[] = {"blocks.1.add1", "blocks.1.mlp.act", "blocks.1.add2"};
+    for (size_t i = 0; i < VQ_ARRAY_LEN(gemms); i++) {
+        assert_int_equal(find(all, gemms[i])->u.gemm.rows, 7);
+        assert_int_equal(find(m->ints, gemms[i])->u.gemm.rows, 1);
+        assert_int_equal(find(m->ints, gemms[i])->u.gemm.row_step, i == 0 ? 7 : 1); /* attention gives all rows */
+    }
+    assert_int_equal(find(m->ints, "blocks.1.norm2")->u.layernorm.rows, 1);
+    assert_int_equal(find(m->ints, "blocks.1.attn.qkv")->u.gemm.rows, 7);
+    assert_int_equal(find(m->ints, "blocks.0.add2")->u.gemm.rows, 7);
+    for (uint64_t i = 0; i < 8; i++) {
+        tiny_image(g, 2000 + i, pixels);
+        tiny_int_logits(all, pixels, want);
+        tiny_int_logits(m->ints, pixels, got);
+        assert_memory_equal(got, want, sizeof want);
+    }
+    vq_int_graph_destroy(&all);
+    free(pixels);
+    vq_qmodel_destroy(&m);
+    vq_graph_destroy(&g);
+}
+
 /* What cannot be lowered is refused with the node's name. */
 static void test_lower__refuses_by_name(void **state)
 {
@@ -459,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_lower__each_node_alone),
         cmocka_unit_test(test_lower__tiny_weights_keep_their_bias),
         cmocka_unit_test(test_lower__structure),
+        cmocka_unit_test(test_lower__prunes_rows),
         cmocka_unit_test(test_lower__refuses_by_name),
         cmocka_unit_test(test_lower__softmax_tables),
         cmocka_unit_test(test_lower__probability_sum_bound),
