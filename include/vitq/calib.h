@@ -9,6 +9,13 @@
 extern "C" {
 #endif
 
+/* What a calibration takes, in bytes of the process. */
+typedef struct vq_calib_memory {
+    size_t planned;     /* at most, as estimated before it began */
+    size_t file_bytes;  /* of the temporary file; 0: everything was in memory */
+    int images_at_once; /* on the device */
+} vq_calib_memory;
+
 typedef struct vq_calib_params {
     const char *recipe;  /* NULL: "repq"; a name of vq_recipe_name, or the path of a recipe file (docs/recipes.md), which
                             ends in ".json" */
@@ -22,6 +29,12 @@ typedef struct vq_calib_params {
     bool official_levels;/* one level more than 2^bits after softmax, fractional zero points, and the image quantized once
                             more, as in the official RepQ-ViT code; such a model runs as fake-quant only. To compare with
                             published numbers */
+    size_t memory;       /* bytes that the process may take, device memory included; 0: 1.5e9 or, for models that need
+                            more, the least that works. Where not everything fits, a temporary file in $TMPDIR (or /tmp)
+                            holds what lies between the layers, and the images are calibrated with a few at a time; the
+                            result is the same (docs/recipes.md). Less than what is needed fails with VQ_ERR_NO_MEMORY
+                            and a line that says how much that is */
+    vq_calib_memory *memory_taken; /* filled where not NULL */
     vq_progress_fn progress; /* may be NULL */
     void *progress_user;
 } vq_calib_params;

@@ -139,6 +139,38 @@ void vq_hash_hex(char out[33], const void *data, size_t bytes)
     snprintf(out, 33, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
 }
 
+struct vq_hasher {
+    XXH3_state_t *state;
+};
+
+vq_status vq_hasher_begin(vq_hasher **out)
+{
+    VQ_TRY(vq_alloc(out, 1, sizeof **out, "a hash"));
+    (*out)->state = XXH3_createState();
+    if ((*out)->state && XXH3_128bits_reset((*out)->state) == XXH_OK) return VQ_OK;
+    vq_hasher_end(out);
+    return vq_fail(VQ_ERR_NO_MEMORY, "out of memory for a hash");
+}
+
+void vq_hasher_add(vq_hasher *h, const void *data, size_t bytes)
+{
+    XXH3_128bits_update(h->state, data, bytes);
+}
+
+void vq_hasher_hex(char out[33], const vq_hasher *h)
+{
+    const XXH128_hash_t hash = XXH3_128bits_digest(h->state);
+    snprintf(out, 33, "%016llx%016llx", (unsigned long long)hash.high64, (unsigned long long)hash.low64);
+}
+
+void vq_hasher_end(vq_hasher **h)
+{
+    if (!*h) return;
+    XXH3_freeState((*h)->state);
+    free(*h);
+    *h = NULL;
+}
+
 double vq_now(void)
 {
     struct timespec t;

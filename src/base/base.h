@@ -59,6 +59,13 @@ vq_status vq_format(char **out, const char *fmt, ...) VQ_PRINTF(2, 3);
 /* 128-bit XXH3 of data as 32 lower-case hex digits and a NUL. */
 void vq_hash_hex(char out[33], const void *data, size_t bytes);
 
+/* The same hash of data that come piece by piece. */
+typedef struct vq_hasher vq_hasher;
+vq_status vq_hasher_begin(vq_hasher **out);
+void vq_hasher_add(vq_hasher *h, const void *data, size_t bytes);
+void vq_hasher_hex(char out[33], const vq_hasher *h);
+void vq_hasher_end(vq_hasher **h);
+
 /* PCG32 (O'Neill 2014, XSH RR 64/32): small, seedable, the same everywhere. */
 typedef struct vq_rng {
     uint64_t state, inc;

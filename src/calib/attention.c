@@ -13,6 +13,7 @@ typedef struct attention {
     int scores, context;                /* nodes */
     int qkv;                            /* value */
     int heads, width, tokens, head_dim; /* width = heads * head_dim */
+    int at_once;                        /* images that memory has room for */
     size_t count;                       /* elements of qkv in all samples */
     vq_quantizer *q, *k, *v, *p;
 } attention;
@@ -43,7 +44,8 @@ static vq_status attention_begin(attention *a, vq_calibration *c, int scores, in
                      .heads = n->heads,
                      .head_dim = n->head_dim,
                      .width = n->heads * n->head_dim,
-                     .tokens = g->values[n->in[0]].rows};
+                     .tokens = g->values[n->in[0]].rows,
+                     .at_once = c->photos.at_once};
     a->count = vq_value_count(g, a->qkv) * (size_t)c->samples;
     a->q = &c->model->nodes[scores].in[0];
     a->k = &c->model->nodes[scores].in[1];
@@ -65,7 +67,8 @@ static vq_status search_by_tensor(attention *a, const vq_part *part, int bits, v
 {
     const int per = per_groups(a, part->per);
     const vq_groups g = {a->count, (size_t)(a->width / per), 3 * per};
-    const vq_score score = vq_score_of_tensor(a->c->dev, &g, a->c->run->values[a->qkv]);
+    vq_rows x = vq_walk_value(a->c->walk, a->qkv);
+    const vq_score score = vq_score_of_tensor(a->c->dev, &g, &x);
     vq_quantizer all = {0};
     vq_status status = VQ_OK;
     VQ_GO(vq_quantizer_uniform(&all, VQ_PER_CHANNEL, 3 * per, bits));
@@ -78,6 +81,7 @@ static vq_status search_by_tensor(attention *a, const vq_part *part, int bits, v
         memcpy(out[i]->zero, all.zero + i * per, (size_t)per * sizeof(float));
     }
 done:
+    vq_rows_close(&x);
     vq_quantizer_clear(&all);
     return status;
 }
@@ -95,8 +99,8 @@ static vq_matrix head_of(const attention *a, const vq_buf *qkv, int part, int he
                        .ld = cols};
 }
 
-/* out [m][n] of every sample = X [m][k] W', W [n][k]; a stride of 0 repeats a matrix. out is dense. */
-static vq_status product(const attention *a, const vq_matrix *x, const vq_matrix *w, int m, int n, int k,
+/* out [m][n] of every image = X [m][k] W', W [n][k]; a stride of 0 repeats a matrix. out is dense. */
+static vq_status product(const attention *a, int images, const vq_matrix *x, const vq_matrix *w, int m, int n, int k,
                          const vq_buf *out)
 {
     const vq_gemm_f32_shape shape = {.m = m,
@@ -106,7 +110,7 @@ static vq_status product(const attention *a, const vq_matrix *x, const vq_matrix
                                      .ldb = w->ld,
                                      .ldc = n,
                                      .trans_b = true,
-                                     .outer = a->c->samples,
+                                     .outer = images,
                                      .inner = 1,
                                      .a_offset = x->offset,
                                      .b_offset = w->offset,
@@ -116,8 +120,8 @@ static vq_status product(const attention *a, const vq_matrix *x, const vq_matrix
     return vq_gemm_f32_run(a->c->dev, &shape, x->buf, w->buf, NULL, out);
 }
 
-/* The transpose [cols][rows] of every sample's matrix [rows][cols], as a product with the identity: exact. */
-static vq_status transpose(const attention *a, const vq_matrix *x, int rows, int cols, const vq_buf *out)
+/* The transpose [cols][rows] of every image's matrix [rows][cols], as a product with the identity: exact. */
+static vq_status transpose(const attention *a, int images, const vq_matrix *x, int rows, int cols, const vq_buf *out)
 {
     float *one = NULL;
     vq_buf *identity = NULL;
@@ -125,7 +129,7 @@ static vq_status transpose(const attention *a, const vq_matrix *x, int rows, int
     VQ_GO(vq_alloc(&one, (size_t)cols * (size_t)cols, sizeof *one, "identity"));
     for (int i = 0; i < cols; i++) one[i * cols + i] = 1;
     VQ_GO(vq_buf_create_from(&identity, a->c->dev, one, (size_t)cols * (size_t)cols * sizeof *one));
-    VQ_GO(product(a, &(vq_matrix){.buf = identity, .ld = cols}, x, cols, rows, cols, out));
+    VQ_GO(product(a, images, &(vq_matrix){.buf = identity, .ld = cols}, x, cols, rows, cols, out));
     VQ_GO(vq_device_finish(a->c->dev));
 done:
     free(one);
@@ -138,80 +142,133 @@ static vq_matrix dense(const vq_buf *buf, int rows, int cols)
     return (vq_matrix){.buf = buf, .stride = (size_t)rows * (size_t)cols, .ld = cols};
 }
 
-static vq_status create_f32(vq_buf **out, const attention *a, size_t per_sample)
+/* Memory for as many images as are taken at once. */
+static vq_status create_f32(vq_buf **out, const attention *a, size_t per_image)
 {
-    return vq_buf_create(out, a->c->dev, per_sample * (size_t)a->c->samples * sizeof(float));
+    return vq_buf_create(out, a->c->dev, per_image * (size_t)a->at_once * sizeof(float));
 }
 
-/* Searches one group of q by the output of its product: the head's values lie dense in x for the order statistics. */
-static vq_status search_group(const attention *a, const vq_output_layer *o, const vq_buf *x, size_t count,
-                              vq_search how, vq_quantizer *q, int group)
+/* Order statistics of one head of Q (part 0), K (1) or V (2) are those of a group of qkv. */
+static vq_groups heads_of_qkv(const attention *a)
 {
-    const vq_groups g = {count, count, 1};
-    const vq_score score = vq_score_of_output(a->c->dev, &g, x, o);
+    return (vq_groups){a->count, (size_t)a->head_dim, 3 * a->heads};
+}
+
+/* Searches one group of q, a head of the given part of qkv, by the output of its product. */
+static vq_status search_head(const attention *a, vq_output_layer *o, vq_rows *qkv, int part, vq_search how,
+                             vq_quantizer *q, int head)
+{
+    const vq_groups all = heads_of_qkv(a);
+    const vq_score score = vq_score_of_output(a->c->dev, &all, part * a->heads + head, qkv, o);
     vq_quantizer one = {0};
     vq_status status = VQ_OK;
     VQ_GO(vq_quantizer_uniform(&one, VQ_PER_TENSOR, 1, q->bits));
     VQ_GO(vq_search_uniform(&score, how, false, &one));
-    q->scale[group] = one.scale[0];
-    q->zero[group] = one.zero[0];
+    q->scale[head] = one.scale[0];
+    q->zero[head] = one.zero[0];
 done:
     vq_quantizer_clear(&one);
     return status;
 }
 
-/* A copy of a head of qkv, dense [samples][tokens][head_dim], through the transpose of its transpose. */
-static vq_status copy_head(const attention *a, const vq_matrix *x, const vq_buf *turned, const vq_buf *out)
+/* A copy of a head of qkv, dense [images][tokens][head_dim], through the transpose of its transpose. */
+static vq_status copy_head(const attention *a, int images, const vq_matrix *x, const vq_buf *turned, const vq_buf *out)
 {
-    VQ_TRY(transpose(a, x, a->tokens, a->head_dim, turned));
+    VQ_TRY(transpose(a, images, x, a->tokens, a->head_dim, turned));
     const vq_matrix t = dense(turned, a->head_dim, a->tokens);
-    return transpose(a, &t, a->head_dim, a->tokens, out);
+    return transpose(a, images, &t, a->head_dim, a->tokens, out);
 }
 
-/* One fake-quantized copy of qkv with what has been found so far. */
-static vq_status quantize_qkv(const attention *a, const vq_buf *out)
+/* Images first .. first + count of qkv as they are, and fake-quantized with what was set in the run. */
+static vq_status load_qkv(const attention *a, vq_rows *qkv, int first, int count, const vq_buf **plain,
+                          const vq_buf *quantized)
 {
-    VQ_TRY(vq_float_run_set_qkv(a->c->run, a->scores, a->q, a->k, a->v));
-    VQ_TRY(vq_float_run_fakequant(a->c->run, a->scores, a->c->run->values[a->qkv], a->count, out));
+    const size_t each = a->count / (size_t)a->c->samples, n = (size_t)count * each;
+    VQ_TRY(vq_rows_load(plain, qkv, (size_t)first * each, n));
+    VQ_TRY(vq_float_run_fakequant(a->c->run, a->scores, *plain, n, quantized));
     return vq_device_finish(a->c->dev);
 }
 
+/* One head of Q or K on its way through the search. */
+typedef struct qk_search {
+    const attention *a;
+    vq_rows *qkv;
+    int part, head;
+    vq_buf *quantized, *wanted, *turned, *copy;
+} qk_search;
+
+static vq_status load_qk(vq_output_layer *o, int first, int count)
+{
+    const qk_search *const s = o->user;
+    const attention *const a = s->a;
+    const int t = a->tokens, d = a->head_dim;
+    const vq_buf *qkv = NULL;
+    VQ_TRY(load_qkv(a, s->qkv, first, count, &qkv, s->quantized));
+    const vq_matrix x = head_of(a, qkv, s->part, s->head), other = head_of(a, s->quantized, 1 - s->part, s->head);
+    const vq_matrix float_other = head_of(a, qkv, 1 - s->part, s->head);
+    VQ_TRY(product(a, count, &x, &float_other, t, t, d, s->wanted));
+    VQ_TRY(copy_head(a, count, &x, s->turned, s->copy));
+    o->x = dense(s->copy, t, d);
+    o->y = dense(s->wanted, t, t);
+    return vq_output_layer_floats(o, a->c->dev, &other, count, t, d);
+}
+
 /* Q (part 0) or K (part 1) by the error of Q K', head after head, the other one quantized. */
-static vq_status search_qk_part(const attention *a, int part, const vq_buf *qkv)
+static vq_status search_qk_part(const attention *a, int part, vq_rows *qkv)
 {
     const vq_part *const how = &a->c->recipe->qk;
     vq_quantizer *const q = part == 0 ? a->q : a->k;
-    const int t = a->tokens, d = a->head_dim;
-    const size_t square = (size_t)t * (size_t)t, head = (size_t)t * (size_t)d;
-    vq_buf *quantized = NULL, *wanted = NULL, *turned = NULL, *copy = NULL;
+    const size_t t = (size_t)a->tokens, head = t * (size_t)a->head_dim;
+    qk_search s = {.a = a, .qkv = qkv, .part = part};
     vq_output_layer o = {0};
     vq_status status = VQ_OK;
-    VQ_GO(create_f32(&quantized, a, (size_t)(3 * a->width) * (size_t)t));
-    VQ_GO(create_f32(&wanted, a, square));
-    VQ_GO(create_f32(&turned, a, head));
-    VQ_GO(create_f32(&copy, a, head));
-    VQ_GO(quantize_qkv(a, quantized));
+    VQ_GO(create_f32(&s.quantized, a, (size_t)(3 * a->width) * t));
+    VQ_GO(create_f32(&s.wanted, a, t * t));
+    VQ_GO(create_f32(&s.turned, a, head));
+    VQ_GO(create_f32(&s.copy, a, head));
+    VQ_GO(vq_float_run_set_qkv(a->c->run, a->scores, a->q, a->k, a->v));
     for (int h = 0; h < a->heads; h++) {
-        const vq_matrix x = head_of(a, qkv, part, h), other = head_of(a, quantized, 1 - part, h);
-        const vq_matrix float_other = head_of(a, qkv, 1 - part, h);
-        VQ_GO(product(a, &x, &float_other, t, t, d, wanted));
-        VQ_GO(copy_head(a, &x, turned, copy));
+        s.head = h;
         o = (vq_output_layer){.batch = a->c->samples,
-                              .m = t,
-                              .row_step = vq_row_step(a->c, a->c->samples * t),
-                              .x = dense(copy, t, d),
-                              .y = dense(wanted, t, t)};
-        VQ_GO(vq_output_layer_floats(&o, a->c->dev, &other, t, d));
-        VQ_GO(search_group(a, &o, copy, head * (size_t)a->c->samples, how->search, q, h));
+                              .m = a->tokens,
+                              .row_step = vq_row_step(a->c, a->c->samples * a->tokens),
+                              .at_once = a->at_once,
+                              .load = load_qk,
+                              .user = &s};
+        VQ_GO(search_head(a, &o, qkv, part, how->search, q, h));
         vq_output_layer_end(&o);
     }
 done:
     vq_output_layer_end(&o);
-    vq_buf_destroy(&quantized);
-    vq_buf_destroy(&wanted);
-    vq_buf_destroy(&turned);
-    vq_buf_destroy(&copy);
+    vq_buf_destroy(&s.quantized);
+    vq_buf_destroy(&s.wanted);
+    vq_buf_destroy(&s.turned);
+    vq_buf_destroy(&s.copy);
     return status;
+}
+
+static vq_status search_qk_by_output(const attention *a)
+{
+    vq_rows qkv = vq_walk_value(a->c->walk, a->qkv);
+    vq_status status = VQ_OK;
+    for (int round = 0; round < a->c->recipe->rounds; round++)
+        for (int part = 0; part < 2; part++) VQ_GO(search_qk_part(a, part, &qkv));
+done:
+    vq_rows_close(&qkv);
+    return status;
+}
+
+/* Elements of one value of all images to another place. */
+static vq_status copy_rows(const attention *a, vq_rows *to, vq_rows *from, size_t per_image)
+{
+    for (int first = 0; first < a->c->samples; first += a->at_once) {
+        const size_t at = (size_t)first * per_image, n = (size_t)VQ_MIN(a->at_once, a->c->samples - first) * per_image;
+        const vq_buf *part = NULL;
+        VQ_TRY(vq_rows_load(&part, from, at, n));
+        VQ_TRY(vq_rows_write(to, at, n, part, 0));
+    }
+    vq_rows_close(from);
+    return VQ_OK;
 }
 
 vq_status vq_calibrate_scores(vq_calibration *c, int node)
@@ -224,16 +281,16 @@ vq_status vq_calibrate_scores(vq_calibration *c, int node)
     const bool alike = r->qk.search == r->value.search && r->qk.per == r->value.per;
     VQ_TRY(search_by_tensor(&a, &r->qk, bits, (vq_quantizer *const[3]){a.q, a.k, alike ? a.v : NULL}));
     if (!alike) VQ_TRY(search_by_tensor(&a, &r->value, bits, (vq_quantizer *const[3]){NULL, NULL, a.v}));
-    if (vq_part_by_output(&r->qk))
-        for (int round = 0; round < r->rounds; round++)
-            for (int part = 0; part < 2; part++) VQ_TRY(search_qk_part(&a, part, c->run->values[a.qkv]));
+    if (vq_part_by_output(&r->qk)) VQ_TRY(search_qk_by_output(&a));
     if (r->flow == VQ_FLOW_PARALLEL) return vq_float_run_set_quantizer(c->run, node, NULL);
     if (vq_part_by_output(&r->value)) { /* V is searched behind the softmax, from what it is now */
-        VQ_TRY(create_f32(&c->qkv, &a, vq_value_count(g, a.qkv)));
-        VQ_TRY(vq_buf_copy(c->dev, c->qkv, 0, c->run->values[a.qkv], 0, a.count * sizeof(float)));
+        vq_rows now = vq_walk_value(c->walk, a.qkv);
+        VQ_TRY(vq_temp_create(&c->qkv, c->walk, a.count));
+        c->has_qkv = true;
+        VQ_TRY(copy_rows(&a, &c->qkv.rows, &now, vq_value_count(g, a.qkv)));
     }
     VQ_TRY(vq_float_run_set_qkv(c->run, node, a.q, a.k, a.v));
-    return vq_float_run_node(c->run, node, c->samples);
+    return vq_walk_node(c->walk, node);
 }
 
 /* ---- probabilities and V -------------------------------------------------------------------------------------------
@@ -268,31 +325,50 @@ static vq_status head_begin(head_buffers *b, const attention *a)
     return create_f32(&b->y_turned, a, head);
 }
 
-/* Probabilities of one head of every sample, side by side. */
-static vq_status copy_probabilities(const attention *a, int head, const vq_buf *out)
+/* Probabilities of one head of some images, side by side. */
+static vq_status copy_probabilities(const attention *a, int head, int first, int count, const vq_buf *out)
 {
-    const size_t square = (size_t)a->tokens * (size_t)a->tokens * sizeof(float);
-    const vq_buf *const p = a->c->run->values[a->c->source->nodes[a->context].in[0]];
-    for (int s = 0; s < a->c->samples; s++)
-        VQ_TRY(vq_buf_copy(a->c->dev, out, (size_t)s * square, p, (size_t)(s * a->heads + head) * square, square));
+    const size_t square = (size_t)a->tokens * (size_t)a->tokens;
+    const vq_rows p = vq_walk_value(a->c->walk, a->c->source->nodes[a->context].in[0]);
+    for (int i = 0; i < count; i++)
+        VQ_TRY(vq_rows_read(&p, (size_t)((first + i) * a->heads + head) * square, square, out, (size_t)i * square));
     return VQ_OK;
 }
 
-static vq_status load_head(const attention *a, head_buffers *b, int head, const vq_buf *qkv, const vq_buf *qkv_hat)
+/* The images' part of one head on its way through a search; the searches of all heads share qkv_hat. */
+typedef struct head_search {
+    const attention *a;
+    head_buffers buffers;
+    vq_rows *qkv;
+    vq_buf *qkv_hat;
+    int head, loaded_first, loaded_count;
+    vq_output_layer softmax;
+} head_search;
+
+static vq_status load_head(head_search *s, int first, int count)
 {
-    const vq_matrix v = head_of(a, qkv, 2, head), v_hat = head_of(a, qkv_hat, 2, head);
+    const attention *const a = s->a;
+    const head_buffers *const b = &s->buffers;
+    const vq_buf *qkv = NULL;
+    if (s->loaded_first == first && s->loaded_count == count) return VQ_OK;
+    s->loaded_count = 0;
+    VQ_TRY(load_qkv(a, s->qkv, first, count, &qkv, s->qkv_hat));
+    const vq_matrix v = head_of(a, qkv, 2, s->head), v_hat = head_of(a, s->qkv_hat, 2, s->head);
     const vq_matrix p = dense(b->p, a->tokens, a->tokens), v_turned = dense(b->v, a->head_dim, a->tokens);
-    VQ_TRY(copy_probabilities(a, head, b->p));
-    VQ_TRY(transpose(a, &v, a->tokens, a->head_dim, b->v));
-    VQ_TRY(transpose(a, &v_hat, a->tokens, a->head_dim, b->v_hat));
-    VQ_TRY(product(a, &p, &v_turned, a->tokens, a->head_dim, a->tokens, b->y));
-    return product(a, &v_turned, &p, a->head_dim, a->tokens, a->tokens, b->y_turned);
+    VQ_TRY(copy_probabilities(a, s->head, first, count, b->p));
+    VQ_TRY(transpose(a, count, &v, a->tokens, a->head_dim, b->v));
+    VQ_TRY(transpose(a, count, &v_hat, a->tokens, a->head_dim, b->v_hat));
+    VQ_TRY(product(a, count, &p, &v_turned, a->tokens, a->head_dim, a->tokens, b->y));
+    VQ_TRY(product(a, count, &v_turned, &p, a->head_dim, a->tokens, a->tokens, b->y_turned));
+    s->loaded_first = first;
+    s->loaded_count = count;
+    return VQ_OK;
 }
 
 /* p_hat = p through the codebook of the head. */
-static vq_status quantize_probabilities(const attention *a, head_buffers *b, int head)
+static vq_status quantize_probabilities(const attention *a, const head_buffers *b, int head, int images)
 {
-    const size_t count = (size_t)a->tokens * (size_t)a->tokens * (size_t)a->c->samples;
+    const size_t count = (size_t)a->tokens * (size_t)a->tokens * (size_t)images;
     const vq_groups g = {count, count, 1};
     const vq_quantizer *const p = a->p;
     const int group = p->groups == 1 ? 0 : head;
@@ -346,7 +422,7 @@ static vq_status set_group(vq_quantizer *q, const vq_quantizer *one, int group, 
 
 /* One codebook by the error of probabilities f32 [rows][tokens]. RepQ-ViT's three ranges are searched on all of them.
  */
-static vq_status search_probabilities(const attention *a, const vq_buf *p, int rows, vq_quantizer *out)
+static vq_status search_probabilities(const attention *a, vq_rows *p, int rows, vq_quantizer *out)
 {
     const vq_codebook_task task = softmax_task(a);
     vq_buf *sample = NULL;
@@ -355,32 +431,49 @@ static vq_status search_probabilities(const attention *a, const vq_buf *p, int r
         VQ_GO(vq_sample_rows(&sample, &rows, a->c->dev, p, rows, a->tokens, 1 << task.bits));
     const size_t count = (size_t)rows * (size_t)a->tokens;
     const vq_groups g = {count, count, 1};
-    const vq_score score = vq_score_of_tensor(a->c->dev, &g, sample ? sample : p);
+    vq_rows sampled = vq_rows_of(a->c->dev, sample);
+    const vq_score score = vq_score_of_tensor(a->c->dev, &g, sample ? &sampled : p);
     VQ_GO(vq_search_codebook(&score, &task, out));
 done:
     vq_buf_destroy(&sample);
     return status;
 }
 
+/* One head's probabilities of all images, side by side in to. */
+static vq_status gather_probabilities(const attention *a, int head, vq_rows *to)
+{
+    const size_t square = (size_t)a->tokens * (size_t)a->tokens;
+    for (int first = 0; first < a->c->samples; first += a->at_once) {
+        const int count = VQ_MIN(a->at_once, a->c->samples - first);
+        const size_t at = (size_t)first * square, n = (size_t)count * square;
+        const vq_buf *part = NULL;
+        VQ_TRY(vq_rows_open(&part, to, at, n));
+        VQ_TRY(copy_probabilities(a, head, first, count, part));
+        VQ_TRY(vq_rows_keep(to, at, n));
+    }
+    return VQ_OK;
+}
+
 /* Softmax by its own error, all heads together or one by one. */
 static vq_status search_softmax_by_tensor(attention *a)
 {
-    const vq_buf *const p = a->c->run->values[a->c->source->nodes[a->context].in[0]];
     const int heads = a->c->recipe->softmax.per == VQ_PER_HEAD ? a->heads : 1;
     const int rows = a->tokens * a->c->samples * (heads == 1 ? a->heads : 1);
-    vq_buf *copy = NULL;
+    vq_rows p = vq_walk_value(a->c->walk, a->c->source->nodes[a->context].in[0]);
+    vq_temp copy = {0};
     vq_quantizer one = {0};
     vq_status status = VQ_OK;
-    if (heads > 1) VQ_GO(create_f32(&copy, a, (size_t)a->tokens * (size_t)a->tokens));
+    if (heads > 1) VQ_GO(vq_temp_create(&copy, a->c->walk, (size_t)rows * (size_t)a->tokens));
     for (int h = 0; h < heads; h++) {
-        if (copy) VQ_GO(copy_probabilities(a, h, copy));
-        VQ_GO(search_probabilities(a, copy ? copy : p, rows, &one));
+        if (heads > 1) VQ_GO(gather_probabilities(a, h, &copy.rows));
+        VQ_GO(search_probabilities(a, heads > 1 ? &copy.rows : &p, rows, &one));
         VQ_GO(set_group(a->p, &one, h, heads));
         vq_quantizer_clear(&one);
     }
 done:
     vq_quantizer_clear(&one);
-    vq_buf_destroy(&copy);
+    vq_temp_destroy(&copy);
+    vq_rows_close(&p);
     return status;
 }
 
@@ -406,40 +499,42 @@ done:
     return status;
 }
 
-static vq_status softmax_layer(vq_output_layer *o, const attention *a, const head_buffers *b)
+static vq_status load_softmax(vq_output_layer *o, int first, int count)
 {
-    const int t = a->tokens, d = a->head_dim;
-    const vq_matrix v = dense(b->v_hat, d, t);
-    *o = (vq_output_layer){.batch = a->c->samples,
-                           .m = t,
-                           .row_step = vq_row_step(a->c, a->c->samples * t),
-                           .x = dense(b->p, t, t),
-                           .y = dense(b->y, t, d)};
-    return vq_output_layer_floats(o, a->c->dev, &v, d, t);
+    head_search *const s = o->user;
+    const int t = s->a->tokens, d = s->a->head_dim;
+    VQ_TRY(load_head(s, first, count));
+    const vq_matrix v = dense(s->buffers.v_hat, d, t);
+    o->x = dense(s->buffers.p, t, t);
+    o->y = dense(s->buffers.y, t, d);
+    return vq_output_layer_floats(o, s->a->c->dev, &v, count, d, t);
 }
 
-static vq_status search_softmax_by_output(attention *a, head_buffers *buffers)
+static vq_status search_softmax_by_output(attention *a, head_search *searches)
 {
     const bool apart = a->c->recipe->softmax.per == VQ_PER_HEAD;
     const vq_codebook_task task = softmax_task(a);
-    const size_t square = (size_t)a->tokens * (size_t)a->tokens * (size_t)a->c->samples;
-    const size_t count = square * (size_t)(apart ? 1 : a->heads);
-    vq_output_layer *layers = NULL;
+    const size_t square = (size_t)a->tokens * (size_t)a->tokens, count = square * (size_t)a->c->samples;
+    const vq_groups by_head = {count * (size_t)a->heads, square, a->heads};
+    vq_rows p = vq_walk_value(a->c->walk, a->c->source->nodes[a->context].in[0]);
     head_scores all = {.heads = a->heads};
     vq_quantizer one = {0};
     vq_status status = VQ_OK;
-    VQ_GO(vq_alloc(&layers, (size_t)a->heads, sizeof *layers, "heads"));
     VQ_GO(vq_alloc(&all.of, (size_t)a->heads, sizeof *all.of, "heads"));
     for (int h = 0; h < a->heads; h++) {
-        const vq_groups g = {square, square, 1};
-        VQ_GO(softmax_layer(&layers[h], a, &buffers[h]));
-        all.of[h] = vq_score_of_output(a->c->dev, &g, buffers[h].p, &layers[h]);
+        searches[h].softmax = (vq_output_layer){.batch = a->c->samples,
+                                                .m = a->tokens,
+                                                .row_step = vq_row_step(a->c, a->c->samples * a->tokens),
+                                                .at_once = a->at_once,
+                                                .load = load_softmax,
+                                                .user = &searches[h]};
+        all.of[h] = vq_score_of_output(a->c->dev, &by_head, h, &p, &searches[h].softmax);
     }
     for (int h = 0; h < (apart ? a->heads : 1); h++) {
-        const vq_groups g = {count, count, 1};
+        const vq_groups g = {by_head.count, by_head.count, 1};
         vq_score score = all.of[h];
         if (!apart) {
-            score = vq_score_of_tensor(a->c->dev, &g, a->c->run->values[a->c->source->nodes[a->context].in[0]]);
+            score = vq_score_of_tensor(a->c->dev, &g, &p);
             score.codebook = sum_of_heads;
             score.layer = &all;
         }
@@ -449,26 +544,35 @@ static vq_status search_softmax_by_output(attention *a, head_buffers *buffers)
     }
 done:
     vq_quantizer_clear(&one);
-    for (int h = 0; layers && h < a->heads; h++) vq_output_layer_end(&layers[h]);
-    free(layers);
+    for (int h = 0; h < a->heads; h++) vq_output_layer_end(&searches[h].softmax);
+    vq_rows_close(&p);
     free(all.of);
     return status;
 }
 
-/* V by the error of P V: the rows of V' are what is quantized, those of the quantized P the weights. */
-static vq_status search_value_by_output(attention *a, head_buffers *buffers)
+static vq_status load_value(vq_output_layer *o, int first, int count)
 {
-    const vq_part *const part = &a->c->recipe->value;
-    const int t = a->tokens, d = a->head_dim;
+    head_search *const s = o->user;
+    const int t = s->a->tokens, d = s->a->head_dim;
+    VQ_TRY(load_head(s, first, count));
+    VQ_TRY(quantize_probabilities(s->a, &s->buffers, s->head, count));
+    const vq_matrix p = dense(s->buffers.p_hat, t, t);
+    o->x = dense(s->buffers.v, d, t);
+    o->y = dense(s->buffers.y_turned, d, t);
+    return vq_output_layer_floats(o, s->a->c->dev, &p, count, t, t);
+}
+
+/* V by the error of P V: the rows of V' are what is quantized, those of the quantized P the weights. */
+static vq_status search_value_by_output(attention *a, head_search *searches)
+{
     for (int h = 0; h < a->heads; h++) {
-        head_buffers *const b = &buffers[h];
-        VQ_TRY(quantize_probabilities(a, b, h));
-        const vq_matrix p = dense(b->p_hat, t, t);
-        vq_output_layer o = {
-            .batch = a->c->samples, .m = d, .row_step = 1, .x = dense(b->v, d, t), .y = dense(b->y_turned, d, t)};
-        vq_status status = vq_output_layer_floats(&o, a->c->dev, &p, t, t);
-        if (status == VQ_OK)
-            status = search_group(a, &o, b->v, (size_t)t * (size_t)d * (size_t)a->c->samples, part->search, a->v, h);
+        vq_output_layer o = {.batch = a->c->samples,
+                             .m = a->head_dim,
+                             .row_step = 1,
+                             .at_once = a->at_once,
+                             .load = load_value,
+                             .user = &searches[h]};
+        const vq_status status = search_head(a, &o, searches[h].qkv, 2, a->c->recipe->value.search, a->v, h);
         vq_output_layer_end(&o);
         VQ_TRY(status);
     }
@@ -476,28 +580,29 @@ static vq_status search_value_by_output(attention *a, head_buffers *buffers)
 }
 
 /* Both quantizers of P V by its error, in turn. */
-static vq_status search_context_by_output(attention *a, const vq_buf *qkv)
+static vq_status search_context_by_output(attention *a, vq_rows *qkv)
 {
     const vq_recipe *const r = a->c->recipe;
     const bool softmax = vq_part_by_output(&r->softmax), value = vq_part_by_output(&r->value);
-    head_buffers *buffers = NULL;
+    head_search *searches = NULL;
     vq_buf *qkv_hat = NULL;
-    int begun = 0;
     vq_status status = VQ_OK;
-    VQ_GO(vq_alloc(&buffers, (size_t)a->heads, sizeof *buffers, "heads"));
+    VQ_GO(vq_alloc(&searches, (size_t)a->heads, sizeof *searches, "heads"));
     VQ_GO(create_f32(&qkv_hat, a, (size_t)(3 * a->width) * (size_t)a->tokens));
-    for (; begun < a->heads; begun++) VQ_GO(head_begin(&buffers[begun], a));
+    for (int h = 0; h < a->heads; h++) {
+        searches[h] = (head_search){.a = a, .qkv = qkv, .qkv_hat = qkv_hat, .head = h};
+        VQ_GO(head_begin(&searches[h].buffers, a));
+    }
     if (!softmax) VQ_GO(search_softmax_by_tensor(a));
     for (int round = 0; round < (value ? r->rounds : 1); round++) {
         VQ_GO(vq_float_run_set_qkv(a->c->run, a->scores, a->q, a->k, a->v));
-        VQ_GO(vq_float_run_fakequant(a->c->run, a->scores, qkv, a->count, qkv_hat));
-        for (int h = 0; h < a->heads; h++) VQ_GO(load_head(a, &buffers[h], h, qkv, qkv_hat));
-        if (softmax) VQ_GO(search_softmax_by_output(a, buffers));
-        if (value) VQ_GO(search_value_by_output(a, buffers));
+        for (int h = 0; h < a->heads; h++) searches[h].loaded_count = 0;
+        if (softmax) VQ_GO(search_softmax_by_output(a, searches));
+        if (value) VQ_GO(search_value_by_output(a, searches));
     }
 done:
-    for (int h = 0; h < begun; h++) head_end(&buffers[h]);
-    free(buffers);
+    for (int h = 0; searches && h < a->heads; h++) head_end(&searches[h].buffers);
+    free(searches);
     vq_buf_destroy(&qkv_hat);
     return status;
 }
@@ -506,11 +611,13 @@ done:
 static vq_status requantize_value(attention *a)
 {
     vq_calibration *const c = a->c;
-    VQ_TRY(vq_buf_copy(c->dev, c->run->values[a->qkv], 0, c->qkv, 0, a->count * sizeof(float)));
+    vq_rows now = vq_walk_value(c->walk, a->qkv);
+    VQ_TRY(copy_rows(a, &now, &c->qkv.rows, a->count / (size_t)c->samples));
     VQ_TRY(vq_float_run_set_qkv(c->run, a->scores, a->q, a->k, a->v));
-    VQ_TRY(vq_float_run_node(c->run, a->scores, c->samples));
+    VQ_TRY(vq_walk_node(c->walk, a->scores));
     VQ_TRY(vq_device_finish(c->dev));
-    vq_buf_destroy(&c->qkv);
+    vq_temp_destroy(&c->qkv);
+    c->has_qkv = false;
     return VQ_OK;
 }
 
@@ -519,12 +626,16 @@ vq_status vq_calibrate_context(vq_calibration *c, int node)
     const vq_recipe *const r = c->recipe;
     attention a;
     VQ_TRY(attention_begin(&a, c, scores_of(c->source, node), node));
-    if (vq_part_by_output(&r->softmax) || vq_part_by_output(&r->value))
-        VQ_TRY(search_context_by_output(&a, c->qkv ? c->qkv : c->run->values[a.qkv]));
-    else
+    if (vq_part_by_output(&r->softmax) || vq_part_by_output(&r->value)) {
+        vq_rows now = vq_walk_value(c->walk, a.qkv);
+        const vq_status status = search_context_by_output(&a, c->has_qkv ? &c->qkv.rows : &now);
+        vq_rows_close(&now);
+        VQ_TRY(status);
+    } else {
         VQ_TRY(search_softmax_by_tensor(&a));
+    }
     if (r->flow == VQ_FLOW_PARALLEL) return vq_float_run_set_quantizer(c->run, a.scores, NULL);
-    if (c->qkv) VQ_TRY(requantize_value(&a));
+    if (c->has_qkv) VQ_TRY(requantize_value(&a));
     VQ_TRY(vq_float_run_set_quantizer(c->run, node, a.p));
-    return vq_float_run_node(c->run, node, c->samples);
+    return vq_walk_node(c->walk, node);
 }

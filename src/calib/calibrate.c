@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "calib/calibration.h"
+#include "calib/memory.h"
 #include "calib/transform.h"
 #include "run/model.h"
 
@@ -35,29 +36,56 @@ static bool report(const vq_calibration *c, const char *stage, const char *item,
     return !c->params.progress || c->params.progress(c->params.progress_user, stage, item, done, total);
 }
 
-/* Loads the samples into *pixels and their names into the JSON array names; c->samples is how many there are. */
-static vq_status load_samples(vq_calibration *c, const vq_dataset *images, uint8_t **pixels, cJSON *names)
+/* What the calibration will take, and where its samples go: all of it to memory, or to a store. */
+static vq_status plan_memory(vq_calibration *c, size_t wanted, size_t image_bytes)
+{
+    vq_samples *const s = &c->photos;
+    vq_memory_plan plan;
+    VQ_TRY(vq_memory_plan_make(&plan, c->dev, c->source, c->recipe, (int)wanted, c->params.memory));
+    s->at_once = plan.at_once;
+    s->part = plan.part;
+    if (c->params.memory_taken)
+        *c->params.memory_taken = (vq_calib_memory){.planned = plan.planned, .images_at_once = plan.at_once};
+    if (plan.whole) return vq_alloc(&s->pixels, wanted, image_bytes, "calibration images");
+    VQ_TRY(vq_store_create(&s->store));
+    return vq_store_reserve(s->store, wanted * image_bytes, &s->offset);
+}
+
+/* Loads the samples, their hash, and their names into the JSON array names; c->samples is how many there are. */
+static vq_status load_samples(vq_calibration *c, const vq_dataset *images, char hash[33], cJSON *names)
 {
     const vq_preprocess *const pre = &c->source->pre;
     const size_t count = vq_dataset_count(images), wanted = VQ_MIN((size_t)c->params.samples, count);
     const size_t bytes = (size_t)pre->height * (size_t)pre->width * (size_t)pre->chans;
+    vq_samples *const s = &c->photos;
+    vq_hasher *hasher = NULL;
+    uint8_t *one = NULL;
     size_t *order = NULL, loaded = 0;
     vq_status status = VQ_OK;
+    VQ_GO(plan_memory(c, wanted, bytes));
     VQ_GO(sample_order(&order, count, &c->params));
-    VQ_GO(vq_alloc(pixels, wanted, bytes, "calibration images"));
+    VQ_GO(vq_hasher_begin(&hasher));
+    if (s->store) VQ_GO(vq_alloc(&one, 1, bytes, "an image"));
     for (size_t i = 0; i < count && loaded < wanted; i++) {
         const char *const name = vq_dataset_name(images, order[i]);
         if (!report(c, "load", name, loaded, wanted)) VQ_GO(VQ_ERR_CANCELLED);
-        const vq_status loading = vq_dataset_load(images, order[i], pre, *pixels + loaded * bytes);
+        uint8_t *const to = s->store ? one : s->pixels + loaded * bytes;
+        const vq_status loading = vq_dataset_load(images, order[i], pre, to);
         if (loading != VQ_OK && !c->params.skip_bad) VQ_GO(loading);
         if (loading != VQ_OK) continue;
+        if (s->store) VQ_GO(vq_store_write(s->store, s->offset + loaded * bytes, one, bytes));
+        vq_hasher_add(hasher, to, bytes);
         cJSON_AddItemToArray(names, cJSON_CreateString(name));
         loaded++;
     }
     if (loaded == 0) VQ_GO(vq_fail(VQ_ERR_FORMAT, "no readable image among the %zu given for calibration", count));
     if (loaded < wanted) vq_log(VQ_LOG_WARN, "calibrating with %zu images, %zu were wanted", loaded, wanted);
-    c->samples = (int)loaded;
+    c->samples = s->count = (int)loaded;
+    s->at_once = s->store ? VQ_MIN(s->at_once, s->count) : s->count;
+    vq_hasher_hex(hash, hasher);
 done:
+    vq_hasher_end(&hasher);
+    free(one);
     free(order);
     return status;
 }
@@ -69,20 +97,19 @@ done:
 static vq_status calibrate_node(vq_calibration *c, int node)
 {
     const bool parallel = c->recipe->flow == VQ_FLOW_PARALLEL;
-    if (parallel) VQ_TRY(vq_float_run_node(c->run, node, c->samples));
+    if (parallel) VQ_TRY(vq_walk_node(c->walk, node));
     switch (c->source->nodes[node].op) {
     case VQ_NODE_PATCH_EMBED: return vq_calibrate_patch_embed(c, node);
     case VQ_NODE_LINEAR: return vq_calibrate_linear(c, node);
     case VQ_NODE_SCORES: return vq_calibrate_scores(c, node);
     case VQ_NODE_CONTEXT: return vq_calibrate_context(c, node);
-    default: return parallel ? VQ_OK : vq_float_run_node(c->run, node, c->samples);
+    default: return parallel ? VQ_OK : vq_walk_node(c->walk, node);
     }
 }
 
-static vq_status calibrate_nodes(vq_calibration *c, const uint8_t *pixels)
+static vq_status calibrate_nodes(vq_calibration *c)
 {
     const vq_graph *const g = c->source;
-    VQ_TRY(vq_float_run_input(c->run, pixels, c->samples));
     for (int i = 0; i < g->num_nodes; i++) {
         if (!report(c, "calibrate", g->nodes[i].name, (size_t)i, (size_t)g->num_nodes)) return VQ_ERR_CANCELLED;
         VQ_TRY(calibrate_node(c, i));
@@ -108,14 +135,10 @@ static vq_status begin_model(vq_calibration *c)
     return VQ_OK;
 }
 
-static vq_status write_manifest(vq_calibration *c, const uint8_t *pixels, cJSON *names)
+static vq_status write_manifest(vq_calibration *c, const char *pixels_hash, cJSON *names)
 {
-    const vq_preprocess *const pre = &c->source->pre;
     const vq_device_info *const info = vq_device_get_info(c->dev);
-    char pixels_hash[33];
     cJSON *const m = cJSON_CreateObject();
-    vq_hash_hex(pixels_hash, pixels,
-                (size_t)c->samples * (size_t)pre->height * (size_t)pre->width * (size_t)pre->chans);
     cJSON_AddStringToObject(m, "vitq", vq_version());
     cJSON_AddStringToObject(m, "recipe", c->recipe->name);
     if (c->params.parts) cJSON_AddStringToObject(m, "parts", c->params.parts);
@@ -167,7 +190,7 @@ vq_status vq_calibrate(vq_model **out, vq_device *dev, const vq_model *fp32, con
     vq_recipe recipe;
     vq_graph *rewritten = NULL;
     vq_bits *bits = NULL;
-    uint8_t *pixels = NULL;
+    char hash[33];
     cJSON *names = NULL;
     vq_status status = VQ_OK;
     if (out) *out = NULL;
@@ -180,24 +203,27 @@ vq_status vq_calibrate(vq_model **out, vq_device *dev, const vq_model *fp32, con
     c.source = fp32->graph;
     names = cJSON_CreateArray();
     if (!names) VQ_GO(vq_fail(VQ_ERR_NO_MEMORY, "out of memory for the manifest"));
-    VQ_GO(load_samples(&c, images, &pixels, names));
-    VQ_GO(vq_rewrite_graph(&rewritten, &c, pixels));
+    VQ_GO(load_samples(&c, images, hash, names));
+    VQ_GO(vq_rewrite_graph(&rewritten, &c));
     if (rewritten) c.source = rewritten;
     VQ_GO(uniform_bits(&bits, &c));
     c.bits = bits;
     VQ_GO(begin_model(&c));
-    VQ_GO(vq_float_run_create(&c.run, dev, c.source, c.samples));
-    VQ_GO(calibrate_nodes(&c, pixels));
-    VQ_GO(write_manifest(&c, pixels, names));
+    VQ_GO(vq_walk_create(&c.walk, dev, c.source, &c.photos));
+    c.run = c.walk->run;
+    VQ_GO(calibrate_nodes(&c));
+    VQ_GO(write_manifest(&c, hash, names));
+    if (c.params.memory_taken && c.photos.store) c.params.memory_taken->file_bytes = vq_store_bytes(c.photos.store);
     if (!c.params.official_levels) VQ_GO(vq_lower(&c.model->ints, c.model));
     VQ_GO(vq_model_from_qmodel(out, &c.model));
 done:
-    vq_float_run_destroy(&c.run);
-    vq_buf_destroy(&c.qkv);
+    vq_temp_destroy(&c.qkv);
+    vq_walk_destroy(&c.walk);
+    vq_store_destroy(&c.photos.store);
     vq_qmodel_destroy(&c.model);
     vq_graph_destroy(&rewritten);
     cJSON_Delete(names);
-    free(pixels);
+    free(c.photos.pixels);
     free(bits);
     return status;
 }

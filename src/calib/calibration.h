@@ -3,7 +3,7 @@
 #define VQ_SRC_CALIBRATION_H
 
 #include "calib/score.h"
-#include "run/float_run.h"
+#include "calib/walk.h"
 
 typedef struct vq_calibration {
     const vq_recipe *recipe;
@@ -11,10 +11,13 @@ typedef struct vq_calibration {
     const vq_bits *bits;    /* [num_nodes] */
     vq_device *dev;
     const vq_graph *source; /* FP32, after the exact rewrites of the recipe */
-    vq_float_run *run;      /* sequential: every node behind the walk is quantized; parallel: none is */
+    vq_walk *walk;
+    vq_float_run *run;      /* the walk's. Sequential: every node behind the walk is quantized; parallel: none is */
     vq_qmodel *model;       /* being made */
-    vq_buf *qkv;            /* Q, K and V before they were quantized, between the two products of one attention; or NULL */
-    int samples;
+    vq_temp qkv;            /* where has_qkv: Q, K and V before they were quantized, between the two products of one attention */
+    bool has_qkv;
+    vq_samples photos;
+    int samples; /* of them */
 } vq_calibration;
 
 static inline size_t vq_value_count(const vq_graph *g, int v)

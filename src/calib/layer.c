@@ -21,10 +21,12 @@ typedef struct layer {
     int node, in, out, rows; /* columns of input and output; rows of both in all samples */
     vq_qnode *qn;
     vq_groups weights; /* a group per row */
-    const vq_buf *x;   /* its input, f32 [rows][in] */
-    const vq_buf *y;   /* its output with float weights and input [rows][out], where aims_at_output() */
+    vq_rows x;         /* its input, f32 [rows][in] */
+    vq_rows y;         /* its output with float weights and input [rows][out], where aims_at_output() */
+    vq_temp quantized; /* its input as it multiplies it [rows][in] */
     vq_buf *weight;    /* f32 [out][in] */
-    vq_buf *quantized_weight, *quantized_x;
+    vq_rows weight_rows;
+    vq_buf *quantized_weight;
     vq_buf *codes; /* u8 [out][in] of quantized_weight */
 } layer;
 
@@ -47,12 +49,12 @@ static vq_status layer_begin(layer *l, vq_calibration *c, int node)
     l->rows = c->samples * g->values[n->out].rows;
     l->weights = (vq_groups){count, (size_t)l->in, l->out};
     l->weight = c->run->params[n->weight];
-    l->y = c->run->values[n->out];
+    l->weight_rows = vq_rows_of(c->dev, l->weight);
+    l->y = vq_walk_value(c->walk, n->out);
     VQ_TRY(vq_buf_create(&l->quantized_weight, c->dev, count * sizeof(float)));
     VQ_TRY(vq_buf_create(&l->codes, c->dev, count));
-    if (c->recipe->flow == VQ_FLOW_SEQUENTIAL && aims_at_output(c->recipe))
-        VQ_TRY(vq_float_run_node(c->run, node, c->samples));
-    return vq_buf_create(&l->quantized_x, c->dev, (size_t)l->rows * (size_t)l->in * sizeof(float));
+    if (c->recipe->flow == VQ_FLOW_SEQUENTIAL && aims_at_output(c->recipe)) VQ_TRY(vq_walk_node(c->walk, node));
+    return vq_temp_create(&l->quantized, c->walk, (size_t)l->rows * (size_t)l->in);
 }
 
 static bool is_sequential(const layer *l)
@@ -62,9 +64,24 @@ static bool is_sequential(const layer *l)
 
 static void layer_end(layer *l)
 {
+    vq_rows_close(&l->x);
+    vq_rows_close(&l->y);
+    vq_temp_destroy(&l->quantized);
     vq_buf_destroy(&l->quantized_weight);
-    vq_buf_destroy(&l->quantized_x);
     vq_buf_destroy(&l->codes);
+}
+
+/* Rows of a part of data that is taken part by part, as wide as the wider of input and output: a multiple of unit. */
+static int rows_at_once(const layer *l, size_t unit)
+{
+    const size_t width = (size_t)VQ_MAX(l->in, l->out);
+    return (int)(vq_rows_step(&l->quantized.rows, (size_t)l->rows * width, unit * width) / width);
+}
+
+/* A buffer of rows first .. first + count of a tensor that is `cols` wide. */
+static vq_status load_rows(const vq_buf **out, vq_rows *r, int first, int count, int cols)
+{
+    return vq_rows_load(out, r, (size_t)first * (size_t)cols, (size_t)count * (size_t)cols);
 }
 
 /* ---- weights -------------------------------------------------------------------------------------------------------
@@ -73,7 +90,7 @@ static void layer_end(layer *l)
 /* By the error of the weights themselves. */
 static vq_status search_weight(layer *l)
 {
-    const vq_score score = vq_score_of_tensor(l->c->dev, &l->weights, l->weight);
+    const vq_score score = vq_score_of_tensor(l->c->dev, &l->weights, &l->weight_rows);
     vq_quantizer_clear(&l->qn->weight);
     VQ_TRY(vq_quantizer_uniform(&l->qn->weight, VQ_PER_ROW, l->out, l->c->bits[l->node].weight));
     return vq_search_uniform(&score, l->c->recipe->weight.search, true, &l->qn->weight);
@@ -104,10 +121,11 @@ static vq_status keep_codes(layer *l)
     return vq_buf_read(l->c->dev, l->codes, 0, l->qn->codes, l->weights.count);
 }
 
-/* out = Y - (X W' + bias): what the layer with these weights lacks of the output wanted. */
-static vq_status residual(layer *l, const vq_buf *x, const vq_buf *weight, const vq_buf *out)
+/* out = Y - (X W' + bias) of rows first .. first + rows, which x begins with: what the layer with these weights lacks
+ * of the output wanted. */
+static vq_status residual(layer *l, const vq_buf *x, int first, int rows, const vq_buf *weight, const vq_buf *out)
 {
-    const vq_gemm_f32_shape shape = {.m = l->rows,
+    const vq_gemm_f32_shape shape = {.m = rows,
                                      .n = l->out,
                                      .k = l->in,
                                      .lda = l->in,
@@ -124,7 +142,7 @@ static vq_status residual(layer *l, const vq_buf *x, const vq_buf *weight, const
     VQ_GO(vq_alloc(&turned, (size_t)l->out, sizeof *turned, "bias"));
     for (int i = 0; bias && i < l->out; i++) turned[i] = -bias[i];
     VQ_GO(vq_buf_create_from(&negative, dev, turned, (size_t)l->out * sizeof *turned));
-    VQ_GO(vq_buf_copy(dev, out, 0, l->y, 0, (size_t)l->rows * (size_t)l->out * sizeof(float)));
+    VQ_GO(vq_rows_read(&l->y, (size_t)first * (size_t)l->out, (size_t)rows * (size_t)l->out, out, 0));
     VQ_GO(vq_gemm_f32_run(dev, &shape, x, weight, negative, out));
     VQ_GO(vq_device_finish(dev));
 done:
@@ -160,8 +178,25 @@ done:
     return status;
 }
 
-static vq_status products_begin(products *p, layer *l, const vq_buf *x, bool with_target)
+/* r has room for the residual of a part, where cross is wanted. */
+static vq_status add_products(products *p, layer *l, vq_rows *x, const vq_buf *r, int step)
 {
+    vq_device *const dev = l->c->dev;
+    for (int first = 0; first < l->rows; first += step) {
+        const int rows = VQ_MIN(step, l->rows - first);
+        const vq_buf *part = NULL;
+        VQ_TRY(load_rows(&part, x, first, rows, l->in));
+        VQ_TRY(vq_gram_f32_add(dev, part, part, rows, l->in, l->in, p->gram));
+        if (!r) continue;
+        VQ_TRY(residual(l, part, first, rows, l->weight, r));
+        VQ_TRY(vq_gram_f32_add(dev, r, part, rows, l->out, l->in, p->cross));
+    }
+    return VQ_OK;
+}
+
+static vq_status products_begin(products *p, layer *l, vq_rows *x, bool with_target)
+{
+    const int step = rows_at_once(l, VQ_GRAM_ROWS);
     const size_t square = (size_t)l->in * (size_t)l->in, cross = (size_t)l->out * (size_t)l->in;
     vq_device *const dev = l->c->dev;
     vq_buf *r = NULL;
@@ -169,12 +204,8 @@ static vq_status products_begin(products *p, layer *l, const vq_buf *x, bool wit
     *p = (products){0};
     VQ_GO(vq_alloc(&p->gram, square, sizeof *p->gram, "Gram matrix"));
     VQ_GO(vq_alloc(&p->cross, cross, sizeof *p->cross, "Gram matrix"));
-    VQ_GO(vq_gram_f32_run(dev, x, x, l->rows, l->in, l->in, p->gram));
-    if (with_target) {
-        VQ_GO(vq_buf_create(&r, dev, (size_t)l->rows * (size_t)l->out * sizeof(float)));
-        VQ_GO(residual(l, x, l->weight, r));
-        VQ_GO(vq_gram_f32_run(dev, r, x, l->rows, l->out, l->in, p->cross));
-    }
+    if (with_target) VQ_GO(vq_buf_create(&r, dev, (size_t)step * (size_t)l->out * sizeof(float)));
+    VQ_GO(add_products(p, l, x, r, step));
     VQ_GO(upload_f32(&p->gram_buf, dev, p->gram, square));
     VQ_GO(upload_f32(&p->cross_buf, dev, p->cross, cross));
 done:
@@ -197,7 +228,7 @@ static vq_status gram_uniform(const vq_score *s, const float *scale, const float
     float *f = NULL;
     vq_status status = VQ_OK;
     VQ_GO(vq_alloc(&f, count, sizeof *f, "errors"));
-    VQ_GO(vq_gram_error_run(s->dev, s->x, g->p->gram_buf, g->p->cross_buf, scale, zero, g->l->out, g->l->in, num,
+    VQ_GO(vq_gram_error_run(s->dev, s->x->whole, g->p->gram_buf, g->p->cross_buf, scale, zero, g->l->out, g->l->in, num,
                             levels, g->diagonal, f));
     for (size_t i = 0; i < count; i++) error[i] = (double)f[i];
 done:
@@ -207,8 +238,8 @@ done:
 
 static vq_status search_weight_by_output(layer *l, const products *p, bool diagonal)
 {
-    const gram_layer g = {l, p, diagonal};
-    vq_score score = vq_score_of_tensor(l->c->dev, &l->weights, l->weight);
+    gram_layer g = {l, p, diagonal};
+    vq_score score = vq_score_of_tensor(l->c->dev, &l->weights, &l->weight_rows);
     score.uniform = gram_uniform;
     score.layer = &g;
     return vq_search_uniform(&score, l->c->recipe->weight.search, true, &l->qn->weight);
@@ -255,22 +286,41 @@ done:
 
 static vq_status quantize_input(layer *l)
 {
-    return vq_float_run_fakequant(l->c->run, l->node, l->x, (size_t)l->rows * (size_t)l->in, l->quantized_x);
+    const int step = rows_at_once(l, 1);
+    for (int first = 0; first < l->rows; first += step) {
+        const size_t at = (size_t)first * (size_t)l->in, n = (size_t)VQ_MIN(step, l->rows - first) * (size_t)l->in;
+        const vq_buf *x = NULL, *out = NULL;
+        VQ_TRY(vq_rows_load(&x, &l->x, at, n));
+        VQ_TRY(vq_rows_open(&out, &l->quantized.rows, at, n));
+        VQ_TRY(vq_float_run_fakequant(l->c->run, l->node, x, n, out));
+        VQ_TRY(vq_rows_keep(&l->quantized.rows, at, n));
+    }
+    return VQ_OK;
 }
 
 /* Mean squared error of the output with the weights and the input as quantized now. */
 static vq_status output_error(layer *l, double *error)
 {
-    const size_t count = (size_t)l->rows * (size_t)l->out;
-    const vq_groups g = {count, count, 1};
+    const vq_groups dense = {0, 0, 1};
+    size_t unit = vq_quant_error_part(&dense); /* rows that fill its parts */
+    for (int cols = l->out; unit % 2 == 0 && cols % 2 == 0; cols /= 2) unit /= 2;
+    const int step = rows_at_once(l, unit);
     /* a step so wide that everything is rounded to zero: the error is what there is */
     static const float scale = 0x1p100f, zero = 1;
     vq_buf *r = NULL;
     vq_status status = VQ_OK;
+    *error = 0;
     VQ_GO(quantize_input(l));
-    VQ_GO(vq_buf_create(&r, l->c->dev, count * sizeof(float)));
-    VQ_GO(residual(l, l->quantized_x, l->quantized_weight, r));
-    VQ_GO(vq_quant_error_uniform_run(l->c->dev, &g, r, &scale, &zero, 1, 4, error));
+    VQ_GO(vq_buf_create(&r, l->c->dev, (size_t)step * (size_t)l->out * sizeof(float)));
+    for (int first = 0; first < l->rows; first += step) {
+        const int rows = VQ_MIN(step, l->rows - first);
+        const vq_groups g = {(size_t)rows * (size_t)l->out, (size_t)rows * (size_t)l->out, 1};
+        const vq_buf *x = NULL;
+        VQ_GO(load_rows(&x, &l->quantized.rows, first, rows, l->in));
+        VQ_GO(residual(l, x, first, rows, l->quantized_weight, r));
+        VQ_GO(vq_quant_error_uniform_add(l->c->dev, &g, r, &scale, &zero, 1, 4, error));
+    }
+    *error /= (double)l->rows * l->out;
 done:
     vq_buf_destroy(&r);
     return status;
@@ -279,29 +329,30 @@ done:
 /* ---- bias ----------------------------------------------------------------------------------------------------------
  */
 
-/* out[n] = mean over the rows of x [rows][n]. */
-static vq_status column_means(layer *l, const vq_buf *x, float *out)
+/* out[n] = mean over the rows of X W'. */
+static vq_status output_means(layer *l, vq_rows *x, const vq_buf *weight, double *out)
 {
-    const vq_gemm_f32_shape shape = {.m = 1,
-                                     .n = l->out,
-                                     .k = l->rows,
-                                     .lda = l->rows,
-                                     .ldb = l->out,
-                                     .ldc = l->out,
-                                     .alpha = 1.0f / (float)l->rows};
+    vq_gemm_f32_shape shape = {.n = l->out, .k = l->in, .lda = l->in, .ldb = l->in, .ldc = l->out, .trans_b = true};
     vq_device *const dev = l->c->dev;
-    vq_buf *ones = NULL, *mean = NULL;
+    const int step = rows_at_once(l, VQ_GRAM_ROWS);
+    vq_buf *ones = NULL, *y = NULL;
     float *one = NULL;
     vq_status status = VQ_OK;
-    VQ_GO(vq_alloc(&one, (size_t)l->rows, sizeof *one, "means"));
-    for (int i = 0; i < l->rows; i++) one[i] = 1;
-    VQ_GO(vq_buf_create_from(&ones, dev, one, (size_t)l->rows * sizeof *one));
-    VQ_GO(vq_buf_create(&mean, dev, (size_t)l->out * sizeof(float)));
-    VQ_GO(vq_gemm_f32_run(dev, &shape, ones, x, NULL, mean));
-    VQ_GO(vq_buf_read(dev, mean, 0, out, (size_t)l->out * sizeof *out));
+    VQ_GO(vq_alloc(&one, (size_t)step, sizeof *one, "means"));
+    for (int i = 0; i < step; i++) one[i] = 1;
+    VQ_GO(vq_buf_create_from(&ones, dev, one, (size_t)step * sizeof *one));
+    VQ_GO(vq_buf_create(&y, dev, (size_t)step * (size_t)l->out * sizeof(float)));
+    for (int first = 0; first < l->rows; first += step) {
+        const vq_buf *part = NULL;
+        shape.m = VQ_MIN(step, l->rows - first);
+        VQ_GO(load_rows(&part, x, first, shape.m, l->in));
+        VQ_GO(vq_gemm_f32_run(dev, &shape, part, weight, NULL, y));
+        VQ_GO(vq_gram_f32_add(dev, ones, y, shape.m, 1, l->out, out));
+    }
+    for (int i = 0; i < l->out; i++) out[i] /= l->rows;
 done:
     vq_buf_destroy(&ones);
-    vq_buf_destroy(&mean);
+    vq_buf_destroy(&y);
     free(one);
     return status;
 }
@@ -316,25 +367,20 @@ static bool has_many_rows(const layer *l)
 /* The bias takes up the mean of what quantizing this layer alone has changed. (Taking up what the layers before have
  * changed as well was measured to be worse, on the very photos it is fitted to.) x is the quantized input; raw that
  * before. */
-static vq_status correct_bias(layer *l, const vq_buf *raw, const vq_buf *x)
+static vq_status correct_bias(layer *l, vq_rows *raw, vq_rows *x)
 {
-    const vq_gemm_f32_shape shape = {
-        .m = l->rows, .n = l->out, .k = l->in, .lda = l->in, .ldb = l->in, .ldc = l->out, .trans_b = true};
     vq_calibration *const c = l->c;
-    float *mean[2] = {NULL, NULL}, *const bias = l->n->bias >= 0 ? c->model->graph->params[l->n->bias].data : NULL;
-    vq_buf *out = NULL;
+    double *mean[2] = {NULL, NULL};
+    float *const bias = l->n->bias >= 0 ? c->model->graph->params[l->n->bias].data : NULL;
     vq_status status = VQ_OK;
     if (!bias || !has_many_rows(l)) return VQ_OK;
-    VQ_GO(vq_buf_create(&out, c->dev, (size_t)l->rows * (size_t)l->out * sizeof(float)));
     for (int i = 0; i < 2; i++) {
         VQ_GO(vq_alloc(&mean[i], (size_t)l->out, sizeof *mean[i], "means"));
-        VQ_GO(vq_gemm_f32_run(c->dev, &shape, i ? x : raw, i ? l->quantized_weight : l->weight, NULL, out));
-        VQ_GO(column_means(l, out, mean[i]));
+        VQ_GO(output_means(l, i ? x : raw, i ? l->quantized_weight : l->weight, mean[i]));
     }
-    for (int i = 0; i < l->out; i++) bias[i] += mean[0][i] - mean[1][i];
+    for (int i = 0; i < l->out; i++) bias[i] += (float)(mean[0][i] - mean[1][i]);
     if (is_sequential(l)) VQ_GO(vq_float_run_set_param(c->run, l->n->bias, bias, (size_t)l->out));
 done:
-    vq_buf_destroy(&out);
     free(mean[0]);
     free(mean[1]);
     return status;
@@ -365,20 +411,19 @@ static vq_status imitate_image_quantizer(layer *l)
     const size_t count = vq_value_count(c->source, 0) * (size_t)c->samples;
     const vq_groups g = {count, count, 1};
     vq_quantizer *const q = &l->qn->in[0];
-    const vq_buf *normalized = NULL;
     float map[3 * 256];
     for (int i = 0; i < pre->chans * 256; i++)
         map[i] = ((float)(i % 256) / 255.0f - pre->mean[i / 256]) / pre->std[i / 256];
     VQ_TRY(vq_float_run_set_pixel_map(c->run, l->node, map));
-    VQ_TRY(vq_float_run_patches(c->run, l->node, c->samples, &normalized));
+    VQ_TRY(vq_walk_patches(c->walk, l->node, &l->quantized.rows));
     VQ_TRY(vq_quantizer_uniform(q, VQ_PER_TENSOR, 1, 8));
-    const vq_score score = vq_score_of_tensor(c->dev, &g, normalized);
+    const vq_score score = vq_score_of_tensor(c->dev, &g, &l->quantized.rows);
     VQ_TRY(vq_search_uniform(&score, c->recipe->input.search, false, q));
     return vq_float_run_set_quantizer(c->run, l->node, q);
 }
 
 /* The weights' quantizers and codes, by whatever the recipe has: x is what the layer multiplies. */
-static vq_status quantize_weight(layer *l, const vq_buf *x)
+static vq_status quantize_weight(layer *l, vq_rows *x)
 {
     const vq_recipe *const r = l->c->recipe;
     const bool gptq = r->rounding == VQ_ROUNDING_GPTQ && has_many_rows(l);
@@ -424,7 +469,7 @@ static vq_status run_calibrated(layer *l)
     }
     vq_buf *const weight = c->run->params[l->n->weight];
     c->run->params[l->n->weight] = l->quantized_weight;
-    const vq_status status = vq_float_run_node(c->run, l->node, c->samples);
+    const vq_status status = vq_walk_node(c->walk, l->node);
     c->run->params[l->n->weight] = weight;
     VQ_TRY(status);
     return vq_device_finish(c->dev);
@@ -433,17 +478,14 @@ static vq_status run_calibrated(layer *l)
 vq_status vq_calibrate_patch_embed(vq_calibration *c, int node)
 {
     layer l;
-    const vq_buf *patches = NULL;
     vq_status status = VQ_OK;
     VQ_GO(layer_begin(&l, c, node));
     if (c->params.official_levels) VQ_GO(imitate_image_quantizer(&l));
-    /* the patches lie in scratch, where other nodes' inputs go */
-    VQ_GO(vq_float_run_patches(c->run, node, c->samples, &patches));
-    VQ_GO(vq_buf_copy(c->dev, l.quantized_x, 0, patches, 0, l.quantized_x->bytes));
-    VQ_GO(quantize_weight(&l, l.quantized_x));
+    VQ_GO(vq_walk_patches(c->walk, node, &l.quantized.rows));
+    VQ_GO(quantize_weight(&l, &l.quantized.rows));
     VQ_GO(keep_codes(&l));
     VQ_GO(refold_mean(&l));
-    if (c->recipe->bias_correction) VQ_GO(correct_bias(&l, l.quantized_x, l.quantized_x));
+    if (c->recipe->bias_correction) VQ_GO(correct_bias(&l, &l.quantized.rows, &l.quantized.rows));
     VQ_GO(run_calibrated(&l));
 done:
     layer_end(&l);
@@ -506,10 +548,11 @@ static vq_status search_input_by_tensor(layer *l)
     int rows = l->rows;
     vq_status status = VQ_OK;
     if (codebook)
-        VQ_GO(vq_sample_rows(&sample, &rows, l->c->dev, l->x, l->rows, l->in, 1 << l->c->bits[l->node].input));
+        VQ_GO(vq_sample_rows(&sample, &rows, l->c->dev, &l->x, l->rows, l->in, 1 << l->c->bits[l->node].input));
     const size_t count = (size_t)rows * (size_t)l->in;
     const vq_groups g = {count, count, 1};
-    const vq_score score = vq_score_of_tensor(l->c->dev, &g, sample ? sample : l->x);
+    vq_rows sampled = vq_rows_of(l->c->dev, sample);
+    const vq_score score = vq_score_of_tensor(l->c->dev, &g, sample ? &sampled : &l->x);
     VQ_GO(search_input(l, &score));
 done:
     vq_buf_destroy(&sample);
@@ -519,7 +562,7 @@ done:
 static vq_status search_channels(layer *l)
 {
     const vq_groups g = {(size_t)l->rows * (size_t)l->in, 1, l->in};
-    const vq_score score = vq_score_of_tensor(l->c->dev, &g, l->x);
+    const vq_score score = vq_score_of_tensor(l->c->dev, &g, &l->x);
     vq_quantizer_clear(&l->qn->in[0]);
     VQ_TRY(vq_quantizer_uniform(&l->qn->in[0], VQ_PER_CHANNEL, l->in, l->c->bits[l->node].input));
     return vq_search_uniform(&score, l->c->recipe->norm.search, false, &l->qn->in[0]);
@@ -545,7 +588,30 @@ static vq_status rerun_norm(layer *l, const vq_node *norm)
     VQ_TRY(set_param(c, norm->weight));
     VQ_TRY(set_param(c, norm->bias));
     VQ_TRY(set_param(c, l->n->bias));
-    return vq_float_run_node(c->run, (int)(norm - c->source->nodes), c->samples);
+    return vq_walk_node(c->walk, (int)(norm - c->source->nodes));
+}
+
+/* Rows that count, brought together: x and y of one part. */
+typedef struct row_parts {
+    layer *l;
+    vq_buf *x, *y;
+} row_parts;
+
+static vq_status load_parts(vq_output_layer *o, int first, int count)
+{
+    row_parts *const p = o->user;
+    const size_t in = (size_t)p->l->in, out = (size_t)p->l->out;
+    if (!p->x) VQ_TRY(vq_buf_create(&p->x, p->l->c->dev, (size_t)o->at_once * in * sizeof(float)));
+    if (!p->y) VQ_TRY(vq_buf_create(&p->y, p->l->c->dev, (size_t)o->at_once * out * sizeof(float)));
+    o->x = (vq_matrix){.buf = p->x, .ld = p->l->in};
+    o->y = (vq_matrix){.buf = p->y, .ld = p->l->out};
+    for (int i = 0, n; i < count; i += n) { /* all at once where they lie side by side */
+        const size_t row = (size_t)(first + i) * (size_t)o->row_step;
+        n = o->row_step == 1 ? count : 1;
+        VQ_TRY(vq_rows_read(&p->l->x, row * in, (size_t)n * in, p->x, (size_t)i * in));
+        VQ_TRY(vq_rows_read(&p->l->y, row * out, (size_t)n * out, p->y, (size_t)i * out));
+    }
+    return VQ_OK;
 }
 
 static vq_status search_input_by_output(layer *l)
@@ -556,15 +622,24 @@ static vq_status search_input_by_output(layer *l)
     vq_output_layer o = {.batch = 1,
                          .m = l->rows,
                          .row_step = vq_row_step(l->c, l->rows),
-                         .x = {.buf = l->x, .ld = l->in},
-                         .y = {.buf = l->y, .ld = l->out}};
+                         .x = {.buf = l->x.whole, .ld = l->in},
+                         .y = {.buf = l->y.whole, .ld = l->out}};
+    row_parts parts = {.l = l};
     vq_status status = VQ_OK;
+    if (!l->x.whole) {
+        o.load = load_parts;
+        o.user = &parts;
+        o.by_rows = true;
+        o.at_once = VQ_MIN(rows_at_once(l, 64), VQ_CEIL_DIV(l->rows, o.row_step));
+    }
     VQ_GO(keep_codes(l));
     VQ_GO(vq_output_layer_codes(&o, l->c->dev, l->qn->codes, &l->qn->weight, l->out, l->in, bias));
-    const vq_score score = vq_score_of_output(l->c->dev, &g, l->x, &o);
+    const vq_score score = vq_score_of_output(l->c->dev, &g, 0, &l->x, &o);
     VQ_GO(search_input(l, &score));
 done:
     vq_output_layer_end(&o);
+    vq_buf_destroy(&parts.x);
+    vq_buf_destroy(&parts.y);
     return status;
 }
 
@@ -586,7 +661,7 @@ static vq_status search_by_output(layer *l)
             if (!input_turn && weight) {
                 products p = {0};
                 VQ_TRY(quantize_input(l));
-                vq_status status = products_begin(&p, l, l->quantized_x, true);
+                vq_status status = products_begin(&p, l, &l->quantized.rows, true);
                 if (status == VQ_OK) status = search_weight_by_output(l, &p, false);
                 products_end(&p);
                 VQ_TRY(status);
@@ -682,9 +757,10 @@ static vq_status calibrate(layer *l, const vq_node *norm)
         if (r->rounding == VQ_ROUNDING_NEAREST) VQ_TRY(round_nearest(l));
     }
     VQ_TRY(quantize_input(l));
-    if (r->rounding == VQ_ROUNDING_GPTQ || !vq_part_by_output(&r->weight)) VQ_TRY(quantize_weight(l, l->quantized_x));
+    if (r->rounding == VQ_ROUNDING_GPTQ || !vq_part_by_output(&r->weight))
+        VQ_TRY(quantize_weight(l, &l->quantized.rows));
     VQ_TRY(keep_codes(l));
-    if (r->bias_correction) VQ_TRY(correct_bias(l, l->x, l->quantized_x));
+    if (r->bias_correction) VQ_TRY(correct_bias(l, &l->x, &l->quantized.rows));
     return run_calibrated(l);
 }
 
@@ -693,7 +769,7 @@ vq_status vq_calibrate_linear(vq_calibration *c, int node)
     layer l;
     vq_status status = VQ_OK;
     VQ_GO(layer_begin(&l, c, node));
-    l.x = c->run->values[l.n->in[0]];
+    l.x = vq_walk_value(c->walk, l.n->in[0]);
     const vq_node *const norm = reparam_source(&l);
     VQ_GO(c->params.official_levels ? calibrate_official(&l, norm) : calibrate(&l, norm));
 done:

@@ -28,10 +28,11 @@ done:
     return status;
 }
 
-vq_status vq_output_layer_floats(vq_output_layer *l, vq_device *dev, const vq_matrix *w, int n, int k)
+vq_status vq_output_layer_floats(vq_output_layer *l, vq_device *dev, const vq_matrix *w, int items, int n, int k)
 {
     const vq_output_error_f32 shape = {
-        .n = n, .k = k, .ld = w->ld, .outer = l->batch, .inner = 1, .offset = w->offset, .stride_outer = w->stride};
+        .n = n, .k = k, .ld = w->ld, .outer = items, .inner = 1, .offset = w->offset, .stride_outer = w->stride};
+    vq_output_error_destroy(&l->op);
     return vq_output_error_create_f32(&l->op, dev, &shape, w->buf, NULL);
 }
 
@@ -40,20 +41,48 @@ void vq_output_layer_end(vq_output_layer *l)
     vq_output_error_destroy(&l->op);
 }
 
-static vq_status run(const vq_score *s, const vq_candidates *candidates, double *error)
+/* Items, or rows that count: loads them, and scores them where there is a sweep. */
+static vq_status add_part(vq_output_layer *l, vq_output_sweep *sweep, vq_device *dev, int first, int count)
 {
-    const vq_output_layer *const l = s->layer;
-    const vq_output_error_shape shape = {.m = l->m,
-                                         .row_step = l->row_step,
+    if (l->load && (l->loaded_first != first || l->loaded_count != count)) {
+        l->loaded_count = 0;
+        VQ_TRY(l->load(l, first, count));
+        l->loaded_first = first;
+        l->loaded_count = count;
+    }
+    if (!sweep) return VQ_OK;
+    const vq_output_error_shape shape = {.m = l->by_rows ? count : l->m,
+                                         .row_step = l->by_rows ? 1 : l->row_step,
                                          .ldx = l->x.ld,
                                          .ldy = l->y.ld,
-                                         .outer = l->batch,
+                                         .outer = l->by_rows ? 1 : count,
                                          .inner = 1,
                                          .x_offset = l->x.offset,
                                          .x_outer = l->x.stride,
                                          .y_offset = l->y.offset,
                                          .y_outer = l->y.stride};
-    return vq_output_error_run(s->dev, l->op, &shape, l->x.buf, l->y.buf, candidates, error);
+    return vq_output_sweep_add(sweep, dev, l->op, &shape, l->x.buf, l->y.buf);
+}
+
+static vq_status run(const vq_score *s, const vq_candidates *candidates, double *error)
+{
+    vq_output_layer *const l = s->layer;
+    const int rows = VQ_CEIL_DIV(l->m, l->row_step), total = l->by_rows ? rows : l->batch;
+    int step = l->load ? VQ_MIN(l->at_once, total) : total;
+    vq_output_sweep *sweep = NULL;
+    vq_status status = VQ_OK;
+    if (l->load && !l->op) VQ_TRY(add_part(l, NULL, s->dev, 0, step)); /* n and k are those of every part */
+    VQ_GO(vq_output_sweep_begin(&sweep, s->dev, l->op, rows, (size_t)l->batch, candidates));
+    if (l->by_rows && step < total) {
+        const int panel = vq_output_sweep_panel(sweep);
+        step = VQ_MAX(step / panel, 1) * panel;
+    }
+    for (int first = 0; first < total; first += step)
+        VQ_GO(add_part(l, sweep, s->dev, first, VQ_MIN(step, total - first)));
+    vq_output_sweep_errors(sweep, l->op, error);
+done:
+    vq_output_sweep_end(&sweep);
+    return status;
 }
 
 static vq_status output_uniform(const vq_score *s, const float *scale, const float *zero, int num, int levels,
@@ -90,8 +119,15 @@ done:
     return status;
 }
 
-vq_score vq_score_of_output(vq_device *dev, const vq_groups *groups, const vq_buf *x, const vq_output_layer *layer)
+vq_score vq_score_of_output(vq_device *dev, const vq_groups *all, int group, vq_rows *x, vq_output_layer *layer)
 {
-    return (vq_score){
-        .dev = dev, .groups = *groups, .x = x, .uniform = output_uniform, .codebook = output_codebook, .layer = layer};
+    const size_t n = all->count / (size_t)all->groups;
+    return (vq_score){.dev = dev,
+                      .groups = {n, n, 1},
+                      .x = x,
+                      .all = *all,
+                      .first = group,
+                      .uniform = output_uniform,
+                      .codebook = output_codebook,
+                      .layer = layer};
 }

@@ -12,32 +12,60 @@ static void slice(float *out, const float *x, int groups, int num, int first, in
         memcpy(out + (size_t)g * (size_t)count, x + (size_t)g * (size_t)num + (size_t)first, (size_t)count * sizeof *x);
 }
 
-static vq_status tensor_uniform(const vq_score *s, const float *scale, const float *zero, int num, int levels,
-                                double *error)
+/* One set of at most VQ_MAX_CANDIDATES after the other; sum is what the parts so far gave, set after set. */
+static vq_status add_uniform(const vq_score *s, const vq_groups *part, const vq_buf *x, const float *scale,
+                             const float *zero, int num, int levels, double *sum)
 {
     const int groups = s->groups.groups;
     const size_t most = (size_t)groups * VQ_MAX_CANDIDATES;
-    float *part = NULL;
-    double *errors = NULL;
+    float *set = NULL;
     vq_status status = VQ_OK;
-    VQ_GO(vq_alloc(&part, 2 * most, sizeof *part, "candidates"));
-    VQ_GO(vq_alloc(&errors, most, sizeof *errors, "candidates"));
+    VQ_GO(vq_alloc(&set, 2 * most, sizeof *set, "candidates"));
     for (int first = 0; first < num; first += VQ_MAX_CANDIDATES) {
         const int count = VQ_MIN(VQ_MAX_CANDIDATES, num - first);
-        slice(part, scale, groups, num, first, count);
-        slice(part + most, zero, groups, num, first, count);
-        VQ_GO(vq_quant_error_uniform_run(s->dev, &s->groups, s->x, part, part + most, count, levels, errors));
-        for (int g = 0; g < groups; g++)
-            memcpy(error + (size_t)g * (size_t)num + (size_t)first, errors + (size_t)g * (size_t)count,
-                   (size_t)count * sizeof *error);
+        slice(set, scale, groups, num, first, count);
+        slice(set + most, zero, groups, num, first, count);
+        VQ_GO(vq_quant_error_uniform_add(s->dev, part, x, set, set + most, count, levels,
+                                         sum + (size_t)groups * (size_t)first));
     }
 done:
-    free(part);
-    free(errors);
+    free(set);
     return status;
 }
 
-static vq_status tensor_codebook(const vq_score *s, const vq_quantizer *candidates, int num, double *error)
+/* The part of the tensor's groups that n elements are. */
+static vq_groups part_of(const vq_groups *g, size_t n)
+{
+    return (vq_groups){n, g->groups == 1 ? n : g->inner, g->groups};
+}
+
+static vq_status tensor_uniform(const vq_score *s, const float *scale, const float *zero, int num, int levels,
+                                double *error)
+{
+    const vq_groups *const g = &s->groups;
+    const size_t step = vq_rows_step(s->x, g->count, vq_quant_error_part(g)), groups = (size_t)g->groups;
+    double *sum = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&sum, groups * (size_t)num, sizeof *sum, "candidates"));
+    for (size_t at = 0; at < g->count; at += step) {
+        const vq_groups part = part_of(g, VQ_MIN(step, g->count - at));
+        const vq_buf *x = NULL;
+        VQ_GO(vq_rows_load(&x, s->x, at, part.count));
+        VQ_GO(add_uniform(s, &part, x, scale, zero, num, levels, sum));
+    }
+    for (int j = 0; j < num; j++) {
+        const int first = j / VQ_MAX_CANDIDATES * VQ_MAX_CANDIDATES, set = VQ_MIN(VQ_MAX_CANDIDATES, num - first);
+        for (size_t i = 0; i < groups; i++)
+            error[i * (size_t)num + (size_t)j] =
+                sum[groups * (size_t)first + i * (size_t)set + (size_t)(j - first)] / (double)(g->count / groups);
+    }
+done:
+    free(sum);
+    return status;
+}
+
+static vq_status add_codebooks(const vq_score *s, const vq_groups *part, const vq_buf *x,
+                               const vq_quantizer *candidates, int num, double *sum)
 {
     const int levels = candidates[0].levels;
     float *thresholds = NULL, *values = NULL;
@@ -51,7 +79,7 @@ static vq_status tensor_codebook(const vq_score *s, const vq_quantizer *candidat
             memcpy(thresholds + j * (levels - 1), q->thresholds, (size_t)(levels - 1) * sizeof *thresholds);
             for (int l = 0; l < levels; l++) values[j * levels + l] = ((float)q->values[l] - q->zero[0]) * q->scale[0];
         }
-        VQ_GO(vq_quant_error_codebook_run(s->dev, &s->groups, s->x, thresholds, values, count, levels, error + first));
+        VQ_GO(vq_quant_error_codebook_add(s->dev, part, x, thresholds, values, count, levels, sum + first));
     }
 done:
     free(thresholds);
@@ -59,12 +87,27 @@ done:
     return status;
 }
 
-vq_score vq_score_of_tensor(vq_device *dev, const vq_groups *groups, const vq_buf *x)
+static vq_status tensor_codebook(const vq_score *s, const vq_quantizer *candidates, int num, double *error)
 {
-    return (vq_score){.dev = dev, .groups = *groups, .x = x, .uniform = tensor_uniform, .codebook = tensor_codebook};
+    const size_t count = s->groups.count, step = vq_rows_step(s->x, count, vq_quant_error_part(&s->groups));
+    for (int j = 0; j < num; j++) error[j] = 0;
+    for (size_t at = 0; at < count; at += step) {
+        const vq_groups part = part_of(&s->groups, VQ_MIN(step, count - at));
+        const vq_buf *x = NULL;
+        VQ_TRY(vq_rows_load(&x, s->x, at, part.count));
+        VQ_TRY(add_codebooks(s, &part, x, candidates, num, error));
+    }
+    for (int j = 0; j < num; j++) error[j] /= (double)count;
+    return VQ_OK;
 }
 
-vq_status vq_sample_rows(vq_buf **out, int *out_rows, vq_device *dev, const vq_buf *x, int rows, int cols, int levels)
+vq_score vq_score_of_tensor(vq_device *dev, const vq_groups *groups, vq_rows *x)
+{
+    return (vq_score){
+        .dev = dev, .groups = *groups, .x = x, .all = *groups, .uniform = tensor_uniform, .codebook = tensor_codebook};
+}
+
+vq_status vq_sample_rows(vq_buf **out, int *out_rows, vq_device *dev, const vq_rows *x, int rows, int cols, int levels)
 {
     const size_t row_bytes = (size_t)cols * sizeof(float);
     const double most = 0x1p24 / ((double)cols * levels);
@@ -72,10 +115,10 @@ vq_status vq_sample_rows(vq_buf **out, int *out_rows, vq_device *dev, const vq_b
     vq_status status = VQ_OK;
     *out_rows = wanted;
     VQ_TRY(vq_buf_create(out, dev, (size_t)wanted * row_bytes));
-    if (wanted == rows) VQ_GO(vq_buf_copy(dev, *out, 0, x, 0, (size_t)rows * row_bytes));
+    if (wanted == rows) VQ_GO(vq_rows_read(x, 0, (size_t)rows * (size_t)cols, *out, 0));
     for (int i = 0; wanted < rows && i < wanted; i++) {
         const size_t from = (size_t)((int64_t)i * rows / wanted);
-        VQ_GO(vq_buf_copy(dev, *out, (size_t)i * row_bytes, x, from * row_bytes, row_bytes));
+        VQ_GO(vq_rows_read(x, from * (size_t)cols, (size_t)cols, *out, (size_t)i * (size_t)cols));
     }
 done:
     if (status != VQ_OK) vq_buf_destroy(out);

@@ -41,8 +41,8 @@ static float interpolate(float below, float above, float weight)
 /* values[group][i] = quantile i of the group. */
 static vq_status quantiles(const vq_score *s, const double *p, int num, float *values)
 {
-    const vq_groups *const g = &s->groups;
-    const size_t n = g->count / (size_t)g->groups;
+    const int groups = s->groups.groups;
+    const size_t n = s->all.count / (size_t)s->all.groups;
     quantile q[VQ_MAX_RANKS / 2];
     size_t ranks[VQ_MAX_RANKS];
     float *stats = NULL;
@@ -52,10 +52,9 @@ static vq_status quantiles(const vq_score *s, const double *p, int num, float *v
         ranks[2 * i] = q[i].below;
         ranks[2 * i + 1] = q[i].above;
     }
-    VQ_GO(vq_alloc(&stats, (size_t)g->groups * (size_t)num * 2, sizeof *stats, "order statistics"));
-    VQ_GO(vq_quantile_f32_run(s->dev, g, s->x, ranks, 2 * num, stats));
-    for (int i = 0; i < g->groups * num; i++)
-        values[i] = interpolate(stats[2 * i], stats[2 * i + 1], q[i % num].weight);
+    VQ_GO(vq_alloc(&stats, (size_t)groups * (size_t)num * 2, sizeof *stats, "order statistics"));
+    VQ_GO(vq_rows_quantile(s->x, &s->all, s->first, groups, ranks, 2 * num, stats));
+    for (int i = 0; i < groups * num; i++) values[i] = interpolate(stats[2 * i], stats[2 * i + 1], q[i % num].weight);
 done:
     free(stats);
     return status;

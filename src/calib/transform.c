@@ -88,17 +88,19 @@ done:
 }
 
 /* scale [width]: what a quantizer of every channel of the attention's output would have. */
-static vq_status channel_scales(const vq_calibration *c, vq_float_run *run, const value_path *p, float *scale)
+static vq_status channel_scales(const vq_calibration *c, const vq_walk *walk, const value_path *p, float *scale)
 {
-    const vq_value *const v = &run->graph->values[p->context->out];
-    const vq_groups g = {vq_value_count(run->graph, p->context->out) * (size_t)c->samples, 1, v->cols};
-    const vq_score score = vq_score_of_tensor(c->dev, &g, run->values[p->context->out]);
+    const vq_value *const v = &walk->graph->values[p->context->out];
+    const vq_groups g = {vq_value_count(walk->graph, p->context->out) * (size_t)c->samples, 1, v->cols};
+    vq_rows x = vq_walk_value(walk, p->context->out);
+    const vq_score score = vq_score_of_tensor(c->dev, &g, &x);
     vq_quantizer q = {0};
     vq_status status = VQ_OK;
     VQ_GO(vq_quantizer_uniform(&q, VQ_PER_CHANNEL, v->cols, c->params.a_bits));
     VQ_GO(vq_search_uniform(&score, c->recipe->value.search, false, &q));
     memcpy(scale, q.scale, (size_t)v->cols * sizeof *scale);
 done:
+    vq_rows_close(&x);
     vq_quantizer_clear(&q);
     return status;
 }
@@ -120,30 +122,31 @@ static void migrate(vq_graph *g, const value_path *p, const float *scale)
 }
 
 /* One pass of the float model; what is moved does not change what later nodes see. */
-static vq_status migrate_all(vq_graph *g, const vq_calibration *c, const uint8_t *pixels)
+static vq_status migrate_all(vq_graph *g, const vq_calibration *c)
 {
-    vq_float_run *run = NULL;
+    vq_walk *walk = NULL;
     float *scale = NULL;
     value_path p;
+    int next = 0;
     vq_status status = VQ_OK;
-    VQ_GO(vq_float_run_create(&run, c->dev, g, c->samples));
-    VQ_GO(vq_float_run_input(run, pixels, c->samples));
+    VQ_GO(vq_walk_create(&walk, c->dev, g, &c->photos));
     for (int i = 0; i < g->num_nodes; i++) {
-        VQ_GO(vq_float_run_node(run, i, c->samples));
         if (!find_path(&p, g, i)) continue;
+        VQ_GO(vq_walk_nodes(walk, next, i));
+        next = i + 1;
         free(scale);
         scale = NULL;
         VQ_GO(vq_alloc(&scale, (size_t)(p.context->heads * p.context->head_dim), sizeof *scale, "scales"));
-        VQ_GO(channel_scales(c, run, &p, scale));
+        VQ_GO(channel_scales(c, walk, &p, scale));
         migrate(g, &p, scale);
     }
 done:
     free(scale);
-    vq_float_run_destroy(&run);
+    vq_walk_destroy(&walk);
     return status;
 }
 
-vq_status vq_rewrite_graph(vq_graph **out, const vq_calibration *c, const uint8_t *pixels)
+vq_status vq_rewrite_graph(vq_graph **out, const vq_calibration *c)
 {
     vq_graph *g = NULL;
     value_path p;
@@ -153,7 +156,7 @@ vq_status vq_rewrite_graph(vq_graph **out, const vq_calibration *c, const uint8_
     VQ_GO(vq_graph_clone(&g, c->source));
     for (int i = 0; c->recipe->rotate_value && i < g->num_nodes; i++)
         if (find_path(&p, g, i)) VQ_GO(rotate(g, &p));
-    if (c->recipe->migrate_value) VQ_GO(migrate_all(g, c, pixels));
+    if (c->recipe->migrate_value) VQ_GO(migrate_all(g, c));
     *out = g;
     g = NULL;
 done:

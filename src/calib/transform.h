@@ -9,8 +9,8 @@
  *     inverse. Every channel then is a mixture of all: none stands out.
  *   migrate_value: every channel of V divided by its share r_c = s_c / mean s of the scales that the output of the
  *     attention needs channel by channel, the weights behind times r_c: one scale fits all. The scales are searched on
- *     the samples' pixels, in a run of the float model.
+ *     the samples, in a run of the float model.
  * Attention is linear in V, so both change nothing but roundings. */
-vq_status vq_rewrite_graph(vq_graph **out, const vq_calibration *c, const uint8_t *pixels);
+vq_status vq_rewrite_graph(vq_graph **out, const vq_calibration *c);
 
 #endif

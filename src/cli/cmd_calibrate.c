@@ -7,6 +7,7 @@
 typedef struct outcome {
     double seconds;
     int samples, skipped;
+    vq_calib_memory memory;
 } outcome;
 
 static int check_recipe(const char *name)
@@ -53,7 +54,7 @@ static int manifest_samples(const vq_model *model)
 }
 
 static vq_status calibrate(vq_model **out, vq_device *dev, const vq_model *fp32, const vq_dataset *set,
-                           const cli_options *options, int *skipped)
+                           const cli_options *options, outcome *result)
 {
     const vq_calib_params params = {.recipe = options->recipe,
                                     .parts = options->parts,
@@ -65,10 +66,12 @@ static vq_status calibrate(vq_model **out, vq_device *dev, const vq_model *fp32,
                                     .seed = options->seed,
                                     .skip_bad = options->skip_bad,
                                     .official_levels = options->official_levels,
+                                    .memory = options->memory,
+                                    .memory_taken = &result->memory,
                                     .progress = cli_progress};
     if (options->skip_bad) cli_skips_begin();
     const vq_status status = vq_calibrate(out, dev, fp32, set, &params);
-    if (options->skip_bad) *skipped = cli_skips_end(status != VQ_OK && status != VQ_ERR_CANCELLED);
+    if (options->skip_bad) result->skipped = cli_skips_end(status != VQ_OK && status != VQ_ERR_CANCELLED);
     cli_progress_end();
     return status;
 }
@@ -98,6 +101,9 @@ static int report(const cli_options *options, const char *model, vq_device *dev,
         cli_json_number(o, "seconds", result->seconds, 3);
         cJSON_AddNumberToObject(o, "bytes", bytes);
         cJSON_AddNumberToObject(o, "peak_memory_bytes", cli_peak_memory());
+        cJSON_AddNumberToObject(o, "planned_memory_bytes", (double)result->memory.planned);
+        cJSON_AddNumberToObject(o, "temporary_file_bytes", (double)result->memory.file_bytes);
+        cJSON_AddNumberToObject(o, "images_at_once", result->memory.images_at_once);
         cli_json_text(o, "device", info->name);
         cli_json_text(o, "variant", vq_device_variants(dev));
         return cli_json_print(o);
@@ -108,7 +114,10 @@ static int report(const cli_options *options, const char *model, vq_device *dev,
     printf("images       %d", result->samples);
     if (result->skipped) printf(" (%d unreadable ones skipped)", result->skipped);
     printf("\ntime         %.1f s on %s\n", result->seconds, info->name);
-    printf("peak memory  %.0f MB\n", cli_peak_memory() * 1e-6);
+    printf("peak memory  %.0f MB", cli_peak_memory() * 1e-6);
+    if (result->memory.file_bytes)
+        printf(", and a temporary file of %.0f MB", (double)result->memory.file_bytes * 1e-6);
+    printf("\n");
     return 0;
 }
 
@@ -129,7 +138,7 @@ int cli_calibrate(const cli_options *options)
         code = cli_fail(VQ_ERR_UNSUPPORTED, "%s: is quantized already; give the FP32 model", model);
     if (!code) code = cli_code(vq_dataset_open(&set, options->images, options->labels, vq_model_num_classes(fp32)));
     if (!code) code = cli_code(cli_open_device(&dev, options));
-    if (!code) code = cli_code(calibrate(&made, dev, fp32, set, options, &result.skipped));
+    if (!code) code = cli_code(calibrate(&made, dev, fp32, set, options, &result));
     if (!code) code = save(made, options->output);
     if (!code) {
         result.seconds = cli_now() - start;

@@ -5,13 +5,14 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli/cli.h"
 
 #define ALL (CLI_DEVICES | CLI_INSPECT | CLI_CALIBRATE | CLI_EVAL | CLI_SWEEP | CLI_PREDICT)
 #define RUN (CLI_CALIBRATE | CLI_EVAL | CLI_SWEEP | CLI_PREDICT)
 
-typedef enum option_kind { FLAG, TEXT, NUMBER, BITS, MODE, SEED } option_kind;
+typedef enum option_kind { FLAG, TEXT, NUMBER, BITS, MODE, SEED, BYTES } option_kind;
 
 typedef struct option {
     const char *name;
@@ -42,6 +43,8 @@ static const option options[] = {
     {"bits", 'b', BITS, CLI_CALIBRATE, 0, 2, 8, "wNaM", "bits of weights and activations, 2 to 8 each (default w4a4)"},
     {"samples", 'n', NUMBER, CLI_CALIBRATE, AT(samples), 1, 65536, "N", "images to calibrate with (default 32)"},
     {"seed", 's', SEED, CLI_CALIBRATE, 0, 0, 0, "S", "draw the samples at random with this seed, not the first ones"},
+    {"memory", 0, BYTES, CLI_CALIBRATE | CLI_SWEEP, AT(memory), 0, 0, "SIZE",
+     "what calibration may take, 600MB or 2GiB (default 1.5GB): the result is the same, with a temporary file"},
     {"official-levels", 0, FLAG, CLI_CALIBRATE, AT(official_levels), 0, 0, NULL,
      "repq with the level counts of the published code; such a model runs as fake-quant only"},
     {"mode", 'm', MODE, CLI_EVAL | CLI_PREDICT, AT(mode), 0, 0, "MODE",
@@ -223,6 +226,25 @@ static int set_seed(cli_options *out, const char *text)
     return 0;
 }
 
+/* "600MB", "1.5GB", "512MiB". */
+static int set_bytes(cli_options *out, const option *o, const char *text)
+{
+    static const struct {
+        const char *name;
+        double bytes;
+    } units[] = {{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}};
+    char *end = NULL;
+    const double n = strtod(text, &end);
+    for (size_t i = 0; end != text && i < sizeof units / sizeof units[0]; i++) {
+        if (strcasecmp(end, units[i].name) != 0) continue;
+        if (text[0] < '0' || text[0] > '9' || !(n * units[i].bytes >= 1) || n * units[i].bytes > 0x1p52)
+            return cli_fail(VQ_ERR_INVALID_ARG, "--%s: %s is out of range", o->name, text);
+        *(size_t *)((char *)out + o->offset) = (size_t)(n * units[i].bytes);
+        return 0;
+    }
+    return cli_fail(CLI_USAGE, "--%s: '%s' is not a size such as 600MB, 1.5GB or 512MiB", o->name, text);
+}
+
 static int set_value(cli_options *out, const option *o, const char *text)
 {
     switch (o->kind) {
@@ -235,6 +257,7 @@ static int set_value(cli_options *out, const option *o, const char *text)
     case BITS: return set_bits(out, o, text);
     case MODE: return set_mode(out, text);
     case SEED: return set_seed(out, text);
+    case BYTES: return set_bytes(out, o, text);
     }
     return 0;
 }

@@ -30,6 +30,7 @@ typedef struct cli_options {
     vq_mode mode;
     bool seeded;
     uint64_t seed;
+    size_t memory; /* bytes; 0: not given */
     char **args; /* what is no option; points into argv */
     int num_args;
 } cli_options;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 /* Rows of a chunk, whose sums are floats; columns of a block. */
-enum { CHUNK = 512, BLOCK = 512 };
+enum { CHUNK = VQ_GRAM_ROWS, BLOCK = 512 };
 
 typedef struct gram {
     const vq_buf *x, *y;
@@ -41,13 +41,18 @@ static vq_status add_block(const gram *g, vq_device *dev, int first, int count, 
 
 vq_status vq_gram_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, int m, int kx, int ky, double *out)
 {
+    for (size_t i = 0; kx > 0 && ky > 0 && i < (size_t)kx * (size_t)ky; i++) out[i] = 0.0;
+    return vq_gram_f32_add(dev, x, y, m, kx, ky, out);
+}
+
+vq_status vq_gram_f32_add(vq_device *dev, const vq_buf *x, const vq_buf *y, int m, int kx, int ky, double *out)
+{
     gram g = {.x = x, .y = y, .m = m, .kx = kx, .ky = ky, .out = out};
     vq_status status = VQ_OK;
     if (m < 1 || kx < 1 || ky < 1 || (x == y && kx != ky))
         return vq_fail(VQ_ERR_SHAPE, "gram_f32: x [%d][%d]%s and y [%d][%d]", m, kx, x == y ? ", the same," : "", m,
                        ky);
     const size_t elements = (size_t)VQ_MIN(BLOCK, kx) * (size_t)ky;
-    for (size_t i = 0; i < (size_t)kx * (size_t)ky; i++) out[i] = 0.0;
     VQ_GO(vq_alloc(&g.host, elements, sizeof *g.host, "a block of a Gram matrix"));
     VQ_GO(vq_buf_create(&g.product, dev, elements * sizeof(float)));
     for (int first = 0; first < kx; first += BLOCK)

@@ -15,6 +15,10 @@ vq_status vq_gemm_f32_run(vq_device *dev, const vq_gemm_f32_shape *shape, const 
  * pointer) gives a Gram matrix, exactly symmetric, at half the work. Products of 512 rows are float sums, their total
  * is in double. Blocks. */
 vq_status vq_gram_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, int m, int kx, int ky, double *out);
+/* Adds the products of these rows to out, so that data may come part by part: the same result to the bit where all parts
+ * but the last have a multiple of VQ_GRAM_ROWS rows. */
+enum { VQ_GRAM_ROWS = 512 };
+vq_status vq_gram_f32_add(vq_device *dev, const vq_buf *x, const vq_buf *y, int m, int kx, int ky, double *out);
 
 /* y[m][c] = (x - mean) / sqrt(var + eps) * gamma + beta, var over C (biased); x rows start ldx elements apart, y is
  * dense. */
@@ -54,6 +58,18 @@ vq_status vq_fakequant_codebook_run(vq_device *dev, const vq_groups *g, const vq
  * VQ_MAX_RANKS. */
 vq_status vq_quantile_f32_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const size_t *ranks, int num_ranks,
                               float *out);
+/* Only of `count` groups from `first` on: out[i * num_ranks + r]. */
+vq_status vq_quantile_f32_some(vq_device *dev, const vq_groups *g, int first, int count, const vq_buf *x,
+                               const size_t *ranks, int num_ranks, float *out);
+/* One group of n elements (below 2^32) that comes part by part, all of it three times over: load gives a buffer with
+ * elements first .. first + count, in parts of `step` and the rest. */
+typedef struct vq_quantile_parts {
+    size_t step;
+    vq_status (*load)(void *user, size_t first, size_t count, const vq_buf **x);
+    void *user;
+} vq_quantile_parts;
+vq_status vq_quantile_f32_parts_run(vq_device *dev, size_t n, const vq_quantile_parts *parts, const size_t *ranks,
+                                    int num_ranks, float *out);
 /* Squared error of num candidates per group: scale and zero host arrays [groups][num]; error[groups][num] in double =
  * sum over the group of (x - x^)^2 / elements of the group. One pass over x. Blocks. */
 vq_status vq_quant_error_uniform_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const float *scale,
@@ -61,6 +77,13 @@ vq_status vq_quant_error_uniform_run(vq_device *dev, const vq_groups *g, const v
 /* The same for num codebooks, host arrays thresholds [groups][num][levels-1], values [groups][num][levels]. */
 vq_status vq_quant_error_codebook_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const float *thresholds,
                                       const float *values, int num, int levels, double *error);
+/* The same as sums that are added to sum[groups][num], so that a tensor may come part by part: the same result to the bit
+ * where all parts but the last have a multiple of vq_quant_error_part(g) elements (of g only inner and groups count). */
+vq_status vq_quant_error_uniform_add(vq_device *dev, const vq_groups *g, const vq_buf *x, const float *scale,
+                                     const float *zero, int num, int levels, double *sum);
+vq_status vq_quant_error_codebook_add(vq_device *dev, const vq_groups *g, const vq_buf *x, const float *thresholds,
+                                      const float *values, int num, int levels, double *sum);
+size_t vq_quant_error_part(const vq_groups *g);
 
 /* What rounding the weights of a linear layer costs at its output, by the Gram matrix of its inputs: with candidate j of
  * row r, a uniform quantizer of the row w_r, and d = w^_r - w_r,
@@ -93,5 +116,17 @@ void vq_output_error_destroy(vq_output_error **op);
  * rows on the device, panels in double on the host, both in a fixed order. */
 vq_status vq_output_error_run(vq_device *dev, const vq_output_error *op, const vq_output_error_shape *shape,
                               const vq_buf *x, const vq_buf *y, const vq_candidates *candidates, double *error);
+
+/* The same for data that come part by part: `rows` scored rows of each of `batch` batches in all. Parts are whole
+ * batches, in order, each with an op of equal n and k; or, of one batch, multiples of _panel rows and the rest: then the
+ * errors are those of one run, to the bit. candidates must outlive the sweep. */
+typedef struct vq_output_sweep vq_output_sweep;
+vq_status vq_output_sweep_begin(vq_output_sweep **out, vq_device *dev, const vq_output_error *op, int rows,
+                                size_t batch, const vq_candidates *candidates);
+int vq_output_sweep_panel(const vq_output_sweep *s);
+vq_status vq_output_sweep_add(vq_output_sweep *s, vq_device *dev, const vq_output_error *op,
+                              const vq_output_error_shape *shape, const vq_buf *x, const vq_buf *y);
+void vq_output_sweep_errors(const vq_output_sweep *s, const vq_output_error *op, double *error);
+void vq_output_sweep_end(vq_output_sweep **sweep);
 
 #endif

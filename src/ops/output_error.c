@@ -289,14 +289,17 @@ static void candidate_f32(candidate *out, float *values, const vq_candidates *c,
         values[i] = ((float)c->values[(size_t)j * (size_t)c->levels + (size_t)i] - c->zero[j]) * c->scale[j];
 }
 
-/* One run: tables on the device and how the rows are cut. */
-typedef struct sweep {
+/* One sweep: tables on the device, how the rows are cut, and what has been added up so far. */
+typedef struct vq_output_sweep {
     vq_buf *candidates, *thresholds, *values, *partial;
     float *sums;
+    size_t sums_count;
     int planes; /* the most of any candidate */
-    int rows;   /* scored */
+    int rows;   /* scored, of every batch */
     int rows_per_item, pitch;
-    size_t panels, batch;
+    size_t batch;
+    vq_candidates list; /* borrowed */
+    double *total;      /* [num] */
 } sweep;
 
 static vq_status upload_candidates(sweep *s, vq_device *dev, const vq_output_error *op, const vq_candidates *c)
@@ -373,14 +376,15 @@ static vq_status cut(sweep *s, const vq_device *dev, const vq_output_error *op)
     } else {
         s->rows_per_item = op->tile_rows;
     }
-    s->panels = (size_t)VQ_CEIL_DIV(s->rows, s->rows_per_item);
     return VQ_OK;
 }
 
 static vq_status launch(const sweep *s, vq_device *dev, const vq_output_error *op, const vq_output_error_shape *shape,
-                        const vq_buf *x, const vq_buf *y, const vq_candidates *c)
+                        const vq_buf *x, const vq_buf *y, int rows)
 {
-    const vq_grid grid = {{s->panels, s->batch}, {op->wide ? 1 : (size_t)op->variant->p[0], 1}};
+    const vq_candidates *const c = &s->list;
+    const vq_grid grid = {{(size_t)VQ_CEIL_DIV(rows, s->rows_per_item), (size_t)shape->outer * (size_t)shape->inner},
+                          {op->wide ? 1 : (size_t)op->variant->p[0], 1}};
     const int64_t consts_batch = op->w_batch ? (int64_t)NUM_FIELDS * op->n_pad : 0;
     const vq_arg args[] = {VQ_A_BUF(x),
                            VQ_A_BUF(y),
@@ -391,7 +395,7 @@ static vq_status launch(const sweep *s, vq_device *dev, const vq_output_error *o
                            VQ_A_BUF(s->thresholds ? s->thresholds : s->values),
                            VQ_A_BUF(s->values),
                            VQ_A_BUF(s->partial),
-                           VQ_A_I32(s->rows),
+                           VQ_A_I32(rows),
                            VQ_A_I32(op->n),
                            VQ_A_I32(op->k),
                            VQ_A_I32(op->n_pad),
@@ -417,44 +421,101 @@ static vq_status launch(const sweep *s, vq_device *dev, const vq_output_error *o
     return vq_launch(dev, op->kernel, grid, args, op->wide ? count : count - 3);
 }
 
-/* error[num] from partial [batch][panel][num]. */
-static vq_status collect(const sweep *s, vq_device *dev, int n, int num, double *error)
+/* Adds partial [batch][panel][num]. */
+static vq_status collect(const sweep *s, vq_device *dev, size_t panels, size_t batch)
 {
-    const size_t parts = s->panels * s->batch, count = parts * (size_t)num;
-    VQ_TRY(vq_buf_read(dev, s->partial, 0, s->sums, count * sizeof *s->sums));
-    for (int j = 0; j < num; j++) {
-        double sum = 0.0;
-        for (size_t i = 0; i < parts; i++) sum += (double)s->sums[i * (size_t)num + (size_t)j];
-        error[j] = sum / ((double)s->batch * s->rows * n);
-    }
+    const size_t parts = panels * batch, num = (size_t)s->list.num;
+    VQ_TRY(vq_buf_read(dev, s->partial, 0, s->sums, parts * num * sizeof *s->sums));
+    for (size_t j = 0; j < num; j++)
+        for (size_t i = 0; i < parts; i++) s->total[j] += (double)s->sums[i * num + j];
     return VQ_OK;
+}
+
+/* Room for the sums of one part. */
+static vq_status make_room(sweep *s, vq_device *dev, size_t count)
+{
+    if (count <= s->sums_count) return VQ_OK;
+    s->sums_count = 0;
+    free(s->sums);
+    s->sums = NULL;
+    vq_buf_destroy(&s->partial);
+    VQ_TRY(vq_alloc(&s->sums, count, sizeof *s->sums, "partial errors"));
+    VQ_TRY(vq_buf_create(&s->partial, dev, count * sizeof *s->sums));
+    s->sums_count = count;
+    return VQ_OK;
+}
+
+vq_status vq_output_sweep_begin(vq_output_sweep **out, vq_device *dev, const vq_output_error *op, int rows,
+                                size_t batch, const vq_candidates *candidates)
+{
+    sweep *s = NULL;
+    vq_status status = VQ_OK;
+    *out = NULL;
+    VQ_TRY(check_candidates(op, candidates));
+    VQ_TRY(vq_alloc(&s, 1, sizeof *s, "a sweep"));
+    s->rows = rows;
+    s->batch = batch;
+    s->list = *candidates;
+    VQ_GO(vq_alloc(&s->total, (size_t)candidates->num, sizeof *s->total, "errors"));
+    VQ_GO(upload_candidates(s, dev, op, candidates));
+    VQ_GO(cut(s, dev, op));
+    *out = s;
+    s = NULL;
+done:
+    vq_output_sweep_end(&s);
+    return status;
+}
+
+int vq_output_sweep_panel(const vq_output_sweep *s)
+{
+    return s->rows_per_item;
+}
+
+vq_status vq_output_sweep_add(vq_output_sweep *s, vq_device *dev, const vq_output_error *op,
+                              const vq_output_error_shape *shape, const vq_buf *x, const vq_buf *y)
+{
+    vq_output_error_shape sh = *shape;
+    if (!sh.row_step) sh.row_step = 1;
+    if (!sh.outer) sh.outer = 1;
+    if (!sh.inner) sh.inner = 1;
+    VQ_TRY(check_shape(op, &sh, x, y));
+    const int rows = VQ_CEIL_DIV(sh.m, sh.row_step);
+    const size_t panels = (size_t)VQ_CEIL_DIV(rows, s->rows_per_item), batch = (size_t)sh.outer * (size_t)sh.inner;
+    VQ_TRY(make_room(s, dev, panels * batch * (size_t)s->list.num));
+    VQ_TRY(launch(s, dev, op, &sh, x, y, rows));
+    return collect(s, dev, panels, batch);
+}
+
+void vq_output_sweep_errors(const vq_output_sweep *s, const vq_output_error *op, double *error)
+{
+    for (int j = 0; j < s->list.num; j++) error[j] = s->total[j] / ((double)s->batch * s->rows * op->n);
+}
+
+void vq_output_sweep_end(vq_output_sweep **sweep_ptr)
+{
+    sweep *const s = *sweep_ptr;
+    if (!s) return;
+    vq_buf_destroy(&s->partial);
+    vq_buf_destroy(&s->candidates);
+    vq_buf_destroy(&s->thresholds);
+    vq_buf_destroy(&s->values);
+    free(s->sums);
+    free(s->total);
+    free(s);
+    *sweep_ptr = NULL;
 }
 
 vq_status vq_output_error_run(vq_device *dev, const vq_output_error *op, const vq_output_error_shape *shape,
                               const vq_buf *x, const vq_buf *y, const vq_candidates *candidates, double *error)
 {
-    vq_output_error_shape sh = *shape;
-    sweep s = {0};
+    const int step = shape->row_step > 1 ? shape->row_step : 1;
+    const size_t batch = (size_t)VQ_MAX(shape->outer, 1) * (size_t)VQ_MAX(shape->inner, 1);
+    vq_output_sweep *s = NULL;
     vq_status status = VQ_OK;
-    if (!sh.row_step) sh.row_step = 1;
-    if (!sh.outer) sh.outer = 1;
-    if (!sh.inner) sh.inner = 1;
-    VQ_TRY(check_shape(op, &sh, x, y));
-    VQ_TRY(check_candidates(op, candidates));
-    s.rows = VQ_CEIL_DIV(sh.m, sh.row_step);
-    s.batch = (size_t)sh.outer * (size_t)sh.inner;
-    VQ_GO(upload_candidates(&s, dev, op, candidates));
-    VQ_GO(cut(&s, dev, op));
-    const size_t count = s.panels * s.batch * (size_t)candidates->num;
-    VQ_GO(vq_alloc(&s.sums, count, sizeof *s.sums, "partial errors"));
-    VQ_GO(vq_buf_create(&s.partial, dev, count * sizeof *s.sums));
-    VQ_GO(launch(&s, dev, op, &sh, x, y, candidates));
-    VQ_GO(collect(&s, dev, op->n, candidates->num, error));
+    VQ_GO(vq_output_sweep_begin(&s, dev, op, VQ_CEIL_DIV(VQ_MAX(shape->m, 1), step), batch, candidates));
+    VQ_GO(vq_output_sweep_add(s, dev, op, shape, x, y));
+    vq_output_sweep_errors(s, op, error);
 done:
-    vq_buf_destroy(&s.partial);
-    vq_buf_destroy(&s.candidates);
-    vq_buf_destroy(&s.thresholds);
-    vq_buf_destroy(&s.values);
-    free(s.sums);
+    vq_output_sweep_end(&s);
     return status;
 }

@@ -43,16 +43,13 @@ static void sweep_end(sweep *s)
     free(s->sums);
 }
 
-/* error[group][candidate] from partial [chunk][group][candidate]. */
-static vq_status sweep_collect(const sweep *s, vq_device *dev, double *error)
+/* Adds partial [chunk][group][candidate] to sum[group][candidate]. */
+static vq_status sweep_collect(const sweep *s, vq_device *dev, double *sum)
 {
     const size_t row = (size_t)s->g->groups * (size_t)s->num;
     VQ_TRY(vq_buf_read(dev, s->partial, 0, s->sums, s->chunks * row * sizeof *s->sums));
-    for (size_t i = 0; i < row; i++) {
-        double sum = 0.0;
-        for (size_t chunk = 0; chunk < s->chunks; chunk++) sum += (double)s->sums[chunk * row + i];
-        error[i] = sum / (double)s->n;
-    }
+    for (size_t i = 0; i < row; i++)
+        for (size_t chunk = 0; chunk < s->chunks; chunk++) sum[i] += (double)s->sums[chunk * row + i];
     return VQ_OK;
 }
 
@@ -95,8 +92,8 @@ static vq_status upload_transposed(vq_buf **out, vq_device *dev, const float *x,
     return status;
 }
 
-vq_status vq_quant_error_uniform_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const float *scale,
-                                     const float *zero, int num, int levels, double *error)
+vq_status vq_quant_error_uniform_add(vq_device *dev, const vq_groups *g, const vq_buf *x, const float *scale,
+                                     const float *zero, int num, int levels, double *sum)
 {
     const bool channels = g->inner == 1 && g->groups > 1;
     sweep s = {.g = g, .x = x, .num = num, .levels = levels};
@@ -105,14 +102,14 @@ vq_status vq_quant_error_uniform_run(vq_device *dev, const vq_groups *g, const v
     VQ_GO(upload_transposed(&s.p0, dev, scale, g->groups, num));
     VQ_GO(upload_transposed(&s.p1, dev, zero, g->groups, num));
     VQ_GO(channels ? launch_channels(&s, dev) : launch_runs(&s, dev, "error_uniform"));
-    VQ_GO(sweep_collect(&s, dev, error));
+    VQ_GO(sweep_collect(&s, dev, sum));
 done:
     sweep_end(&s);
     return status;
 }
 
-vq_status vq_quant_error_codebook_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const float *thresholds,
-                                      const float *values, int num, int levels, double *error)
+vq_status vq_quant_error_codebook_add(vq_device *dev, const vq_groups *g, const vq_buf *x, const float *thresholds,
+                                      const float *values, int num, int levels, double *sum)
 {
     const size_t count = (size_t)g->groups * (size_t)num * (size_t)levels;
     sweep s = {.g = g, .x = x, .num = num, .levels = levels};
@@ -121,8 +118,44 @@ vq_status vq_quant_error_codebook_run(vq_device *dev, const vq_groups *g, const 
     VQ_GO(vq_buf_create_from(&s.p0, dev, thresholds, (count - (size_t)g->groups * (size_t)num) * sizeof *thresholds));
     VQ_GO(vq_buf_create_from(&s.p1, dev, values, count * sizeof *values));
     VQ_GO(launch_runs(&s, dev, "error_codebook"));
-    VQ_GO(sweep_collect(&s, dev, error));
+    VQ_GO(sweep_collect(&s, dev, sum));
 done:
     sweep_end(&s);
     return status;
+}
+
+size_t vq_quant_error_part(const vq_groups *g)
+{
+    const size_t chunk = g->groups > 1 && g->inner < VECTOR ? SHORT_CHUNK : CHUNK;
+    size_t runs = chunk; /* the fewest runs of every group that fill chunks: chunk / gcd(chunk, inner) */
+    if (g->groups == 1) return chunk;
+    for (size_t inner = g->inner; runs > 1 && inner % 2 == 0; inner /= 2) runs /= 2;
+    return runs * g->inner * (size_t)g->groups;
+}
+
+/* Sums of a whole tensor as means. */
+static void to_means(double *error, const vq_groups *g, int num)
+{
+    const double n = (double)(g->count / (size_t)g->groups);
+    for (size_t i = 0; i < (size_t)g->groups * (size_t)num; i++) error[i] /= n;
+}
+
+vq_status vq_quant_error_uniform_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const float *scale,
+                                     const float *zero, int num, int levels, double *error)
+{
+    VQ_TRY(vq_need_groups("quant_error_uniform", g));
+    for (size_t i = 0; i < (size_t)g->groups * (size_t)num; i++) error[i] = 0;
+    VQ_TRY(vq_quant_error_uniform_add(dev, g, x, scale, zero, num, levels, error));
+    to_means(error, g, num);
+    return VQ_OK;
+}
+
+vq_status vq_quant_error_codebook_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const float *thresholds,
+                                      const float *values, int num, int levels, double *error)
+{
+    VQ_TRY(vq_need_groups("quant_error_codebook", g));
+    for (size_t i = 0; i < (size_t)g->groups * (size_t)num; i++) error[i] = 0;
+    VQ_TRY(vq_quant_error_codebook_add(dev, g, x, thresholds, values, num, levels, error));
+    to_means(error, g, num);
+    return VQ_OK;
 }

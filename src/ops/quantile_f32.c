@@ -31,6 +31,7 @@ typedef struct selection {
     const size_t *ranks;
     int num_ranks;
     size_t n, inner;
+    size_t first, count; /* groups wanted */
 } selection;
 
 static vq_status fail_nan(size_t group)
@@ -54,9 +55,10 @@ static vq_status launch_groups(const selection *s, const vq_buf *x, const vq_buf
 
 static vq_status select_small(const selection *s, const vq_buf *x, float *out)
 {
-    const size_t groups = (size_t)s->g->groups, out_count = groups * (size_t)s->num_ranks;
+    const size_t groups = (size_t)s->g->groups, out_count = groups * (size_t)s->num_ranks, end = s->first + s->count,
+                 wanted = s->count * (size_t)s->num_ranks;
     const size_t tile_bytes = (TILE + 1) * s->n * sizeof(uint32_t);
-    const size_t step = VQ_MIN(VQ_MAX(SCRATCH_BYTES / tile_bytes, 1) * TILE, VQ_ROUND_UP(groups, TILE));
+    const size_t step = VQ_MIN(VQ_MAX(SCRATCH_BYTES / tile_bytes, 1) * TILE, VQ_ROUND_UP(s->count, TILE));
     const bool wide = vq_is_wide(s->variant);
     int32_t ranks[VQ_MAX_RANKS] = {0};
     vq_buf *scratch = NULL, *ranks_buf = NULL, *out_buf = NULL;
@@ -65,11 +67,11 @@ static vq_status select_small(const selection *s, const vq_buf *x, float *out)
     VQ_GO(vq_buf_create_from(&ranks_buf, s->dev, ranks, sizeof ranks));
     VQ_GO(vq_buf_create(&out_buf, s->dev, out_count * sizeof *out));
     VQ_GO(vq_buf_create(&scratch, s->dev, wide ? step / TILE * tile_bytes : sizeof(uint32_t)));
-    for (size_t first = 0; first < groups; first += step)
-        VQ_GO(launch_groups(s, x, scratch, ranks_buf, out_buf, first, VQ_MIN(step, groups - first)));
-    VQ_GO(vq_buf_read(s->dev, out_buf, 0, out, out_count * sizeof *out));
-    for (size_t i = 0; i < out_count; i++)
-        if (isnan(out[i])) VQ_GO(fail_nan(i / (size_t)s->num_ranks));
+    for (size_t first = s->first; first < end; first += step)
+        VQ_GO(launch_groups(s, x, scratch, ranks_buf, out_buf, first, VQ_MIN(step, end - first)));
+    VQ_GO(vq_buf_read(s->dev, out_buf, s->first * (size_t)s->num_ranks * sizeof *out, out, wanted * sizeof *out));
+    for (size_t i = 0; i < wanted; i++)
+        if (isnan(out[i])) VQ_GO(fail_nan(s->first + i / (size_t)s->num_ranks));
 done:
     vq_buf_destroy(&scratch);
     vq_buf_destroy(&out_buf);
@@ -179,16 +181,21 @@ static float value_of(uint32_t key)
     return value;
 }
 
-static vq_status select_large(const selection *s, passes *p, const vq_buf *x, size_t group, float *out)
+static void start(const selection *s, passes *p)
 {
-    const vq_buf *const dense = p->dense ? p->dense : x;
-    if (p->dense) VQ_TRY(launch_gather(s, p, x, group));
     p->slots = 1;
     for (int r = 0; r < s->num_ranks; r++) {
         p->slot[r] = 0;
         p->left[r] = s->ranks[r];
         p->key[r] = 0;
     }
+}
+
+static vq_status select_large(const selection *s, passes *p, const vq_buf *x, size_t group, float *out)
+{
+    const vq_buf *const dense = p->dense ? p->dense : x;
+    if (p->dense) VQ_TRY(launch_gather(s, p, x, group));
+    start(s, p);
     for (int pass = 0; pass < PASSES; pass++) {
         const int slots = p->slots;
         VQ_TRY(count(s, p, dense, pass));
@@ -201,27 +208,106 @@ static vq_status select_large(const selection *s, passes *p, const vq_buf *x, si
     return VQ_OK;
 }
 
-vq_status vq_quantile_f32_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const size_t *ranks, int num_ranks,
-                              float *out)
+static vq_status check_ranks(size_t n, const size_t *ranks, int num_ranks)
 {
-    VQ_TRY(vq_need_groups(op_name, g));
-    VQ_TRY(vq_need(op_name, "x", x, g->count, sizeof(float)));
-    const size_t groups = (size_t)g->groups, n = g->count / groups;
     if (num_ranks < 1 || num_ranks > VQ_MAX_RANKS)
         return vq_fail(VQ_ERR_INVALID_ARG, "%s: %d ranks, from 1 to %d are possible", op_name, num_ranks, VQ_MAX_RANKS);
     for (int i = 0; i < num_ranks; i++)
         if (ranks[i] >= n)
             return vq_fail(VQ_ERR_INVALID_ARG, "%s: rank %zu in groups of %zu elements", op_name, ranks[i], n);
-    const selection s = {dev, vq_variant_choose(dev, VQ_OP_QUANTILE_F32), g, ranks, num_ranks,
-                         n,   groups == 1 ? g->count : g->inner};
-    if (n <= SMALL_ALONE || (n <= SMALL && groups >= MANY_GROUPS)) return select_small(&s, x, out);
+    return VQ_OK;
+}
+
+vq_status vq_quantile_f32_some(vq_device *dev, const vq_groups *g, int first, int count, const vq_buf *x,
+                               const size_t *ranks, int num_ranks, float *out)
+{
+    VQ_TRY(vq_need_groups(op_name, g));
+    VQ_TRY(vq_need(op_name, "x", x, g->count, sizeof(float)));
+    if (first < 0 || count < 1 || count > g->groups - first)
+        return vq_fail(VQ_ERR_INVALID_ARG, "%s: groups %d to %d of %d", op_name, first, first + count - 1, g->groups);
+    const size_t n = g->count / (size_t)g->groups;
+    VQ_TRY(check_ranks(n, ranks, num_ranks));
+    const selection s = {.dev = dev,
+                         .variant = vq_variant_choose(dev, VQ_OP_QUANTILE_F32),
+                         .g = g,
+                         .ranks = ranks,
+                         .num_ranks = num_ranks,
+                         .n = n,
+                         .inner = g->groups == 1 ? g->count : g->inner,
+                         .first = (size_t)first,
+                         .count = (size_t)count};
+    if (n <= SMALL_ALONE || (n <= SMALL && count >= MANY_GROUPS)) return select_small(&s, x, out);
 
     passes p;
     vq_status status = VQ_OK;
     VQ_GO(passes_begin(&p, &s));
-    for (size_t group = 0; group < groups; group++)
-        VQ_GO(select_large(&s, &p, x, group, out + group * (size_t)num_ranks));
+    for (size_t i = 0; i < s.count; i++) VQ_GO(select_large(&s, &p, x, s.first + i, out + i * (size_t)num_ranks));
 done:
     passes_end(&p);
+    return status;
+}
+
+vq_status vq_quantile_f32_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const size_t *ranks, int num_ranks,
+                              float *out)
+{
+    return vq_quantile_f32_some(dev, g, 0, g->groups, x, ranks, num_ranks, out);
+}
+
+/* ---- a group that comes part by part ------------------------------------------------------------------------------
+ */
+
+/* The histograms of a pass over all parts, added up in total [slots][BINS] and left in whole's bins, which end at
+ * 2^32. */
+static vq_status count_parts(const selection *s, passes *whole, const vq_quantile_parts *parts, int pass,
+                             uint32_t *total)
+{
+    const size_t size = (size_t)whole->slots * BINS;
+    memset(total, 0, size * sizeof *total);
+    for (size_t first = 0; first < s->n; first += parts->step) {
+        const vq_buf *x = NULL;
+        selection part = *s;
+        part.n = VQ_MIN(parts->step, s->n - first);
+        whole->chunks = VQ_CEIL_DIV(part.n, whole->chunk_len);
+        VQ_TRY(parts->load(parts->user, first, part.n, &x));
+        VQ_TRY(vq_need(op_name, "a part", x, part.n, sizeof(float)));
+        VQ_TRY(count(&part, whole, x, pass));
+        if (pass == 0) VQ_TRY(find_nan(&part, whole, 0));
+        for (size_t i = 0; i < size; i++) total[i] += whole->bins[i];
+    }
+    memcpy(whole->bins, total, size * sizeof *total);
+    return VQ_OK;
+}
+
+vq_status vq_quantile_f32_parts_run(vq_device *dev, size_t n, const vq_quantile_parts *parts, const size_t *ranks,
+                                    int num_ranks, float *out)
+{
+    passes p = {0};
+    uint32_t *total = NULL;
+    vq_status status = VQ_OK;
+    VQ_TRY(check_ranks(n, ranks, num_ranks));
+    if (n > UINT32_MAX || !parts->step)
+        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: %zu elements in parts of %zu", op_name, n, parts->step);
+    const size_t most = VQ_MIN(parts->step, n);
+    const selection s = {.dev = dev,
+                         .variant = vq_variant_choose(dev, VQ_OP_QUANTILE_F32),
+                         .ranks = ranks,
+                         .num_ranks = num_ranks,
+                         .n = n,
+                         .inner = n};
+    selection part = s;
+    part.n = part.inner = most;
+    VQ_GO(passes_begin(&p, &part));
+    VQ_GO(vq_alloc(&total, (size_t)num_ranks * BINS, sizeof *total, "histograms"));
+    start(&s, &p);
+    for (int pass = 0; pass < PASSES; pass++) {
+        const int slots = p.slots;
+        VQ_GO(count_parts(&s, &p, parts, pass, total));
+        narrow(&s, &p, pass);
+        if (pass < PASSES - 1) VQ_GO(vq_buf_write(dev, pass == 0 ? p.map0 : p.map1, 0, p.map, (size_t)slots * BINS));
+    }
+    for (int r = 0; r < num_ranks; r++) out[r] = value_of(p.key[r]);
+done:
+    passes_end(&p);
+    free(total);
     return status;
 }
