@@ -37,7 +37,9 @@ typedef struct vq_sweep_params {
     int num_modes;
     size_t limit;         /* only the first so many images for judging; 0: all */
     int batch;            /* images per run; 0: 8 */
-    size_t keep_bytes;    /* of decoded images kept in memory; the rest is decoded for every point; 0: 2^30 */
+    size_t memory;        /* as in vq_calib_params, kept images included */
+    size_t keep_bytes;    /* of decoded images kept in memory; the rest is decoded for every point; 0: 2^30, or half of
+                             memory where that is given and less */
     bool retry;           /* try failed points again */
     double stale_seconds; /* a point whose owner, on another machine, was silent for so long is taken over; 0: 600 */
     const char *model_name, *calib_name, *val_name; /* for people who read the database, such as paths; may be NULL */

@@ -336,7 +336,7 @@ static vq_status judge(sweep *s, const vq_model *model, vq_mode mode, vq_db_outc
 
 static vq_status calibrate(sweep *s, const point *p, vq_model **out, vq_db_outcome *outcome)
 {
-    vq_calib_params params = {.progress = progress, .progress_user = s};
+    vq_calib_params params = {.memory = s->params.memory, .progress = progress, .progress_user = s};
     const double start = vq_now();
     for (int a = 0; a < VQ_NUM_AXES; a++) vq_axes[a].apply(&params, p->axes[a]);
     VQ_TRY(vq_calibrate(out, s->dev, s->fp32, s->calib, &params));
@@ -439,7 +439,8 @@ static vq_status check_params(sweep *s)
     if (!s->fp32->graph)
         return vq_fail(VQ_ERR_UNSUPPORTED, "%s: already quantized; give the float model", s->fp32->path);
     if (s->params.stale_seconds == 0) s->params.stale_seconds = usual_stale_seconds;
-    if (s->params.keep_bytes == 0) s->params.keep_bytes = usual_keep_bytes;
+    if (s->params.keep_bytes == 0)
+        s->params.keep_bytes = s->params.memory ? VQ_MIN(usual_keep_bytes, s->params.memory / 2) : usual_keep_bytes;
     s->val_images = s->params.limit ? VQ_MIN(s->params.limit, count) : count;
     for (size_t i = 0; i < s->val_images; i++)
         if (vq_dataset_label(s->val, i) < 0)

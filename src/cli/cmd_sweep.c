@@ -384,6 +384,7 @@ static vq_status run(job *j)
                               .limit = (size_t)o->limit,
                               .batch = o->batch,
                               .retry = o->retry,
+                              .memory = o->memory,
                               .model_name = j->path,
                               .calib_name = o->images,
                               .val_name = o->val,

@@ -255,6 +255,62 @@ static void test_recipes(void **state)
     unlink(file);
 }
 
+/* In the least memory that a recipe says it needs, and `more` MB, with a temporary file: the same model to the bit, in
+ * no more than planned. */
+static void same_in_less_memory(const char *recipe, const char *count, int more)
+{
+    const char *const whole = scratch("whole.vitq.safetensors"), *const out = scratch("bound.vitq.safetensors");
+    char memory[32];
+    ok("calibrate", model_path, "--images", train_images, "-n", count, "--recipe", recipe, "-o", whole, "--quiet");
+    const run_result *const r = vitq("calibrate", model_path, "--images", train_images, "-n", count, "--recipe", recipe,
+                                     "-o", out, "--memory", "1MB");
+    check_fails(r, VQ_ERR_NO_MEMORY, "at least ");
+    const int bound = atoi(strstr(r->err, "at least ") + 9) + more;
+    snprintf(memory, sizeof memory, "%dMB", bound);
+    cJSON *const made = json("calibrate", model_path, "--images", train_images, "-n", count, "--recipe", recipe, "-o",
+                             out, "--memory", memory);
+    if (!same_files(out, whole)) fail_msg("%s within %s: another model", recipe, memory);
+    assert_true(num(made, "temporary_file_bytes") > 0);
+    assert_true(num(made, "images_at_once") < num(made, "samples"));
+    assert_true(num(made, "planned_memory_bytes") <= bound * 1e6);
+    if (num(made, "peak_memory_bytes") > num(made, "planned_memory_bytes"))
+        fail_msg("%s within %s: takes %g bytes", recipe, memory, num(made, "peak_memory_bytes"));
+    cJSON_Delete(made);
+    unlink(whole);
+    unlink(out);
+}
+
+static void test_memory(void **state)
+{
+    const char *const mine = scratch("bounded.json");
+    const run_how small = {.file_limit = 1 << 20}, nowhere = {.env = "TMPDIR=/nowhere"};
+    (void)state;
+    same_in_less_memory("repq", "160", 3);
+    same_in_less_memory("minmax", "100", 3);
+    same_in_less_memory("best", "200", 20);
+    same_in_less_memory("dopq", "60", 3);
+    write_text(mine, "{\"base\": \"adalog\", \"rounds\": 1, \"rows\": 256}");
+    same_in_less_memory(mine, "40", 3);
+    write_text(mine, "{\"base\": \"best\", \"reparam\": \"best\", \"bias_correction\": true, \"rows\": 0,"
+                     " \"qk\": {\"per\": \"head\", \"search\": \"percentile\", \"objective\": \"output\"},"
+                     " \"value\": {\"per\": \"head\", \"search\": \"percentile\", \"objective\": \"output\"},"
+                     " \"input\": {\"search\": \"percentile\", \"objective\": \"output\"},"
+                     " \"migrate_value\": false, \"softmax\": {\"search\": \"percentile\", \"per\": \"head\"}}");
+    same_in_less_memory(mine, "80", 5);
+    unlink(mine);
+#define bounded "calibrate", model_path, "--images", train_images, "-n", "1000", "-o", scratch("never"), "--memory"
+    const run_result *const r = vitq(bounded, "1MB");
+    char memory[32];
+    snprintf(memory, sizeof memory, "%dMB", atoi(strstr(r->err, "at least ") + 9) + 10);
+    fails_with(&small, VQ_ERR_IO, "temporary file", bounded, memory);
+    fails_with(&nowhere, VQ_ERR_IO, "/nowhere", bounded, memory);
+    fails(USAGE, "--memory", bounded, "600");
+    fails(USAGE, "--memory", bounded, "600 potatoes");
+    fails(VQ_ERR_INVALID_ARG, "--memory", bounded, "0MB");
+#undef bounded
+    assert_false(exists(scratch("never")));
+}
+
 static void check_accuracy(const char *model, double loss, double fp32_top1)
 {
     cJSON *const fake = evaluate(model, "--mode", "fake", "--limit", "1000"), *const whole =
@@ -559,6 +615,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_inspect),
         cmocka_unit_test(test_calibrate),
         cmocka_unit_test(test_recipes),
+        cmocka_unit_test(test_memory),
         cmocka_unit_test(test_accuracy),
         cmocka_unit_test(test_integer_logits_are_exact),
         cmocka_unit_test(test_logits_of_floats),
