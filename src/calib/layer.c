@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "calib/calibration.h"
-#include "calib/linalg.h"
 #include "calib/output_score.h"
 #include "calib/reparam.h"
+#include "calib/rounding.h"
 #include "calib/search.h"
 #include "ops/ops_f32.h"
 
@@ -194,6 +194,39 @@ static vq_status add_products(products *p, layer *l, vq_rows *x, const vq_buf *r
     return VQ_OK;
 }
 
+/* The first rows of every image that are not patches: the class token and its like. */
+static int prefix_rows(const vq_graph *g, int value)
+{
+    for (int i = 0; i < g->num_nodes; i++)
+        if (g->nodes[i].op == VQ_NODE_TOKENS && g->values[g->nodes[i].out].rows == g->values[value].rows)
+            return g->nodes[i].prefix;
+    return 0;
+}
+
+/* One row of 197 is all that the head will see, and as good as nothing in a sum over all: it counts as `prefix_weight`
+ * rows. */
+static vq_status add_prefix(products *p, layer *l, vq_rows *x)
+{
+    const size_t square = (size_t)l->in * (size_t)l->in;
+    const int prefix = prefix_rows(l->c->source, l->n->in[0]), tokens = l->rows / l->c->samples;
+    const size_t count = (size_t)prefix * (size_t)l->in;
+    const double more = l->c->recipe->prefix_weight - 1;
+    double *gram = NULL;
+    vq_buf *rows = NULL;
+    vq_status status = VQ_OK;
+    if (!prefix || more <= 0) return VQ_OK;
+    VQ_GO(vq_alloc(&gram, square, sizeof *gram, "Gram matrix"));
+    VQ_GO(vq_buf_create(&rows, l->c->dev, (size_t)l->c->samples * count * sizeof(float)));
+    for (int i = 0; i < l->c->samples; i++)
+        VQ_GO(vq_rows_read(x, (size_t)i * (size_t)tokens * (size_t)l->in, count, rows, (size_t)i * count));
+    VQ_GO(vq_gram_f32_add(l->c->dev, rows, rows, l->c->samples * prefix, l->in, l->in, gram));
+    for (size_t i = 0; i < square; i++) p->gram[i] += more * gram[i];
+done:
+    free(gram);
+    vq_buf_destroy(&rows);
+    return status;
+}
+
 static vq_status products_begin(products *p, layer *l, vq_rows *x, bool with_target)
 {
     const int step = rows_at_once(l, VQ_GRAM_ROWS);
@@ -206,6 +239,7 @@ static vq_status products_begin(products *p, layer *l, vq_rows *x, bool with_tar
     VQ_GO(vq_alloc(&p->cross, cross, sizeof *p->cross, "Gram matrix"));
     if (with_target) VQ_GO(vq_buf_create(&r, dev, (size_t)step * (size_t)l->out * sizeof(float)));
     VQ_GO(add_products(p, l, x, r, step));
+    if (!with_target) VQ_GO(add_prefix(p, l, x));
     VQ_GO(upload_f32(&p->gram_buf, dev, p->gram, square));
     VQ_GO(upload_f32(&p->cross_buf, dev, p->cross, cross));
 done:
@@ -245,43 +279,17 @@ static vq_status search_weight_by_output(layer *l, const products *p, bool diago
     return vq_search_uniform(&score, l->c->recipe->weight.search, true, &l->qn->weight);
 }
 
-static vq_status order_by_diagonal(int32_t **out, const double *gram, int k)
-{
-    VQ_TRY(vq_alloc(out, (size_t)k, sizeof **out, "order"));
-    for (int i = 0; i < k; i++) { /* insertion: k is a layer's width, and the factorization costs k^3 */
-        const double d = gram[(size_t)i * (size_t)k + (size_t)i];
-        int at = i;
-        for (; at > 0; at--) {
-            const size_t before = (size_t)(*out)[at - 1];
-            if (gram[before * (size_t)k + before] >= d) break;
-            (*out)[at] = (*out)[at - 1];
-        }
-        (*out)[at] = i;
-    }
-    return VQ_OK;
-}
-
-/* Inputs of the most energy first: their errors have the most others left to make up for them. */
 static vq_status round_gptq(layer *l, const products *p)
 {
-    const size_t square = (size_t)l->in * (size_t)l->in;
-    const vq_quantizer *const q = &l->qn->weight;
-    vq_device *const dev = l->c->dev;
-    int32_t *order = NULL;
-    float *factor = NULL;
-    vq_buf *buf = NULL;
-    vq_status status = VQ_OK;
-    VQ_GO(order_by_diagonal(&order, p->gram, l->in));
-    VQ_GO(vq_alloc(&factor, square, sizeof *factor, "factorization"));
-    VQ_GO(vq_inverse_factor(factor, p->gram, order, l->in, l->c->recipe->damping));
-    VQ_GO(vq_buf_create_from(&buf, dev, factor, square * sizeof *factor));
-    VQ_GO(vq_gptq_run(dev, l->weight, buf, order, q->scale, q->zero, l->out, l->in, q->levels, l->codes,
-                      l->quantized_weight));
-done:
-    free(order);
-    free(factor);
-    vq_buf_destroy(&buf);
-    return status;
+    const vq_recipe *const r = l->c->recipe;
+    const vq_rounding_task task = {.weight = l->weight,
+                                   .gram = p->gram,
+                                   .n = l->out,
+                                   .k = l->in,
+                                   .damping = r->damping,
+                                   .ranges = r->rounding_ranges,
+                                   .sweeps = r->rounding_sweeps};
+    return vq_round_gptq(l->c->dev, &task, &l->qn->weight, l->codes, l->quantized_weight);
 }
 
 static vq_status quantize_input(layer *l)

@@ -89,6 +89,9 @@ static const key keys[] = {
     {"rows", KEY_INT, AT(rows), NULL, 0, 0, 1 << 30},
     {"reparam", KEY_NAME, AT(reparam), reparam_names, 0, 0, 0},
     {"rounding", KEY_NAME, AT(rounding), rounding_names, 0, 0, 0},
+    {"rounding_ranges", KEY_INT, AT(rounding_ranges), NULL, 0, 1, 16},
+    {"rounding_sweeps", KEY_INT, AT(rounding_sweeps), NULL, 0, 0, 16},
+    {"prefix_weight", KEY_NUMBER, AT(prefix_weight), NULL, 0, 1, 10000},
     {"damping", KEY_NUMBER, AT(damping), NULL, 0, 1e-6, 10},
     {"bias_correction", KEY_FLAG, AT(bias_correction), NULL, 0, 0, 0},
     {"migrate_value", KEY_FLAG, AT(migrate_value), NULL, 0, 0, 0},
@@ -127,7 +130,7 @@ static const key *find_key(const char *path)
 
 static vq_status unknown_key(const reading *r, const char *path)
 {
-    char known[640] = "";
+    char known[768] = "";
     for (size_t i = 0; i < VQ_ARRAY_LEN(keys); i++) list(known, sizeof known, keys[i].path);
     return vq_fail(VQ_ERR_INVALID_ARG, "%s: unknown key '%.60s'; there are: %s", r->where, path, known);
 }
@@ -329,6 +332,11 @@ static vq_status check(const vq_recipe *r)
                        r->name);
     if (r->migrate_value && r->value.per != VQ_PER_CHANNEL)
         return vq_fail(VQ_ERR_INVALID_ARG, "recipe %s: migrate_value needs value.per = channel", r->name);
+    if (r->rounding_ranges > 1 && (r->rounding != VQ_ROUNDING_GPTQ || !r->rounding_sweeps))
+        return vq_fail(VQ_ERR_INVALID_ARG,
+                       "recipe %s: rounding_ranges > 1 needs rounding = gptq and rounding_sweeps >= 1, which gives the "
+                       "errors to compare",
+                       r->name);
     return VQ_OK;
 }
 
@@ -341,7 +349,7 @@ static bool is_path(const char *name)
 vq_status vq_recipe_read(vq_recipe *out, const char *name, const char *parts)
 {
     const reading r = {out, name ? name : recipes[0].name};
-    *out = (vq_recipe){.rounds = 1, .damping = 0.01};
+    *out = (vq_recipe){.rounds = 1, .rounding_ranges = 1, .prefix_weight = 1, .damping = 0.01};
     out->softmax.quantizer = vq_codebook_find("uniform");
     if (name && is_path(name)) {
         VQ_TRY(read_file(&r, name));

@@ -56,6 +56,9 @@ typedef struct vq_recipe {
     vq_part qk, value, softmax, gelu;
     vq_reparam reparam;
     vq_rounding rounding;
+    int rounding_ranges;   /* of every row of weights that GPTQ tries */
+    int rounding_sweeps;   /* of coordinate descent behind GPTQ */
+    double prefix_weight;  /* rows of the Gram matrix that a class token's counts as, for GPTQ */
     double damping;        /* of the Gram matrix in GPTQ, as a share of its mean diagonal */
     bool bias_correction;  /* the mean of every output is what it was before the layer itself was quantized */
     bool migrate_value;    /* the scales of V's channels become those of the channels that proj reads */

@@ -2,6 +2,9 @@
 #ifndef VQ_SRC_ARGS_F32_H
 #define VQ_SRC_ARGS_F32_H
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/float_ops.h"
 #include "cl/cl.h"
 
@@ -28,6 +31,19 @@ static inline vq_status vq_need_groups(const char *op, const vq_groups *g)
 static inline vq_grid vq_grid_over(size_t count, size_t local)
 {
     return (vq_grid){{VQ_CEIL_DIV(count, local)}, {local}};
+}
+
+/* n floats and as many ones as fill the last block of `lanes`. */
+static inline vq_status vq_upload_lanes(vq_buf **out, vq_device *dev, const float *x, int n, int lanes)
+{
+    const int padded = VQ_ROUND_UP(n, lanes);
+    float *all = NULL;
+    VQ_TRY(vq_alloc(&all, (size_t)padded, sizeof *all, "quantizers"));
+    memcpy(all, x, (size_t)n * sizeof *x);
+    for (int i = n; i < padded; i++) all[i] = 1;
+    const vq_status status = vq_buf_create_from(out, dev, all, (size_t)padded * sizeof *all);
+    free(all);
+    return status;
 }
 
 #endif

@@ -1,24 +1,10 @@
 /* gptq_f32 on a device. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "ops/args_f32.h"
 #include "ops/ops_f32.h"
 
 enum { LANES = 16 };
-
-/* n floats and as many ones as fill the last block of lanes. */
-static vq_status upload_padded(vq_buf **out, vq_device *dev, const float *x, int n)
-{
-    const int padded = VQ_ROUND_UP(n, LANES);
-    float *all = NULL;
-    VQ_TRY(vq_alloc(&all, (size_t)padded, sizeof *all, "quantizers"));
-    memcpy(all, x, (size_t)n * sizeof *x);
-    for (int i = n; i < padded; i++) all[i] = 1;
-    const vq_status status = vq_buf_create_from(out, dev, all, (size_t)padded * sizeof *all);
-    free(all);
-    return status;
-}
 
 static vq_status check_order(const int32_t *order, int k)
 {
@@ -47,8 +33,8 @@ vq_status vq_gptq_run(vq_device *dev, const vq_buf *w, const vq_buf *factor, con
     VQ_TRY(vq_need(op, "factor", factor, (size_t)k * (size_t)k, sizeof(float)));
     VQ_TRY(vq_need(op, "codes", codes, count, 1));
     VQ_TRY(vq_need(op, "values", values, count, sizeof(float)));
-    VQ_GO(upload_padded(&s, dev, scale, n));
-    VQ_GO(upload_padded(&z, dev, zero, n));
+    VQ_GO(vq_upload_lanes(&s, dev, scale, n, LANES));
+    VQ_GO(vq_upload_lanes(&z, dev, zero, n, LANES));
     VQ_GO(vq_buf_create_from(&o, dev, order, (size_t)k * sizeof *order));
     VQ_GO(vq_buf_create(&scratch, dev, blocks * LANES * (size_t)k * sizeof(float)));
     VQ_GO(vq_kernel_get(&kernel, dev, variant, "gptq", NULL));

@@ -102,6 +102,13 @@ vq_status vq_gram_error_run(vq_device *dev, const vq_buf *w, const vq_buf *gram,
 vq_status vq_gptq_run(vq_device *dev, const vq_buf *w, const vq_buf *factor, const int32_t *order, const float *scale,
                       const float *zero, int n, int k, int levels, const vq_buf *codes, const vq_buf *values);
 
+/* Improves rounded weights: one sweep of coordinate descent on d' G d, d = w - w^ of a row. Columns in order, each gets
+ * the code that is best while the others stay (QuantEase, arXiv 2309.01885). w f32 [n][k]; gram f32 [k][k], its diagonal
+ * positive; host scale and zero [n]; codes u8 [n][k], to start from and improved; values f32 [n][k] = (code - zero) *
+ * scale; error host [n] = d' G d of every row, or NULL. levels <= 256. Blocks. */
+vq_status vq_descent_run(vq_device *dev, const vq_buf *w, const vq_buf *gram, const float *scale, const float *zero,
+                         int n, int k, int levels, const vq_buf *codes, const vq_buf *values, float *error);
+
 /* output_error (base/float_ops.h). An op holds a layer's weights on the device, packed for the variant chosen when it
  * was created, and serves any number of runs; it may run from one thread at a time. bias f32 [n] may be NULL; neither
  * it nor b is needed after creation. Integer weights: products are exact (creation fails where 32 bits cannot hold

@@ -30,6 +30,11 @@ void vq_ref_gram_error(const float *w, const float *gram, const float *cross, co
 vq_status vq_ref_gptq(const float *w, const float *factor, const int32_t *order, const float *scale, const float *zero,
                       int n, int k, int levels, const uint8_t *codes, double *furthest);
 
+/* The same for one sweep of descent from the codes before to those after; error [n] = d' G d of the rows after it. Fails
+ * only for memory. */
+vq_status vq_ref_descent(const float *w, const float *gram, const float *scale, const float *zero, int n, int k, int levels,
+                         const uint8_t *before, const uint8_t *after, double *error, double *furthest);
+
 /* weights: w^ of every batch, or of one that all share, as doubles [batches][n][k]. bias may be NULL. Fails only for
  * memory. */
 vq_status vq_ref_output_error(const vq_output_error_shape *shape, int n, int k, int batches, const double *weights,

@@ -1,0 +1,2 @@
+/* descent_f32 for any device: a work-item per row. */
+#include "descent_f32.h"
