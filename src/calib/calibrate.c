@@ -175,17 +175,25 @@ static vq_status check_params(vq_calib_params *p)
     return VQ_OK;
 }
 
-static vq_status uniform_bits(vq_bits **out, const vq_calibration *c)
+static vq_status choose_bits(vq_bits **out, const vq_calibration *c, const vq_bits *given)
 {
     VQ_TRY(vq_alloc(out, (size_t)c->source->num_nodes, sizeof **out, "bits"));
     for (int i = 0; i < c->source->num_nodes; i++)
-        (*out)[i] = (vq_bits){(uint8_t)c->params.w_bits, (uint8_t)c->params.a_bits};
+        (*out)[i] = given ? given[i] : (vq_bits){(uint8_t)c->params.w_bits, (uint8_t)c->params.a_bits};
     return VQ_OK;
 }
 
-vq_status vq_calibrate(vq_model **out, vq_device *dev, const vq_model *fp32, const vq_dataset *images,
-                       const vq_calib_params *params)
+/* A recipe that only a sequential flow can do has its nearest relative in a parallel one. */
+static void make_parallel(vq_recipe *r)
 {
+    r->flow = VQ_FLOW_PARALLEL;
+    if (r->reparam == VQ_REPARAM_BEST) r->reparam = VQ_REPARAM_MEAN;
+}
+
+vq_status vq_calibrate_extra(vq_model **out, vq_device *dev, const vq_model *fp32, const vq_dataset *images,
+                             const vq_calib_params *params, const vq_calib_extra *extra)
+{
+    static const vq_calib_extra none = {0};
     vq_calibration c = {.params = params ? *params : (vq_calib_params){0}, .dev = dev};
     vq_recipe recipe;
     vq_graph *rewritten = NULL;
@@ -193,25 +201,27 @@ vq_status vq_calibrate(vq_model **out, vq_device *dev, const vq_model *fp32, con
     char hash[33];
     cJSON *names = NULL;
     vq_status status = VQ_OK;
-    if (out) *out = NULL;
-    if (!out || !dev || !fp32 || !images) return vq_fail(VQ_ERR_INVALID_ARG, "vq_calibrate: NULL argument");
+    if (!extra) extra = &none;
     if (!fp32->graph) return vq_fail(VQ_ERR_UNSUPPORTED, "%s: already quantized; give the float model", fp32->path);
     VQ_TRY(check_params(&c.params));
     VQ_TRY(vq_recipe_read(&recipe, c.params.recipe, c.params.parts));
     VQ_TRY(vq_recipe_set_search(&recipe, c.params.search));
+    if (extra->parallel) make_parallel(&recipe);
     c.recipe = &recipe;
     c.source = fp32->graph;
     names = cJSON_CreateArray();
     if (!names) VQ_GO(vq_fail(VQ_ERR_NO_MEMORY, "out of memory for the manifest"));
     VQ_GO(load_samples(&c, images, hash, names));
+    VQ_GO(choose_bits(&bits, &c, extra->bits));
+    c.bits = bits;
     VQ_GO(vq_rewrite_graph(&rewritten, &c));
     if (rewritten) c.source = rewritten;
-    VQ_GO(uniform_bits(&bits, &c));
-    c.bits = bits;
     VQ_GO(begin_model(&c));
     VQ_GO(vq_walk_create(&c.walk, dev, c.source, &c.photos));
     c.run = c.walk->run;
     VQ_GO(calibrate_nodes(&c));
+    if (extra->measure) VQ_GO(extra->measure(extra->user, &c));
+    if (!out) goto done;
     VQ_GO(write_manifest(&c, hash, names));
     if (c.params.memory_taken && c.photos.store) c.params.memory_taken->file_bytes = vq_store_bytes(c.photos.store);
     if (!c.params.official_levels) VQ_GO(vq_lower(&c.model->ints, c.model));
@@ -226,4 +236,12 @@ done:
     free(c.photos.pixels);
     free(bits);
     return status;
+}
+
+vq_status vq_calibrate(vq_model **out, vq_device *dev, const vq_model *fp32, const vq_dataset *images,
+                       const vq_calib_params *params)
+{
+    if (out) *out = NULL;
+    if (!out || !dev || !fp32 || !images) return vq_fail(VQ_ERR_INVALID_ARG, "vq_calibrate: NULL argument");
+    return vq_calibrate_extra(out, dev, fp32, images, params, NULL);
 }

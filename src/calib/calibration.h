@@ -46,4 +46,18 @@ vq_status vq_calibrate_linear(vq_calibration *c, int node);
 vq_status vq_calibrate_scores(vq_calibration *c, int node);
 vq_status vq_calibrate_context(vq_calibration *c, int node);
 
+/* What vq_calibrate has no words for. */
+typedef struct vq_calib_extra {
+    const vq_bits *bits; /* [num_nodes], or NULL: those of the params everywhere */
+    bool parallel;       /* every layer sees what the float model gives, whatever the recipe has */
+    /* NULL, or called at the end. Parallel: the run then holds the float model as the recipe has rewritten it, without
+     * quantizers. pixels are those of the c->samples images. */
+    vq_status (*measure)(void *user, const vq_calibration *c);
+    void *user;
+} vq_calib_extra;
+
+/* vq_calibrate with these (NULL: none); without the integers where out is NULL. */
+vq_status vq_calibrate_extra(vq_model **out, vq_device *dev, const vq_model *fp32, const vq_dataset *images,
+                             const vq_calib_params *params, const vq_calib_extra *extra);
+
 #endif

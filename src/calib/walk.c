@@ -122,6 +122,12 @@ static vq_status keep_outputs(vq_walk *w, int first, int last, int image, int co
     return VQ_OK;
 }
 
+vq_status vq_walk_input(vq_walk *w, int first, int count)
+{
+    if (w->samples->store) return load_value(w, 0, first, count);
+    return vq_float_run_input(w->run, w->samples->pixels + (size_t)first * value_count(w->graph, 0), count);
+}
+
 vq_status vq_walk_nodes(vq_walk *w, int first, int last)
 {
     const int count = w->samples->count, step = w->samples->at_once;

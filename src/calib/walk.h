@@ -34,6 +34,8 @@ static inline vq_status vq_walk_node(vq_walk *w, int node)
 {
     return vq_walk_nodes(w, node, node);
 }
+/* The pixels of images first .. first + count, at most samples->at_once, become those of run. */
+vq_status vq_walk_input(vq_walk *w, int first, int count);
 /* The rows of patches that a PATCH_EMBED node multiplies, of all images. */
 vq_status vq_walk_patches(vq_walk *w, int node, vq_rows *to);
 

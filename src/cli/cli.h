@@ -67,6 +67,9 @@ double cli_file_bytes(const char *path);
 /* Device as --device and --kernels say. */
 vq_status cli_open_device(vq_device **out, const cli_options *options);
 
+/* Fails where the recipe is neither built in nor the name of a file; NULL is the default one. Returns an exit code. */
+int cli_check_recipe(const char *name);
+
 /* The one argument of a command, NULL (and a line, CLI_USAGE in *code) where there are none or more. */
 const char *cli_one_argument(const cli_options *options, const char *what, int *code);
 
@@ -77,6 +80,7 @@ int cli_calibrate(const cli_options *options);
 int cli_eval(const cli_options *options);
 int cli_sweep(const cli_options *options);
 int cli_predict(const cli_options *options);
+int cli_sensitivity(const cli_options *options);
 
 /* ---- help (help.c) ---- */
 void cli_help(FILE *out);

@@ -10,7 +10,7 @@ typedef struct outcome {
     vq_calib_memory memory;
 } outcome;
 
-static int check_recipe(const char *name)
+int cli_check_recipe(const char *name)
 {
     const char *names[32];
     char list[256] = "";
@@ -34,7 +34,7 @@ static int check(const cli_options *options, const char *model)
 {
     if (!options->images) return cli_fail(CLI_USAGE, "calibrate: needs --images, some 32 photos like those to come");
     if (!options->output) return cli_fail(CLI_USAGE, "calibrate: needs -o, the file to write");
-    const int code = check_recipe(options->recipe);
+    const int code = cli_check_recipe(options->recipe);
     return code ? code : cli_check_output(options->output, model);
 }
 

@@ -10,6 +10,7 @@ void cli_help(FILE *out)
           "  devices     list the OpenCL devices\n"
           "  inspect     say what is in a model\n"
           "  calibrate   turn an FP32 model and some photos into a low-bit one\n"
+          "  sensitivity what quantizing each tensor costs, width by width\n"
           "  eval        accuracy and speed on labelled images\n"
           "  sweep       a grid of calibrations, each judged, in a database\n"
           "  predict     the likeliest classes of photos\n"
@@ -61,6 +62,17 @@ static const struct {
      "  vitq calibrate vit_tiny/ --images photos/ --bits w8a8 -o tiny.vitq.safetensors\n"
      "  vitq calibrate vit_tiny/ --images photos/ --bits w4a4 --samples 64 --seed 1 -o tiny4.vitq.safetensors\n"
      "  vitq calibrate fashion_vit/ --images train-images-idx3-ubyte.gz -o fashion.vitq.safetensors\n"},
+    {CLI_SENSITIVITY,
+     "usage: vitq sensitivity MODEL --images PATH [OPTIONS]\n"
+     "\n"
+     "Says how much every tensor of an FP32 model suffers from few bits: each is quantized alone, at every\n"
+     "width, all others staying float. The figures are squared errors of the logits, relative to the\n"
+     "float model's: 0 is no loss, 1 is a model that knows nothing. They are summed up per layer, too.\n"
+     "Tensors are the weights and the input of each linear layer, Q, K and V of an attention together, and\n"
+     "its probabilities. 'vitq calibrate --budget' measures the same and chooses widths by it.\n",
+     "Examples:\n"
+     "  vitq sensitivity vit_tiny/ --images photos/ --recipe best\n"
+     "  vitq sensitivity vit_tiny/ --images photos/ --bits-range 3..6 --json\n"},
     {CLI_EVAL,
      "usage: vitq eval MODEL --images PATH --labels FILE [OPTIONS]\n"
      "\n"
@@ -106,7 +118,7 @@ void cli_help_command(FILE *out, cli_command command)
         if (texts[i].command != command) continue;
         fprintf(out, "%s\nOptions:\n", texts[i].before);
         cli_options_print(out, command);
-        if (command == CLI_CALIBRATE || command == CLI_SWEEP) print_recipes(out);
+        if (command == CLI_CALIBRATE || command == CLI_SENSITIVITY || command == CLI_SWEEP) print_recipes(out);
         fprintf(out, "\n%s", texts[i].after);
     }
 }

@@ -15,15 +15,17 @@ static int help(int argc, char **argv)
     else if (strcmp(argv[2], "exit-codes") == 0)
         cli_help_exit_codes(stdout);
     else
-        return cli_fail(
-            CLI_USAGE, "help: nothing on '%s'; there are devices, inspect, calibrate, eval, sweep, predict, exit-codes",
-            argv[2]);
+        return cli_fail(CLI_USAGE,
+                        "help: nothing on '%s'; there are devices, inspect, calibrate, sensitivity, eval, sweep, "
+                        "predict, exit-codes",
+                        argv[2]);
     return 0;
 }
 
 static int unknown_command(const char *word)
 {
-    static const char *const names[] = {"devices", "inspect", "calibrate", "eval", "sweep", "predict", "help", NULL};
+    static const char *const names[] = {"devices", "inspect", "calibrate", "sensitivity", "eval",
+                                        "sweep",   "predict", "help",      NULL};
     const char *const nearest = cli_nearest(word, names);
     if (nearest) return cli_fail(CLI_USAGE, "unknown command '%s'; did you mean '%s'?", word, nearest);
     return cli_fail(CLI_USAGE, "unknown command '%s'; 'vitq --help' lists them", word);
@@ -47,6 +49,7 @@ static int run_command(cli_command command, int argc, char **argv)
     case CLI_EVAL: return cli_eval(&options);
     case CLI_SWEEP: return cli_sweep(&options);
     case CLI_PREDICT: return cli_predict(&options);
+    case CLI_SENSITIVITY: return cli_sensitivity(&options);
     }
     return CLI_USAGE;
 }

@@ -9,8 +9,8 @@
 
 #include "cli/cli.h"
 
-#define ALL (CLI_DEVICES | CLI_INSPECT | CLI_CALIBRATE | CLI_EVAL | CLI_SWEEP | CLI_PREDICT)
-#define RUN (CLI_CALIBRATE | CLI_EVAL | CLI_SWEEP | CLI_PREDICT)
+#define ALL (CLI_DEVICES | CLI_INSPECT | CLI_SENSITIVITY | CLI_CALIBRATE | CLI_EVAL | CLI_SWEEP | CLI_PREDICT)
+#define RUN (CLI_CALIBRATE | CLI_SENSITIVITY | CLI_EVAL | CLI_SWEEP | CLI_PREDICT)
 
 typedef enum option_kind { FLAG, TEXT, NUMBER, BITS, MODE, SEED, BYTES } option_kind;
 
@@ -29,20 +29,25 @@ typedef struct option {
 
 /* A name may have several rows, for commands that mean different things by it. */
 static const option options[] = {
-    {"images", 'i', TEXT, CLI_CALIBRATE | CLI_EVAL, AT(images), 0, 0, "PATH",
+    {"images", 'i', TEXT, CLI_CALIBRATE | CLI_SENSITIVITY | CLI_EVAL, AT(images), 0, 0, "PATH",
      "folder of photos (PNG, JPEG), one photo, or an IDX file, plain or gzip"},
-    {"labels", 'l', TEXT, CLI_CALIBRATE | CLI_EVAL, AT(labels), 0, 0, "FILE",
+    {"labels", 'l', TEXT, CLI_CALIBRATE | CLI_SENSITIVITY | CLI_EVAL, AT(labels), 0, 0, "FILE",
      "CSV with columns file,class_index, or an IDX file; decides which images and their order"},
     {"output", 'o', TEXT, CLI_CALIBRATE, AT(output), 0, 0, "FILE", "the model to write, by custom *.vitq.safetensors"},
-    {"recipe", 'r', TEXT, CLI_CALIBRATE, AT(recipe), 0, 0, "NAME",
+    {"recipe", 'r', TEXT, CLI_CALIBRATE | CLI_SENSITIVITY, AT(recipe), 0, 0, "NAME",
      "how to calibrate (default repq): a name listed below, or a recipe FILE.json"},
-    {"parts", 0, TEXT, CLI_CALIBRATE, AT(parts), 0, 0, "K=V,...",
+    {"parts", 0, TEXT, CLI_CALIBRATE | CLI_SENSITIVITY, AT(parts), 0, 0, "K=V,...",
      "change parts of the recipe: gelu.quantizer=tanq,reparam=mosf"},
-    {"search", 0, TEXT, CLI_CALIBRATE, AT(search), 0, 0, "HOW",
+    {"search", 0, TEXT, CLI_CALIBRATE | CLI_SENSITIVITY, AT(search), 0, 0, "HOW",
      "full or fpcs: every search of the recipe that is one of them"},
     {"bits", 'b', BITS, CLI_CALIBRATE, 0, 2, 8, "wNaM", "bits of weights and activations, 2 to 8 each (default w4a4)"},
-    {"samples", 'n', NUMBER, CLI_CALIBRATE, AT(samples), 1, 65536, "N", "images to calibrate with (default 32)"},
-    {"seed", 's', SEED, CLI_CALIBRATE, 0, 0, 0, "S", "draw the samples at random with this seed, not the first ones"},
+    {"bits-range", 0, TEXT, CLI_SENSITIVITY, AT(bits_range), 0, 0, "N..M", "widths to measure (default 2..8)"},
+    {"every-width", 0, FLAG, CLI_SENSITIVITY, AT(every_width), 0, 0, NULL,
+     "compute the logits at odd widths too, instead of inferring them from the even ones; slower"},
+    {"samples", 'n', NUMBER, CLI_CALIBRATE | CLI_SENSITIVITY, AT(samples), 1, 65536, "N",
+     "images to calibrate with (default 32)"},
+    {"seed", 's', SEED, CLI_CALIBRATE | CLI_SENSITIVITY, 0, 0, 0, "S",
+     "draw the samples at random with this seed, not the first ones"},
     {"memory", 0, BYTES, CLI_CALIBRATE | CLI_SWEEP, AT(memory), 0, 0, "SIZE",
      "what calibration may take, 600MB or 2GiB (default 1.5GB): the result is the same, with a temporary file"},
     {"official-levels", 0, FLAG, CLI_CALIBRATE, AT(official_levels), 0, 0, NULL,
@@ -73,7 +78,7 @@ static const option options[] = {
     {"limit", 0, NUMBER, CLI_EVAL | CLI_SWEEP, AT(limit), 1, INT_MAX, "N", "only the first N labelled images"},
     {"logits", 0, TEXT, CLI_EVAL, AT(logits), 0, 0, "FILE",
      "write the logits as safetensors, one row per image: float32, or int32 (units of 2^-16) for int"},
-    {"skip-bad", 0, FLAG, CLI_CALIBRATE | CLI_EVAL, AT(skip_bad), 0, 0, NULL,
+    {"skip-bad", 0, FLAG, CLI_CALIBRATE | CLI_SENSITIVITY | CLI_EVAL, AT(skip_bad), 0, 0, NULL,
      "leave unreadable images out and count them, instead of failing"},
     {"witness", 0, FLAG, CLI_EVAL, AT(witness), 0, 0, NULL, "mode int in plain C on the host: same logits, slow"},
     {"topk", 'k', NUMBER, CLI_PREDICT, AT(topk), 1, 1000000, "N", "how many classes to print (default 5)"},
@@ -91,8 +96,9 @@ enum { NUM_OPTIONS = sizeof options / sizeof options[0] };
 static const struct {
     cli_command command;
     const char *name;
-} commands[] = {{CLI_DEVICES, "devices"}, {CLI_INSPECT, "inspect"}, {CLI_CALIBRATE, "calibrate"},
-                {CLI_EVAL, "eval"},       {CLI_SWEEP, "sweep"},     {CLI_PREDICT, "predict"}};
+} commands[] = {{CLI_DEVICES, "devices"},         {CLI_INSPECT, "inspect"}, {CLI_CALIBRATE, "calibrate"},
+                {CLI_SENSITIVITY, "sensitivity"}, {CLI_EVAL, "eval"},       {CLI_SWEEP, "sweep"},
+                {CLI_PREDICT, "predict"}};
 
 enum { NUM_COMMANDS = sizeof commands / sizeof commands[0] };
 

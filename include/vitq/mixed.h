@@ -1,0 +1,57 @@
+/* vitq tier 4: how many bits each tensor needs, and models whose tensors have different ones.
+ *
+ * A tensor here is what has one width of its own: the weights of a linear layer (or of the patch embedding), its input,
+ * Q, K and V of an attention together, or its probabilities. The image always has 8 bits. */
+#ifndef VITQ_MIXED_H
+#define VITQ_MIXED_H
+
+#include "vitq/calib.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { VQ_MIN_BITS = 2, VQ_MAX_BITS = 8 };
+
+typedef struct vq_tensor_errors {
+    const char *layer;   /* "blocks.0.attn.qkv" */
+    const char *operand; /* "weight", "input", "qkv" or "probabilities" */
+    bool is_weight;
+    size_t elements;                /* weights; of activations: values of one image */
+    double error[VQ_MAX_BITS + 1];  /* [bits]: the model's error with only this tensor quantized, at so many bits; NAN
+                                       outside the range that was asked for */
+    double bytes[VQ_MAX_BITS + 1];  /* [bits]: weights in the model's file; 0 for activations */
+} vq_tensor_errors;
+
+/* Errors of a model are squared: the sum over images and classes of (logit - float logit)^2, over that of the float
+ * logits' squares, both after the mean of an image's logits was taken away (softmax does not see it). 0 is the float
+ * model, 1 about what a model that says nothing has. */
+
+typedef struct vq_sensitivity_params {
+    int min_bits, max_bits; /* 2..8; 0: 2 and 8 */
+    bool every_width;       /* run the whole model at every width, instead of at one in two; see vq_sensitivity_measure */
+} vq_sensitivity_params;
+
+/* Sensitivities of every tensor. Read-only. */
+typedef struct vq_sensitivity vq_sensitivity;
+
+/* Measures them on the device with the calibration's images and recipe. At every width the float model is calibrated,
+ * every layer on what the float model gives (weights take their widths, and inputs theirs, alone). Then each tensor in
+ * turn is quantized while all others stay float, and the images are run from there on to the logits.
+ * Without every_width the logits are computed at some widths only (2, 4, 6, 8). At the others the run ends where the
+ * tensor's error enters the residual stream, and the squared error there counts as much as it does at the widths next to
+ * it.
+ * params as for vq_calibrate: bits are ignored, official_levels is refused. stages of progress: "load", "calibrate N
+ * bits", "measure N bits". */
+vq_status vq_sensitivity_measure(vq_sensitivity **out, vq_device *dev, const vq_model *fp32, const vq_dataset *images,
+                                 const vq_calib_params *params, const vq_sensitivity_params *what);
+void vq_sensitivity_destroy(vq_sensitivity **s);
+
+int vq_sensitivity_count(const vq_sensitivity *s);
+const vq_tensor_errors *vq_sensitivity_tensor(const vq_sensitivity *s, int i); /* in the model's order; borrowed */
+int vq_sensitivity_samples(const vq_sensitivity *s); /* images used */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
