@@ -29,7 +29,7 @@ typedef struct vq_tensor_errors {
 
 typedef struct vq_sensitivity_params {
     int min_bits, max_bits; /* 2..8; 0: 2 and 8 */
-    bool every_width;       /* run the whole model at every width, instead of at one in two; see vq_sensitivity_measure */
+    bool every_width;       /* run the whole model at every width; see vq_sensitivity_measure */
 } vq_sensitivity_params;
 
 /* Sensitivities of every tensor. Read-only. */
@@ -38,7 +38,7 @@ typedef struct vq_sensitivity vq_sensitivity;
 /* Measures them on the device with the calibration's images and recipe. At every width the float model is calibrated,
  * every layer on what the float model gives (weights take their widths, and inputs theirs, alone). Then each tensor in
  * turn is quantized while all others stay float, and the images are run from there on to the logits.
- * Without every_width the logits are computed at some widths only (2, 4, 6, 8). At the others the run ends where the
+ * Without every_width the logits are computed at 2, 4 and 6 bits only. At the others the run ends where the
  * tensor's error enters the residual stream, and the squared error there counts as much as it does at the widths next to
  * it.
  * params as for vq_calibrate: bits are ignored, official_levels is refused. stages of progress: "load", "calibrate N
@@ -50,6 +50,40 @@ void vq_sensitivity_destroy(vq_sensitivity **s);
 int vq_sensitivity_count(const vq_sensitivity *s);
 const vq_tensor_errors *vq_sensitivity_tensor(const vq_sensitivity *s, int i); /* in the model's order; borrowed */
 int vq_sensitivity_samples(const vq_sensitivity *s); /* images used */
+
+/* Sensitivities of this model as a JSON object, the form in which vq_sensitivity_load reads them; free() releases it.
+ * loading fails where the file is of other tensors or of another model, or lacks an error. fp32 must outlive the result.
+ */
+vq_status vq_sensitivity_json(char **json, const vq_sensitivity *s);
+vq_status vq_sensitivity_load(vq_sensitivity **out, const vq_model *fp32, const char *path);
+
+/* What a model may cost. Means are weighted: of weights by their number, of activations by the values one image has
+ * there; the image itself, always of 8 bits, does not count. */
+typedef struct vq_budget {
+    double weight_bits;     /* mean over all weights, 2..8; 0 where bytes is set */
+    double bytes;           /* of the model's file, instead; 0 where weight_bits is set */
+    double activation_bits; /* mean over all activations, 2..8; 0: all have the a_bits of the params */
+} vq_budget;
+
+typedef struct vq_budget_result {
+    bool mixed;                             /* false: the uniform model had the smaller error and was kept */
+    double weight_bits, activation_bits;    /* means of the model made */
+    double bytes;                           /* of its file */
+    double mixed_error, uniform_error;      /* of the logits (see above), computed as integers on the calibration images */
+    int uniform_weight_bits, uniform_activation_bits; /* the largest uniform ones within the budget */
+    double expected;                        /* sum of the sensitivities of the widths chosen for the mixed one */
+    double bound;                           /* no choice within the budget has a smaller sum */
+} vq_budget_result;
+
+/* Calibrates twice: with the widths that the budget allows and whose sensitivities have the least sum, and with the
+ * largest uniform widths within the budget; the one with the smaller error of the logits on the calibration images is
+ * the result. The manifest says which one, and both errors.
+ * s: measured for this model by the same recipe, or NULL to measure here. Bits of the params are ignored, but for a_bits
+ * where budget->activation_bits is 0; official_levels is refused. Fails with VQ_ERR_INVALID_ARG where no widths are
+ * within the budget. result may be NULL. */
+vq_status vq_calibrate_budget(vq_model **out, vq_budget_result *result, vq_device *dev, const vq_model *fp32,
+                              const vq_dataset *images, const vq_calib_params *params, const vq_budget *budget,
+                              const vq_sensitivity *s);
 
 #ifdef __cplusplus
 }

@@ -38,6 +38,8 @@ typedef struct vq_st_writer vq_st_writer;
 vq_status vq_st_writer_create(vq_st_writer **out);
 vq_status vq_st_writer_add(vq_st_writer *w, const char *name, vq_dtype dtype, vq_shape shape, const void *data);
 vq_status vq_st_writer_meta(vq_st_writer *w, const char *key, const char *value);
+/* Bytes of the file that finish would write now. */
+vq_status vq_st_writer_bytes(double *bytes, const vq_st_writer *w);
 vq_status vq_st_writer_finish(vq_st_writer *w, const char *path);
 void vq_st_writer_destroy(vq_st_writer **w);
 

@@ -114,6 +114,25 @@ static vq_status write_header(vq_file_writer *file, const char *text)
     return vq_file_append(file, spaces, padded - length);
 }
 
+vq_status vq_st_writer_bytes(double *bytes, const vq_st_writer *w)
+{
+    const entry **order = NULL;
+    char *text = NULL;
+    vq_status status = VQ_OK;
+    *bytes = 0;
+    VQ_GO(vq_alloc(&order, w->count, sizeof *order, "safetensors header"));
+    for (size_t i = 0; i < w->count; i++) order[i] = &w->entries[i];
+    qsort(order, w->count, sizeof *order, wider_first);
+    text = header_text(w, order);
+    if (!text) VQ_GO(vq_fail(VQ_ERR_NO_MEMORY, "out of memory for a safetensors header"));
+    *bytes = (double)VQ_ROUND_UP(8 + strlen(text), (size_t)ALIGN);
+    for (size_t i = 0; i < w->count; i++) *bytes += (double)w->entries[i].bytes;
+done:
+    free(text);
+    free(order);
+    return status;
+}
+
 vq_status vq_st_writer_finish(vq_st_writer *w, const char *path)
 {
     const entry **order = NULL;

@@ -51,6 +51,26 @@ static vq_status list_tensors(vq_sensitivity *s)
     return VQ_OK;
 }
 
+vq_status vq_sensitivity_create(vq_sensitivity **out, const vq_graph *graph, int min_bits, int max_bits)
+{
+    vq_sensitivity *s = NULL;
+    vq_status status = VQ_OK;
+    *out = NULL;
+    if (min_bits < VQ_MIN_BITS || max_bits > VQ_MAX_BITS || min_bits > max_bits)
+        return vq_fail(VQ_ERR_INVALID_ARG, "bits from %d to %d: must be a range from %d to %d", min_bits, max_bits,
+                       VQ_MIN_BITS, VQ_MAX_BITS);
+    VQ_TRY(vq_alloc(&s, 1, sizeof *s, "sensitivities"));
+    s->graph = graph;
+    s->min_bits = min_bits;
+    s->max_bits = max_bits;
+    VQ_GO(list_tensors(s));
+    *out = s;
+    s = NULL;
+done:
+    vq_sensitivity_destroy(&s);
+    return status;
+}
+
 /* ---- errors --------------------------------------------------------------------------------------------------------
  */
 
@@ -300,7 +320,7 @@ done:
 
 static bool is_whole(const vq_sensitivity *s, const vq_sensitivity_params *what, int bits)
 {
-    return what->every_width || bits % 2 == 0 || s->max_bits - s->min_bits < 2;
+    return what->every_width || bits == 2 || bits == 4 || bits == 6 || s->max_bits - s->min_bits < 2;
 }
 
 /* How much a squared error at the entry counts at the logits, at a width that was not run to the end: the geometric
@@ -373,14 +393,8 @@ vq_status vq_sensitivity_measure(vq_sensitivity **out, vq_device *dev, const vq_
     if (m.params->official_levels)
         return vq_fail(VQ_ERR_UNSUPPORTED, "official levels belong to one width everywhere, not to mixed ones");
     what = what ? what : &all;
-    VQ_TRY(vq_alloc(&m.s, 1, sizeof *m.s, "sensitivities"));
-    m.s->graph = fp32->graph;
-    m.s->min_bits = what->min_bits ? what->min_bits : VQ_MIN_BITS;
-    m.s->max_bits = what->max_bits ? what->max_bits : VQ_MAX_BITS;
-    if (m.s->min_bits < VQ_MIN_BITS || m.s->max_bits > VQ_MAX_BITS || m.s->min_bits > m.s->max_bits)
-        VQ_GO(vq_fail(VQ_ERR_INVALID_ARG, "bits from %d to %d: must be a range from %d to %d", m.s->min_bits,
-                      m.s->max_bits, VQ_MIN_BITS, VQ_MAX_BITS));
-    VQ_GO(list_tensors(m.s));
+    VQ_TRY(vq_sensitivity_create(&m.s, fp32->graph, what->min_bits ? what->min_bits : VQ_MIN_BITS,
+                                 what->max_bits ? what->max_bits : VQ_MAX_BITS));
     VQ_GO(vq_alloc(&m.readings, (size_t)m.s->count, sizeof *m.readings, "sensitivities"));
     for (m.bits = m.s->min_bits; m.bits <= m.s->max_bits; m.bits++) {
         m.whole = is_whole(m.s, what, m.bits);

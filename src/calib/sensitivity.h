@@ -18,8 +18,10 @@ struct vq_sensitivity {
     int count, samples, min_bits, max_bits;
     vq_tensor_errors *tensors;
     vq_tensor_place *places;
-    double overhead; /* largest seen, bytes of a model's file besides its weights' codes */
 };
+
+/* Sensitivities of a model without any errors in them yet. */
+vq_status vq_sensitivity_create(vq_sensitivity **out, const vq_graph *graph, int min_bits, int max_bits);
 
 /* The model's error as mixed.h defines it; logits float [images][classes]. */
 double vq_logits_error(const float *logits, const float *wanted, int images, int classes);

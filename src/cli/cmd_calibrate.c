@@ -3,11 +3,14 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "vitq/mixed.h"
 
 typedef struct outcome {
     double seconds;
     int samples, skipped;
     vq_calib_memory memory;
+    vq_budget budget; /* --budget, else zero */
+    vq_budget_result mixed;
 } outcome;
 
 int cli_check_recipe(const char *name)
@@ -29,12 +32,51 @@ int cli_check_recipe(const char *name)
     return cli_fail(VQ_ERR_INVALID_ARG, "unknown recipe '%s'; there are: %s", name, list);
 }
 
+/* "4.5", "4.5/5", "3.2MB" or "3.2MB/5". */
+static int read_budget(vq_budget *b, const cli_options *options)
+{
+    const char *const text = options->budget;
+    char *end = NULL;
+    if (!text) return 0;
+    if (!strchr("0123456789.", text[0])) goto malformed;
+    b->weight_bits = strtod(text, &end);
+    const bool size = strncmp(end, "MB", 2) == 0;
+    if (size) {
+        b->bytes = b->weight_bits * 1e6;
+        b->weight_bits = 0;
+        end += 2;
+    } else {
+        b->activation_bits = b->weight_bits;
+    }
+    if (*end == '/') {
+        if (!end[1] || !strchr("0123456789.", end[1])) goto malformed;
+        b->activation_bits = strtod(end + 1, &end);
+    }
+    if (end == text || *end) goto malformed;
+    if (size && !(b->bytes > 0 && b->bytes < 1e15))
+        return cli_fail(VQ_ERR_INVALID_ARG, "--budget: '%s' is no size of a model", text);
+    if ((!size && !(b->weight_bits >= VQ_MIN_BITS && b->weight_bits <= VQ_MAX_BITS)) ||
+        (b->activation_bits != 0 && !(b->activation_bits >= VQ_MIN_BITS && b->activation_bits <= VQ_MAX_BITS)))
+        return cli_fail(VQ_ERR_INVALID_ARG, "--budget: '%s' is out of range, mean bits must be %d to %d", text,
+                        VQ_MIN_BITS, VQ_MAX_BITS);
+    if (options->bits_given && (!size || b->activation_bits > 0))
+        return cli_fail(CLI_USAGE, "calibrate: --budget chooses the bits; leave --bits out");
+    if (options->official_levels)
+        return cli_fail(VQ_ERR_UNSUPPORTED, "calibrate: --official-levels and --budget exclude each other");
+    return 0;
+malformed:
+    return cli_fail(CLI_USAGE, "--budget: '%s' is not of the form 4.5, 4.5/5, 3.2MB or 3.2MB/5", text);
+}
+
 /* What can be known before any work. */
-static int check(const cli_options *options, const char *model)
+static int check(const cli_options *options, const char *model, vq_budget *budget)
 {
     if (!options->images) return cli_fail(CLI_USAGE, "calibrate: needs --images, some 32 photos like those to come");
     if (!options->output) return cli_fail(CLI_USAGE, "calibrate: needs -o, the file to write");
-    const int code = cli_check_recipe(options->recipe);
+    if (options->sensitivity && !options->budget)
+        return cli_fail(CLI_USAGE, "calibrate: --sensitivity goes with --budget");
+    int code = cli_check_recipe(options->recipe);
+    if (!code) code = read_budget(budget, options);
     return code ? code : cli_check_output(options->output, model);
 }
 
@@ -51,6 +93,16 @@ static int manifest_samples(const vq_model *model)
     cJSON_Delete(root);
     free(json);
     return samples;
+}
+
+static vq_status calibrate_budget(vq_model **out, vq_device *dev, const vq_model *fp32, const vq_dataset *set,
+                                  const vq_calib_params *params, const cli_options *options, outcome *result)
+{
+    vq_sensitivity *s = NULL;
+    vq_status status = options->sensitivity ? vq_sensitivity_load(&s, fp32, options->sensitivity) : VQ_OK;
+    if (status == VQ_OK) status = vq_calibrate_budget(out, &result->mixed, dev, fp32, set, params, &result->budget, s);
+    vq_sensitivity_destroy(&s);
+    return status;
 }
 
 static vq_status calibrate(vq_model **out, vq_device *dev, const vq_model *fp32, const vq_dataset *set,
@@ -70,7 +122,8 @@ static vq_status calibrate(vq_model **out, vq_device *dev, const vq_model *fp32,
                                     .memory_taken = &result->memory,
                                     .progress = cli_progress};
     if (options->skip_bad) cli_skips_begin();
-    const vq_status status = vq_calibrate(out, dev, fp32, set, &params);
+    const vq_status status = options->budget ? calibrate_budget(out, dev, fp32, set, &params, options, result)
+                                             : vq_calibrate(out, dev, fp32, set, &params);
     if (options->skip_bad) result->skipped = cli_skips_end(status != VQ_OK && status != VQ_ERR_CANCELLED);
     cli_progress_end();
     return status;
@@ -84,18 +137,45 @@ static int save(const vq_model *model, const char *path)
     return cli_code(status);
 }
 
+static void add_budget(cJSON *root, const vq_budget_result *r)
+{
+    cJSON *const o = cJSON_AddObjectToObject(root, "budget");
+    cli_json_text(o, "kept", r->mixed ? "mixed" : "uniform");
+    cJSON_AddNumberToObject(o, "mixed_error", r->mixed_error);
+    cJSON_AddNumberToObject(o, "uniform_error", r->uniform_error);
+    cJSON_AddNumberToObject(o, "uniform_weight_bits", r->uniform_weight_bits);
+    cJSON_AddNumberToObject(o, "uniform_activation_bits", r->uniform_activation_bits);
+    cJSON_AddNumberToObject(o, "expected", r->expected);
+    cJSON_AddNumberToObject(o, "bound", r->bound);
+}
+
+static void print_budget(const vq_budget_result *r)
+{
+    printf("budget       %s kept: error %.4g of the mixed, %.4g of the uniform w%da%d model\n",
+           r->mixed ? "mixed" : "uniform", r->mixed_error, r->uniform_error, r->uniform_weight_bits,
+           r->uniform_activation_bits);
+    printf("choice       sum of sensitivities %.4g, ", r->expected);
+    if (r->bound >= r->expected)
+        printf("proven least\n");
+    else
+        printf("at most %.2g %% above the least\n", 100 * (r->expected / r->bound - 1));
+}
+
 static int report(const cli_options *options, const char *model, vq_device *dev, const outcome *result)
 {
     const char *const recipe = options->recipe ? options->recipe : vq_recipe_name(0);
     const vq_device_info *const info = vq_device_get_info(dev);
     const double bytes = cli_file_bytes(options->output);
+    const double w_bits = options->budget ? result->mixed.weight_bits : options->w_bits;
+    const double a_bits = options->budget ? result->mixed.activation_bits : options->a_bits;
     if (options->json) {
         cJSON *const o = cJSON_CreateObject();
         cli_json_text(o, "output", options->output);
         cli_json_text(o, "model", model);
         cli_json_text(o, "recipe", recipe);
-        cJSON_AddNumberToObject(o, "weight_bits", options->w_bits);
-        cJSON_AddNumberToObject(o, "activation_bits", options->a_bits);
+        cJSON_AddNumberToObject(o, "weight_bits", w_bits);
+        cJSON_AddNumberToObject(o, "activation_bits", a_bits);
+        if (options->budget) add_budget(o, &result->mixed);
         cJSON_AddNumberToObject(o, "samples", result->samples);
         cJSON_AddNumberToObject(o, "skipped", result->skipped);
         cli_json_number(o, "seconds", result->seconds, 3);
@@ -110,7 +190,8 @@ static int report(const cli_options *options, const char *model, vq_device *dev,
     }
     if (options->quiet) return 0;
     printf("wrote        %s, %.2f MB\n", options->output, bytes * 1e-6);
-    printf("recipe       %s at w%da%d\n", recipe, options->w_bits, options->a_bits);
+    printf("recipe       %s at w%.3ga%.3g\n", recipe, w_bits, a_bits);
+    if (options->budget) print_budget(&result->mixed);
     printf("images       %d", result->samples);
     if (result->skipped) printf(" (%d unreadable ones skipped)", result->skipped);
     printf("\ntime         %.1f s on %s\n", result->seconds, info->name);
@@ -131,7 +212,7 @@ int cli_calibrate(const cli_options *options)
     const double start = cli_now();
     const char *const model = cli_one_argument(options, "a MODEL", &code);
     if (!model) return code;
-    code = check(options, model);
+    code = check(options, model, &result.budget);
     if (code) return code;
     code = cli_code(vq_model_load(&fp32, model));
     if (!code && vq_model_is_quantized(fp32))

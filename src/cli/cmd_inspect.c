@@ -49,7 +49,7 @@ static void print_model(const cJSON *m)
 static void print_manifest(const cJSON *m)
 {
     const cJSON *const made = cJSON_GetObjectItemCaseSensitive(m, "manifest");
-    printf("calibrated   %s at w%.0fa%.0f with %.0f images", text(made, "recipe"), number(made, "weight_bits"),
+    printf("calibrated   %s at w%.3ga%.3g with %.0f images", text(made, "recipe"), number(made, "weight_bits"),
            number(made, "activation_bits"), number(made, "samples"));
     if (text(made, "seed")[0]) printf(", seed %s", text(made, "seed"));
     printf("\nmade by      vitq %s on %s\n", text(made, "vitq"), text(made, "device"));

@@ -43,23 +43,15 @@ static cJSON *errors_json(const job *j, int first, int n)
     return o;
 }
 
+/* The library's object, which --sensitivity reads, and what else there is to say. */
 static int print_json(const job *j, const vq_device_info *info)
 {
-    cJSON *const root = cJSON_CreateObject();
-    cli_json_text(root, "model", j->model);
-    cli_json_text(root, "recipe", j->options->recipe ? j->options->recipe : vq_recipe_name(0));
-    cJSON_AddNumberToObject(root, "samples", vq_sensitivity_samples(j->s));
-    cJSON_AddNumberToObject(root, "skipped", j->skipped);
-    cJSON *const tensors = cJSON_AddArrayToObject(root, "tensors");
-    for (int i = 0; i < vq_sensitivity_count(j->s); i++) {
-        const vq_tensor_errors *const t = vq_sensitivity_tensor(j->s, i);
-        cJSON *const o = cJSON_CreateObject();
-        cli_json_text(o, "layer", t->layer);
-        cli_json_text(o, "operand", t->operand);
-        cJSON_AddNumberToObject(o, "elements", (double)t->elements);
-        cJSON_AddItemToObject(o, "error", errors_json(j, i, 1));
-        cJSON_AddItemToArray(tensors, o);
-    }
+    char *text = NULL;
+    const int code = cli_code(vq_sensitivity_json(&text, j->s));
+    if (code) return code;
+    cJSON *const root = cJSON_Parse(text);
+    free(text);
+    if (!root) return cli_fail(VQ_ERR_NO_MEMORY, "out of memory for the sensitivities");
     cJSON *const layers = cJSON_AddArrayToObject(root, "layers");
     for (int i = 0, n; i < vq_sensitivity_count(j->s); i += n) {
         n = layer_length(j->s, i);
@@ -68,6 +60,9 @@ static int print_json(const job *j, const vq_device_info *info)
         cJSON_AddItemToObject(o, "error", errors_json(j, i, n));
         cJSON_AddItemToArray(layers, o);
     }
+    cli_json_text(root, "model", j->model);
+    cli_json_text(root, "recipe", j->options->recipe ? j->options->recipe : vq_recipe_name(0));
+    cJSON_AddNumberToObject(root, "skipped", j->skipped);
     cli_json_number(root, "seconds", j->seconds, 3);
     cli_json_text(root, "device", info->name);
     return cli_json_print(root);

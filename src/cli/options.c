@@ -41,6 +41,10 @@ static const option options[] = {
     {"search", 0, TEXT, CLI_CALIBRATE | CLI_SENSITIVITY, AT(search), 0, 0, "HOW",
      "full or fpcs: every search of the recipe that is one of them"},
     {"bits", 'b', BITS, CLI_CALIBRATE, 0, 2, 8, "wNaM", "bits of weights and activations, 2 to 8 each (default w4a4)"},
+    {"budget", 0, TEXT, CLI_CALIBRATE, AT(budget), 0, 0, "B",
+     "bits tensor by tensor: 4.5 on average, 4.5/5 of weights and activations, or 3.2MB of file"},
+    {"sensitivity", 0, TEXT, CLI_CALIBRATE, AT(sensitivity), 0, 0, "FILE",
+     "with --budget: what 'vitq sensitivity --json' printed, instead of measuring it again"},
     {"bits-range", 0, TEXT, CLI_SENSITIVITY, AT(bits_range), 0, 0, "N..M", "widths to measure (default 2..8)"},
     {"every-width", 0, FLAG, CLI_SENSITIVITY, AT(every_width), 0, 0, NULL,
      "compute the logits at odd widths too, instead of inferring them from the even ones; slower"},
@@ -207,6 +211,7 @@ static int set_bits(cli_options *out, const option *o, const char *text)
         return cli_fail(VQ_ERR_INVALID_ARG, "--bits: %s is out of range, both must be %d to %d", text, o->min, o->max);
     out->w_bits = w;
     out->a_bits = a;
+    out->bits_given = true;
     return 0;
 }
 

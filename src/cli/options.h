@@ -24,12 +24,12 @@ enum { CLI_USAGE = 1 }; /* exit code for a command line that is not understood *
 typedef struct cli_options {
     cli_command command;
     bool help, json, quiet, skip_bad, official_levels, probe, witness, show, csv, retry, every_width;
-    const char *images, *labels, *logits, *output, *recipe, *parts, *search, *kernels, *bits_range, *budget;
+    const char *images, *labels, *logits, *output, *recipe, *parts, *search, *kernels, *bits_range, *budget, *sensitivity;
     const char *val, *db, *recipes, *bits_list, *samples_list, *seeds, *modes; /* sweep; lists as they were given */
     int device, samples, batch, limit, topk; /* limit 0: all */
     int w_bits, a_bits;
     vq_mode mode;
-    bool seeded;
+    bool seeded, bits_given;
     uint64_t seed;
     size_t memory; /* bytes; 0: not given */
     char **args; /* what is no option; points into argv */

@@ -293,7 +293,8 @@ static vq_status add_tensors(saving *s, const vq_qmodel *m)
     return VQ_OK;
 }
 
-vq_status vq_qmodel_save(const vq_qmodel *m, const char *path)
+/* Collects everything, then writes it to path; where that is NULL, only *bytes is found out. */
+static vq_status save(const vq_qmodel *m, const char *path, double *bytes)
 {
     const size_t nodes = (size_t)m->graph->num_nodes + (size_t)(m->ints ? m->ints->num_nodes : 0);
     saving s = {0};
@@ -302,10 +303,21 @@ vq_status vq_qmodel_save(const vq_qmodel *m, const char *path)
     VQ_GO(vq_st_writer_create(&s.w));
     VQ_GO(write_document(s.w, m));
     VQ_GO(add_tensors(&s, m));
-    VQ_GO(vq_st_writer_finish(s.w, path));
+    VQ_GO(path ? vq_st_writer_finish(s.w, path) : vq_st_writer_bytes(bytes, s.w));
 done:
     vq_st_writer_destroy(&s.w);
     for (int i = 0; i < s.num_owned; i++) free(s.owned[i]);
     free(s.owned);
     return status;
+}
+
+vq_status vq_qmodel_save(const vq_qmodel *m, const char *path)
+{
+    return save(m, path, NULL);
+}
+
+vq_status vq_qmodel_file_bytes(double *bytes, const vq_qmodel *m)
+{
+    *bytes = 0;
+    return save(m, NULL, bytes);
 }

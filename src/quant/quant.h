@@ -101,6 +101,8 @@ vq_status vq_lower(vq_int_graph **out, const vq_qmodel *m);
 void vq_int_graph_destroy(vq_int_graph **g);
 
 /* ---- Files: OUT.vitq.safetensors ---------------------------------------------------------------------------------- */
+/* Bytes of the file that save would write. */
+vq_status vq_qmodel_file_bytes(double *bytes, const vq_qmodel *m);
 vq_status vq_qmodel_save(const vq_qmodel *m, const char *path);
 /* Everything is checked: the integer graph of a hostile file never makes a kernel read or write out of bounds. */
 vq_status vq_qmodel_load(vq_qmodel **out, const char *path);
