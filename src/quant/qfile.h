@@ -5,8 +5,8 @@
  *   graph       the model's config as timm's hub writes it (architecture, model_args, pretrained_cfg, label_names),
  * with ln_eps and source_hash; values and nodes follow from it quantizers  one entry per quantized operand "NODE.SLOT":
  * kind, method, per, bits, levels, groups integer     whether the parameters of the integer graph are there manifest
- * recipe, seed, hashes, version, device: as the recipe wrote it Tensors: NODE.weight             codes, one byte each
- * above 4 bits; else two to a byte, even columns in the low half, rows padded NODE.SLOT.scale .zero   F32 [groups];
+ * recipe, seed, hashes, version, device: as the recipe wrote it Tensors: NODE.weight             codes, each of as many
+ * bits as its quantizer has, the first in the lowest bits of the first byte, rows padded to whole bytes NODE.SLOT.scale .zero   F32 [groups];
  * .thresholds F32 [groups][levels-1] and .values U16 [groups][levels]: codebooks other parameters        F32, as in the
  * graph (biases, LayerNorms, position embedding), for the fake-quant mode int.NODE.*              parameters of the
  * integer graph (src/quant/lower_*.c) */
@@ -18,6 +18,8 @@
 
 #define VQ_FILE_FORMAT 1
 #define VQ_FILE_KEY    "vitq"
+#define VQ_CODES_KEY   "codes" /* how codes are packed; files of 0.1 have none, see qmodel_load.c */
+#define VQ_CODES_DENSE "dense"
 
 enum { VQ_NUM_SLOTS = 3 }; /* in[0], in[1], weight */
 

@@ -12,6 +12,7 @@ typedef struct loading {
     const char *path;
     vq_qmodel *m;
     const cJSON *quantizers;
+    bool dense; /* codes are packed without gaps */
 } loading;
 
 bool vq_qmodel_is_file(const vq_safetensors *st)
@@ -196,17 +197,32 @@ static vq_status check_levels(const loading *l)
 /* ---- weights and other parameters ----------------------------------------------------------------------------------
  */
 
+/* Files of 0.1 had codes of 5 to 8 bits in a byte each, and two of up to 4 bits in one. */
+static int loose_bits(int bits)
+{
+    return bits <= 4 ? 4 : 8;
+}
+
+static int read_code(const uint8_t *row, int i, int bits)
+{
+    const int first = i * bits, shift = first % 8;
+    int code = row[first / 8] >> shift;
+    if (shift + bits > 8) code |= row[first / 8 + 1] << (8 - shift);
+    return code & ((1 << bits) - 1);
+}
+
 static vq_status read_codes(const loading *l, const vq_node *n, vq_qnode *qn)
 {
     const vq_param *const p = &l->m->graph->params[n->weight];
-    const int rows = (int)p->shape.dims[0], k = (int)p->shape.dims[1], packed_row = vq_packed_row(k, qn->weight.bits);
+    const int rows = (int)p->shape.dims[0], k = (int)p->shape.dims[1];
+    const int bits = l->dense ? qn->weight.bits : loose_bits(qn->weight.bits), packed_row = vq_packed_row(k, bits);
     const vq_st_tensor *t;
     VQ_TRY(find_tensor(&t, l, p->name, VQ_DTYPE_U8, vq_shape2(rows, packed_row)));
     VQ_TRY(vq_alloc(&qn->codes, (size_t)rows * (size_t)k, 1, p->name));
     for (int r = 0; r < rows; r++)
         for (int i = 0; i < k; i++) {
             const uint8_t *const from = t->data + (size_t)r * (size_t)packed_row;
-            const int code = packed_row == k ? from[i] : (from[i / 2] >> (i % 2 ? 4 : 0)) & 15;
+            const int code = read_code(from, i, bits);
             if (code >= qn->weight.levels)
                 return vq_fail(VQ_ERR_FORMAT, "%s: %s holds code %d in row %d, must be below %d", l->path, p->name,
                                code, r, qn->weight.levels);
@@ -262,6 +278,10 @@ static vq_status read_model(loading *l, const cJSON *doc)
     if (format != VQ_FILE_FORMAT)
         return vq_fail(VQ_ERR_VERSION, "%s: file format %g, this version reads %d; calibrate again", l->path, format,
                        VQ_FILE_FORMAT);
+    const cJSON *const codes = cJSON_GetObjectItemCaseSensitive(doc, VQ_CODES_KEY);
+    l->dense = cJSON_IsString(codes) && strcmp(codes->valuestring, VQ_CODES_DENSE) == 0;
+    if (codes && !l->dense)
+        return vq_fail(VQ_ERR_VERSION, "%s: its codes are packed in a way that this version does not know", l->path);
     VQ_TRY(read_graph(l, doc));
     VQ_TRY(read_manifest(l, doc));
     VQ_TRY(vq_json_object(&l->quantizers, doc, "quantizers", l->path));

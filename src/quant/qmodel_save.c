@@ -37,7 +37,7 @@ void vq_slot_tensor(char out[VQ_KEY_MAX], const vq_node *n, int slot, const char
 
 int vq_packed_row(int k, int bits)
 {
-    return bits <= 4 ? VQ_CEIL_DIV(k, 2) : k;
+    return VQ_CEIL_DIV(k * bits, 8);
 }
 
 /* ---- the document --------------------------------------------------------------------------------------------------
@@ -138,6 +138,7 @@ static vq_status write_document(vq_st_writer *w, const vq_qmodel *m)
     char *text = NULL;
     vq_status status = VQ_OK;
     cJSON_AddNumberToObject(doc, "format", VQ_FILE_FORMAT);
+    cJSON_AddStringToObject(doc, VQ_CODES_KEY, VQ_CODES_DENSE);
     cJSON_AddItemToObject(doc, "graph", describe_graph(m->graph));
     cJSON_AddItemToObject(doc, "quantizers", describe_quantizers(m));
     cJSON_AddBoolToObject(doc, "integer", m->ints != NULL);
@@ -191,10 +192,9 @@ static vq_status add_codes(saving *s, const vq_graph *g, const vq_node *n, const
         const uint8_t *const from = qn->codes + (size_t)r * (size_t)k;
         uint8_t *const to = packed + (size_t)r * (size_t)packed_row;
         for (int i = 0; i < k; i++) {
-            if (packed_row == k)
-                to[i] = from[i];
-            else
-                to[i / 2] |= (uint8_t)(from[i] << (i % 2 ? 4 : 0));
+            const int first = i * qn->weight.bits, shift = first % 8;
+            to[first / 8] |= (uint8_t)(from[i] << shift);
+            if (shift + qn->weight.bits > 8) to[first / 8 + 1] |= (uint8_t)(from[i] >> (8 - shift));
         }
     }
     return vq_st_writer_add(s->w, g->params[n->weight].name, VQ_DTYPE_U8, vq_shape2(rows, packed_row), packed);

@@ -115,8 +115,9 @@ static void compare_tables(const vq_qmodel *a, const vq_qmodel *b, bool per_head
 static void test_qmodel_file__reads_what_was_written(void **state)
 {
     (void)state;
-    for (int i = 0; i < 4; i++) {
-        static const int bits[4] = {4, 8, 3, 5};
+    for (int i = 0; i < 7; i++) {
+        static const int bits[7] = {4, 8, 3, 5, 2, 6, 7};
+        double expected;
         vq_qmodel *m = make_model(bits[i], i % 2 ? VQ_PER_HEAD : VQ_PER_TENSOR, (uint64_t)i + 1), *back = NULL;
         float want[CLASSES], got[CLASSES];
         char *first, *second;
@@ -137,6 +138,8 @@ static void test_qmodel_file__reads_what_was_written(void **state)
         }
         assert_int_equal(vq_qmodel_save(back, path_of("b.vitq.safetensors")), VQ_OK);
         read_bytes(&first, &first_bytes, path_of("a.vitq.safetensors"));
+        assert_int_equal(vq_qmodel_file_bytes(&expected, m), VQ_OK);
+        assert_true(expected == (double)first_bytes);
         read_bytes(&second, &second_bytes, path_of("b.vitq.safetensors"));
         assert_int_equal(first_bytes, second_bytes);
         assert_memory_equal(first, second, first_bytes);
@@ -206,6 +209,7 @@ static void test_qmodel_file__names_what_is_wrong(void **state)
         vq_status status;
     } cases[] = {
         {"\\\"format\\\":1", "\\\"format\\\":2", "file format 2", VQ_ERR_VERSION},
+        {"\\\"dense\\\"", "\\\"dEnse\\\"", "codes are packed", VQ_ERR_VERSION},
         {"\\\"embed_dim\\\":24", "\\\"embed_dim\\\":25", "embed_dim 25", VQ_ERR_FORMAT},
         {"\\\"depth\\\":2", "\\\"depth\\\":3", "blocks.2.attn.qkv", VQ_ERR_FORMAT},
         {"\\\"kind\\\":\\\"uniform\\\"", "\\\"kind\\\":\\\"uniForm\\\"", "not known", VQ_ERR_FORMAT},
@@ -222,6 +226,19 @@ static void test_qmodel_file__names_what_is_wrong(void **state)
             fail_msg("%s: status %d, message \"%s\"", cases[i].to, status, last_error);
     }
     vq_qmodel_destroy(&m);
+}
+
+/* Of 4 and 8 bits nothing has changed; other widths took half a byte or a whole one. */
+static void test_qmodel_file__codes_of_older_files(void **state)
+{
+    (void)state;
+    for (int bits = 4; bits <= 8; bits++) {
+        vq_qmodel *m = make_model(bits, VQ_PER_TENSOR, 1);
+        assert_int_equal(vq_qmodel_save(m, path_of("a.vitq.safetensors")), VQ_OK);
+        assert_int_equal(load_replaced("\\\"codes\\\"", "\\\"cOdes\\\""),
+                         bits == 4 || bits == 8 ? VQ_OK : VQ_ERR_FORMAT);
+        vq_qmodel_destroy(&m);
+    }
 }
 
 /* Changes one tensor of the file and expects the load to fail with its name. */
@@ -349,6 +366,7 @@ int main(void)
         cmocka_unit_test(test_qmodel_file__integers_are_the_files),
         cmocka_unit_test(test_qmodel_file__fake_only),
         cmocka_unit_test(test_qmodel_file__names_what_is_wrong),
+        cmocka_unit_test(test_qmodel_file__codes_of_older_files),
         cmocka_unit_test(test_qmodel_file__proves_the_bounds_again),
         cmocka_unit_test(test_qmodel_file__random_damage),
     };
