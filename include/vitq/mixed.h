@@ -65,11 +65,16 @@ typedef struct vq_budget {
     double activation_bits; /* mean over all activations, 2..8; 0: all have the a_bits of the params */
 } vq_budget;
 
+/* Reads "4.5" (mean bits of weights and of activations), "4.5/5" (of weights / of activations), "3.2MB" (10^6 bytes of
+ * file) or "3.2MB/5". Fails with VQ_ERR_FORMAT where text is of no such form, with VQ_ERR_INVALID_ARG where a number is
+ * out of range. */
+vq_status vq_budget_parse(vq_budget *out, const char *text);
+
 typedef struct vq_budget_result {
     bool mixed;                             /* false: the uniform model had the smaller error and was kept */
     double weight_bits, activation_bits;    /* means of the model made */
     double bytes;                           /* of its file */
-    double mixed_error, uniform_error;      /* of the logits (see above), computed as integers on the calibration images */
+    double mixed_error, uniform_error;      /* INFINITY where no mixed file could be made as small as the uniform one; of the logits (see above), computed as integers on the calibration images */
     int uniform_weight_bits, uniform_activation_bits; /* the largest uniform ones within the budget */
     double expected;                        /* sum of the sensitivities of the widths chosen for the mixed one */
     double bound;                           /* no choice within the budget has a smaller sum */

@@ -15,7 +15,7 @@ extern "C" {
 
 /* The axes a grid may have, by index: name, the value of an axis that the grid leaves out, and what values look like.
  *     recipe   "repq"    a recipe, or the path of a recipe file, which ends in ".json"
- *     bits     "w4a4"    bits of weights and activations, 2 to 8 each
+ *     bits     "w4a4"    bits of weights and activations, 2 to 8 each, or a budget (vq_budget_parse): "budget=4.5/5"
  *     samples  "32"      images to calibrate with, 1 to 65536
  *     seed     "first"   a number that draws the samples at random, or "first": the first ones of the data set
  *     parts    ""        parts of the recipe changed, as vq_calib_params has them; "none" or "" changes nothing

@@ -10,7 +10,8 @@
 #include "run/int_run.h"
 #include "run/model.h"
 
-enum { BATCH = 8, USUAL_BITS = 4, MOST_TRIES = 4 };
+/* NOTE_BYTES: what the manifest says of the budget, and digits of numbers in it, at most. */
+enum { BATCH = 8, USUAL_BITS = 4, MOST_TRIES = 5, NOTE_BYTES = 640 };
 
 typedef struct work {
     vq_device *dev;
@@ -164,6 +165,13 @@ static double weight_bytes(const vq_sensitivity *s, int bits)
     return sum;
 }
 
+static double chosen_bytes(const work *w)
+{
+    double sum = 0;
+    for (int i = 0; i < w->s->count; i++) sum += w->s->tensors[i].bytes[w->choice[i]];
+    return sum;
+}
+
 /* Widths of all weights, or of all activations, of total cost at most limit: in bytes of the file, or in bits. Adds to
  * the sums of errors and of bounds. */
 static vq_status choose(work *w, bool weights, bool in_bytes, double limit, vq_budget_result *sums)
@@ -219,6 +227,13 @@ typedef struct contest {
     vq_budget_result result;
 } contest;
 
+static vq_status file_bytes(double *bytes, const vq_model *model)
+{
+    VQ_TRY(vq_qmodel_file_bytes(bytes, model->qmodel));
+    *bytes += NOTE_BYTES;
+    return VQ_OK;
+}
+
 static vq_status by_mean(work *w, contest *c)
 {
     vq_budget_result *const r = &c->result;
@@ -226,14 +241,14 @@ static vq_status by_mean(work *w, contest *c)
     VQ_TRY(choose(w, true, false, w->budget->weight_bits * elements(w->s, true), r));
     VQ_TRY(choose_activations(w, r->uniform_activation_bits, r));
     VQ_TRY(calibrate_mixed(w, &c->mixed));
-    VQ_TRY(vq_qmodel_file_bytes(&c->mixed_bytes, c->mixed->qmodel));
+    VQ_TRY(file_bytes(&c->mixed_bytes, c->mixed));
     VQ_TRY(calibrate_uniform(w, &c->uniform, r->uniform_weight_bits, r->uniform_activation_bits));
-    return vq_qmodel_file_bytes(&c->uniform_bytes, c->uniform->qmodel);
+    return file_bytes(&c->uniform_bytes, c->uniform);
 }
 
 static vq_status too_small(const work *w, double bytes)
 {
-    return vq_fail(VQ_ERR_INVALID_ARG, "a budget of %.3f MB is too small: %s with weights of %d bits takes %.3f MB",
+    return vq_fail(VQ_ERR_INVALID_ARG, "a budget of %.4g MB is too small: %s with weights of %d bits takes %.4g MB",
                    w->budget->bytes * 1e-6, w->fp32->graph->architecture, w->s->min_bits, bytes * 1e-6);
 }
 
@@ -245,7 +260,7 @@ static vq_status uniform_by_bytes(work *w, contest *c, double *overhead)
         while (bits > w->s->min_bits && *overhead + weight_bytes(w->s, bits) > w->budget->bytes) bits--;
         vq_model_destroy(&c->uniform);
         VQ_TRY(calibrate_uniform(w, &c->uniform, bits, c->result.uniform_activation_bits));
-        VQ_TRY(vq_qmodel_file_bytes(&c->uniform_bytes, c->uniform->qmodel));
+        VQ_TRY(file_bytes(&c->uniform_bytes, c->uniform));
         *overhead = c->uniform_bytes - weight_bytes(w->s, bits);
         c->result.uniform_weight_bits = bits;
         if (c->uniform_bytes <= w->budget->bytes) return VQ_OK;
@@ -257,16 +272,16 @@ static vq_status by_bytes(work *w, contest *c)
 {
     double overhead = 0;
     VQ_TRY(uniform_by_bytes(w, c, &overhead));
-    for (int i = 0; i < MOST_TRIES; i++) { /* the mixed model's tables may be a little larger */
+    for (int i = 0; i < MOST_TRIES; i++) { /* the mixed model's tables may be larger */
         c->result.expected = c->result.bound = 0;
         VQ_TRY(choose_activations(w, c->result.uniform_activation_bits, &c->result));
         if (w->budget->bytes - overhead < weight_bytes(w->s, w->s->min_bits)) break;
         VQ_TRY(choose(w, true, true, w->budget->bytes - overhead, &c->result));
         vq_model_destroy(&c->mixed);
         VQ_TRY(calibrate_mixed(w, &c->mixed));
-        VQ_TRY(vq_qmodel_file_bytes(&c->mixed_bytes, c->mixed->qmodel));
+        VQ_TRY(file_bytes(&c->mixed_bytes, c->mixed));
         if (c->mixed_bytes <= w->budget->bytes) return VQ_OK;
-        overhead += c->mixed_bytes - w->budget->bytes;
+        overhead = VQ_MAX(overhead, c->mixed_bytes - chosen_bytes(w)) + NOTE_BYTES;
     }
     vq_model_destroy(&c->mixed); /* none fits: the uniform one does */
     return VQ_OK;
@@ -281,7 +296,6 @@ static vq_status compare(work *w, contest *c)
     r->mixed = c->mixed && r->mixed_error <= r->uniform_error;
     r->weight_bits = r->mixed ? mean_bits(w, true) : r->uniform_weight_bits;
     r->activation_bits = r->mixed ? mean_bits(w, false) : r->uniform_activation_bits;
-    r->bytes = r->mixed ? c->mixed_bytes : c->uniform_bytes;
     return VQ_OK;
 }
 
@@ -300,7 +314,7 @@ static vq_status amend_manifest(vq_qmodel *m, const vq_budget *b, const vq_budge
         cJSON_AddNumberToObject(o, "weight_bits", b->weight_bits);
     if (b->activation_bits > 0) cJSON_AddNumberToObject(o, "activation_bits", b->activation_bits);
     cJSON_AddStringToObject(o, "kept", r->mixed ? "mixed" : "uniform");
-    cJSON_AddNumberToObject(o, "mixed_error", r->mixed_error);
+    if (isfinite(r->mixed_error)) cJSON_AddNumberToObject(o, "mixed_error", r->mixed_error);
     cJSON_AddNumberToObject(o, "uniform_error", r->uniform_error);
     char *const text = cJSON_PrintUnformatted(root);
     if (!text) VQ_GO(vq_fail(VQ_ERR_NO_MEMORY, "out of memory for the manifest"));
@@ -349,6 +363,46 @@ static vq_status check_range(const work *w, int activation_bits)
     return VQ_OK;
 }
 
+/* A plain decimal number at *text, which moves on behind it. */
+static bool read_number(double *out, const char **text)
+{
+    const size_t length = strspn(*text, "0123456789.");
+    char number[32], *end;
+    if (length == 0 || length >= sizeof number) return false;
+    memcpy(number, *text, length);
+    number[length] = 0;
+    *out = strtod(number, &end);
+    *text += length;
+    return *end == 0;
+}
+
+vq_status vq_budget_parse(vq_budget *out, const char *text)
+{
+    const char *at = text;
+    double first, second = 0;
+    if (out) *out = (vq_budget){0};
+    if (!out || !text) return vq_fail(VQ_ERR_INVALID_ARG, "vq_budget_parse: NULL argument");
+    bool good = read_number(&first, &at);
+    const bool size = good && strncmp(at, "MB", 2) == 0;
+    if (size) at += 2;
+    const bool both = good && *at == '/';
+    if (both) {
+        at++;
+        good = read_number(&second, &at);
+    }
+    if (!good || *at)
+        return vq_fail(VQ_ERR_FORMAT, "budget: '%.40s' is not of the form 4.5, 4.5/5, 3.2MB or 3.2MB/5", text);
+    if (size && !(first > 0 && first < 1e9))
+        return vq_fail(VQ_ERR_INVALID_ARG, "budget: '%.40s' is no size of a model", text);
+    if ((!size && !is_mean(first)) || (both && !is_mean(second)))
+        return vq_fail(VQ_ERR_INVALID_ARG, "budget: '%.40s' is out of range, mean bits must be %d to %d", text,
+                       VQ_MIN_BITS, VQ_MAX_BITS);
+    out->bytes = size ? first * 1e6 : 0;
+    out->weight_bits = size ? 0 : first;
+    out->activation_bits = both ? second : out->weight_bits;
+    return VQ_OK;
+}
+
 vq_status vq_calibrate_budget(vq_model **out, vq_budget_result *result, vq_device *dev, const vq_model *fp32,
                               const vq_dataset *images, const vq_calib_params *params, const vq_budget *budget,
                               const vq_sensitivity *s)
@@ -378,6 +432,7 @@ vq_status vq_calibrate_budget(vq_model **out, vq_budget_result *result, vq_devic
     VQ_GO(compare(&w, &c));
     vq_model **const kept = c.result.mixed ? &c.mixed : &c.uniform;
     VQ_GO(amend_manifest((*kept)->qmodel, budget, &c.result));
+    VQ_GO(vq_qmodel_file_bytes(&c.result.bytes, (*kept)->qmodel));
     *out = *kept;
     *kept = NULL;
     if (result) *result = c.result;

@@ -50,6 +50,9 @@ typedef struct sweep {
     size_t made;
     double last_beat;
     const char *title;
+    /* what points with a budget have measured, for the next one with the same other settings */
+    vq_sensitivity *sensitivity;
+    const point *measured_for;
 } sweep;
 
 /* ---- the grid ------------------------------------------------------------------------------------------------------
@@ -334,12 +337,36 @@ static vq_status judge(sweep *s, const vq_model *model, vq_mode mode, vq_db_outc
     return status;
 }
 
+static bool differ_in_bits_only(const point *a, const point *b)
+{
+    const int bits_axis = vq_axis_find("bits");
+    for (int i = 0; i < VQ_NUM_AXES; i++)
+        if (i != bits_axis && strcmp(a->axes[i], b->axes[i]) != 0) return false;
+    return true;
+}
+
+static vq_status calibrate_budget(sweep *s, const point *p, vq_model **out, const vq_calib_params *params,
+                                  const vq_budget *budget)
+{
+    if (!s->sensitivity || !differ_in_bits_only(p, s->measured_for)) {
+        vq_sensitivity_destroy(&s->sensitivity);
+        VQ_TRY(vq_sensitivity_measure(&s->sensitivity, s->dev, s->fp32, s->calib, params, NULL));
+        s->measured_for = p;
+    }
+    return vq_calibrate_budget(out, NULL, s->dev, s->fp32, s->calib, params, budget, s->sensitivity);
+}
+
 static vq_status calibrate(sweep *s, const point *p, vq_model **out, vq_db_outcome *outcome)
 {
+    const int bits_axis = vq_axis_find("bits");
     vq_calib_params params = {.memory = s->params.memory, .progress = progress, .progress_user = s};
+    vq_budget budget;
     const double start = vq_now();
     for (int a = 0; a < VQ_NUM_AXES; a++) vq_axes[a].apply(&params, p->axes[a]);
-    VQ_TRY(vq_calibrate(out, s->dev, s->fp32, s->calib, &params));
+    if (vq_axis_budget(&budget, p->axes[bits_axis]))
+        VQ_TRY(calibrate_budget(s, p, out, &params, &budget));
+    else
+        VQ_TRY(vq_calibrate(out, s->dev, s->fp32, s->calib, &params));
     outcome->calib_seconds = vq_now() - start;
     return VQ_OK;
 }
@@ -421,6 +448,7 @@ static vq_status summarize(vq_sweep_result *out, const sweep *s)
 static void clear(sweep *s)
 {
     vq_sweep_db_close(&s->db);
+    vq_sensitivity_destroy(&s->sensitivity);
     for (size_t i = 0; s->points && i < s->num_points; i++) {
         free(s->points[i].key);
         free(s->points[i].title);

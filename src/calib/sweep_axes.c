@@ -44,11 +44,31 @@ static vq_status normalize_recipe(char **out, const char *text)
     return vq_strdup(out, text); /* that there is such a recipe is checked together with its parts */
 }
 
+static const char budget_prefix[] = "budget=";
+
+bool vq_axis_budget(vq_budget *out, const char *value)
+{
+    const size_t length = strlen(budget_prefix);
+    return strncmp(value, budget_prefix, length) == 0 && vq_budget_parse(out, value + length) == VQ_OK;
+}
+
+static vq_status normalize_budget(char **out, const char *text)
+{
+    vq_budget b;
+    VQ_TRY(vq_budget_parse(&b, text + strlen(budget_prefix)));
+    const double first = b.bytes > 0 ? b.bytes * 1e-6 : b.weight_bits;
+    const char *const unit = b.bytes > 0 ? "MB" : "";
+    if (b.activation_bits == b.weight_bits) return vq_format(out, "%s%.9g%s", budget_prefix, first, unit);
+    return vq_format(out, "%s%.9g%s/%.9g", budget_prefix, first, unit, b.activation_bits);
+}
+
 static vq_status normalize_bits(char **out, const char *text)
 {
+    if (strncmp(text, budget_prefix, strlen(budget_prefix)) == 0) return normalize_budget(out, text);
     const bool form = strlen(text) == 4 && strchr("wW", text[0]) && strchr("aA", text[2]);
     if (!form || text[1] < '2' || text[1] > '8' || text[3] < '2' || text[3] > '8')
-        return vq_fail(VQ_ERR_INVALID_ARG, "sweep: bits '%.40s' are not of the form w4a4, each from 2 to 8", text);
+        return vq_fail(VQ_ERR_INVALID_ARG,
+                       "sweep: bits '%.40s' are not of the form w4a4, each from 2 to 8, or budget=4.5", text);
     return vq_format(out, "w%ca%c", text[1], text[3]);
 }
 
@@ -86,6 +106,7 @@ static void apply_recipe(vq_calib_params *params, const char *value)
 
 static void apply_bits(vq_calib_params *params, const char *value)
 {
+    if (strncmp(value, budget_prefix, strlen(budget_prefix)) == 0) return; /* see vq_axis_budget */
     params->w_bits = value[1] - '0';
     params->a_bits = value[3] - '0';
 }

@@ -4,6 +4,7 @@
 #define VQ_SRC_SWEEP_AXES_H
 
 #include "base/base.h"
+#include "vitq/mixed.h"
 #include "vitq/sweep.h"
 
 enum { VQ_NUM_AXES = 6 };
@@ -17,6 +18,9 @@ typedef struct vq_axis {
 } vq_axis;
 
 extern const vq_axis vq_axes[VQ_NUM_AXES];
+
+/* The budget of a value of the bits axis that is one, "budget=4.5"; else false. */
+bool vq_axis_budget(vq_budget *out, const char *value);
 
 /* -1 where there is none. */
 int vq_axis_find(const char *name);

@@ -1,4 +1,5 @@
 /* vitq calibrate: an FP32 model and some images in, a quantized model file out. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,40 +33,16 @@ int cli_check_recipe(const char *name)
     return cli_fail(VQ_ERR_INVALID_ARG, "unknown recipe '%s'; there are: %s", name, list);
 }
 
-/* "4.5", "4.5/5", "3.2MB" or "3.2MB/5". */
 static int read_budget(vq_budget *b, const cli_options *options)
 {
-    const char *const text = options->budget;
-    char *end = NULL;
-    if (!text) return 0;
-    if (!strchr("0123456789.", text[0])) goto malformed;
-    b->weight_bits = strtod(text, &end);
-    const bool size = strncmp(end, "MB", 2) == 0;
-    if (size) {
-        b->bytes = b->weight_bits * 1e6;
-        b->weight_bits = 0;
-        end += 2;
-    } else {
-        b->activation_bits = b->weight_bits;
-    }
-    if (*end == '/') {
-        if (!end[1] || !strchr("0123456789.", end[1])) goto malformed;
-        b->activation_bits = strtod(end + 1, &end);
-    }
-    if (end == text || *end) goto malformed;
-    if (size && !(b->bytes > 0 && b->bytes < 1e15))
-        return cli_fail(VQ_ERR_INVALID_ARG, "--budget: '%s' is no size of a model", text);
-    if ((!size && !(b->weight_bits >= VQ_MIN_BITS && b->weight_bits <= VQ_MAX_BITS)) ||
-        (b->activation_bits != 0 && !(b->activation_bits >= VQ_MIN_BITS && b->activation_bits <= VQ_MAX_BITS)))
-        return cli_fail(VQ_ERR_INVALID_ARG, "--budget: '%s' is out of range, mean bits must be %d to %d", text,
-                        VQ_MIN_BITS, VQ_MAX_BITS);
-    if (options->bits_given && (!size || b->activation_bits > 0))
+    if (!options->budget) return 0;
+    const vq_status status = vq_budget_parse(b, options->budget);
+    if (status != VQ_OK) return status == VQ_ERR_FORMAT ? CLI_USAGE : (int)status;
+    if (options->bits_given && b->activation_bits > 0)
         return cli_fail(CLI_USAGE, "calibrate: --budget chooses the bits; leave --bits out");
     if (options->official_levels)
-        return cli_fail(VQ_ERR_UNSUPPORTED, "calibrate: --official-levels and --budget exclude each other");
+        return cli_fail(CLI_USAGE, "calibrate: --official-levels and --budget exclude each other");
     return 0;
-malformed:
-    return cli_fail(CLI_USAGE, "--budget: '%s' is not of the form 4.5, 4.5/5, 3.2MB or 3.2MB/5", text);
 }
 
 /* What can be known before any work. */
@@ -141,7 +118,7 @@ static void add_budget(cJSON *root, const vq_budget_result *r)
 {
     cJSON *const o = cJSON_AddObjectToObject(root, "budget");
     cli_json_text(o, "kept", r->mixed ? "mixed" : "uniform");
-    cJSON_AddNumberToObject(o, "mixed_error", r->mixed_error);
+    if (isfinite(r->mixed_error)) cJSON_AddNumberToObject(o, "mixed_error", r->mixed_error);
     cJSON_AddNumberToObject(o, "uniform_error", r->uniform_error);
     cJSON_AddNumberToObject(o, "uniform_weight_bits", r->uniform_weight_bits);
     cJSON_AddNumberToObject(o, "uniform_activation_bits", r->uniform_activation_bits);
@@ -151,12 +128,16 @@ static void add_budget(cJSON *root, const vq_budget_result *r)
 
 static void print_budget(const vq_budget_result *r)
 {
+    const int w = r->uniform_weight_bits, a = r->uniform_activation_bits;
+    if (isinf(r->mixed_error)) {
+        printf("budget       uniform w%da%d kept, error %.4g: no mixed model is as small\n", w, a, r->uniform_error);
+        return;
+    }
     printf("budget       %s kept: error %.4g of the mixed, %.4g of the uniform w%da%d model\n",
-           r->mixed ? "mixed" : "uniform", r->mixed_error, r->uniform_error, r->uniform_weight_bits,
-           r->uniform_activation_bits);
+           r->mixed ? "mixed" : "uniform", r->mixed_error, r->uniform_error, w, a);
     printf("choice       sum of sensitivities %.4g, ", r->expected);
     if (r->bound >= r->expected)
-        printf("proven least\n");
+        printf("the least there is\n");
     else
         printf("at most %.2g %% above the least\n", 100 * (r->expected / r->bound - 1));
 }

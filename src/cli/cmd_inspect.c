@@ -51,7 +51,18 @@ static void print_manifest(const cJSON *m)
     const cJSON *const made = cJSON_GetObjectItemCaseSensitive(m, "manifest");
     printf("calibrated   %s at w%.3ga%.3g with %.0f images", text(made, "recipe"), number(made, "weight_bits"),
            number(made, "activation_bits"), number(made, "samples"));
+    const cJSON *const budget = cJSON_GetObjectItemCaseSensitive(made, "budget");
     if (text(made, "seed")[0]) printf(", seed %s", text(made, "seed"));
+    if (budget) printf("\nbudget       ");
+    if (cJSON_HasObjectItem(budget, "bytes"))
+        printf("%.6g MB", number(budget, "bytes") * 1e-6);
+    else if (budget)
+        printf("%g bits of weights", number(budget, "weight_bits"));
+    if (cJSON_HasObjectItem(budget, "activation_bits"))
+        printf(", %g of activations", number(budget, "activation_bits"));
+    if (budget)
+        printf("; %s bits kept, error %.4g (uniform %.4g)", text(budget, "kept"), number(budget, "mixed_error"),
+               number(budget, "uniform_error"));
     printf("\nmade by      vitq %s on %s\n", text(made, "vitq"), text(made, "device"));
     printf("integer      %s\n", is_true(m, "integer") ? "yes" : "no, fake-quant only");
 }

@@ -57,10 +57,16 @@ static const struct {
      "\n"
      "Chooses how to round every weight and activation of an FP32 model by looking at some photos (their\n"
      "labels are not used), and writes the quantized model. Takes photos like those the model will see;\n"
-     "32 are enough for most models. The file appears when it is complete, never half-written.\n",
+     "32 are enough for most models. The file appears when it is complete, never half-written.\n"
+     "With --budget every tensor gets bits of its own, 2 to 8, chosen by what 'vitq sensitivity' measures:\n"
+     "4.5 bits on average, of weights by their number and of activations by their values per image; or so\n"
+     "many MB of file, activations then having those of --bits or a mean behind the slash. The uniform\n"
+     "model of the same budget is made, too, and the better one of both is kept.\n",
      "Examples:\n"
      "  vitq calibrate vit_tiny/ --images photos/ --bits w8a8 -o tiny.vitq.safetensors\n"
      "  vitq calibrate vit_tiny/ --images photos/ --bits w4a4 --samples 64 --seed 1 -o tiny4.vitq.safetensors\n"
+     "  vitq calibrate vit_tiny/ --images photos/ --recipe best --budget 4.5 -o tiny45.vitq.safetensors\n"
+     "  vitq calibrate vit_tiny/ --images photos/ --recipe best --budget 4MB/4.5 -o tiny4mb.vitq.safetensors\n"
      "  vitq calibrate fashion_vit/ --images train-images-idx3-ubyte.gz -o fashion.vitq.safetensors\n"},
     {CLI_SENSITIVITY,
      "usage: vitq sensitivity MODEL --images PATH [OPTIONS]\n"
