@@ -40,7 +40,7 @@ GROUP error_s8(ERROR_ARGS(char))
         const candidate c = candidates[j];
         __global const float *const t = thresholds + (size_t)j * (levels - 1);
         __global const int *const v = values + (size_t)j * levels;
-        float error = 0.0f;
+        float error = 0.0f, along = 0.0f, size = 0.0f;
         for (int n0 = 0; n0 < n_pad; n0 += TILE) {
             int low[EACH][EACH], high[EACH][EACH], low_sum[EACH], high_sum[EACH];
             for (int i = 0; i < EACH; i++) {
@@ -87,12 +87,18 @@ GROUP error_s8(ERROR_ARGS(char))
                     float total = (float)(low[i][l] + w_zero * low_sum[i] - c.z_low * sum);
                     if (c.planes == 2)
                         total = fma(256.0f, (float)(high[i][l] + w_zero * high_sum[i] - c.z_high * sum), total);
-                    const float d = fma(-unit, total, y[r * y_row + at] - bias[at]);
+                    const float d = fma(-unit, total, y[r * y_row + at] - bias[at]), p = unit * total;
                     error = fma(d, d, error);
+                    if (COSINE) along = fma(d, p, along);
+                    if (COSINE) size = fma(p, p, size);
                 }
         }
         error = sum_of_group(part, error);
+        if (COSINE) along = sum_of_group(part, along);
+        if (COSINE) size = sum_of_group(part, size);
         if (item == 0) partial[PARTIAL_AT(j)] = error;
+        if (COSINE && item == 0) partial[PARTIAL_AT(j) + 1] = along;
+        if (COSINE && item == 0) partial[PARTIAL_AT(j) + 2] = size;
     }
 }
 
@@ -106,7 +112,7 @@ GROUP error_f32(ERROR_ARGS(float))
         const candidate c = candidates[j];
         __global const float *const t = thresholds + (size_t)j * (levels - 1);
         __global const float *const v = (__global const float *)values + (size_t)j * levels;
-        float error = 0.0f;
+        float error = 0.0f, along = 0.0f, size = 0.0f;
         for (int n0 = 0; n0 < n_pad; n0 += TILE) {
             float sum[EACH][EACH];
             for (int i = 0; i < EACH; i++)
@@ -132,12 +138,18 @@ GROUP error_f32(ERROR_ARGS(float))
                 for (int l = 0; l < EACH; l++) {
                     const int r = m0 + row + i * SIDE, at = n0 + col + l * SIDE;
                     if (r >= m || at >= n) continue;
-                    const float d = y[r * y_row + at] - bias[at] - sum[i][l];
+                    const float d = y[r * y_row + at] - bias[at] - sum[i][l], p = sum[i][l];
                     error = fma(d, d, error);
+                    if (COSINE) along = fma(d, p, along);
+                    if (COSINE) size = fma(p, p, size);
                 }
         }
         error = sum_of_group(part, error);
+        if (COSINE) along = sum_of_group(part, along);
+        if (COSINE) size = sum_of_group(part, size);
         if (item == 0) partial[PARTIAL_AT(j)] = error;
+        if (COSINE && item == 0) partial[PARTIAL_AT(j) + 1] = along;
+        if (COSINE && item == 0) partial[PARTIAL_AT(j) + 2] = size;
     }
 }
 

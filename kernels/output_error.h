@@ -4,7 +4,8 @@
  * Row m of batch (outer, inner) of x starts at x_offset + outer * x_outer + inner * x_inner + m * x_row elements; y alike.
  * consts s32 [batches][3][n_pad]: bits of the float scale, sum of the weights, w_zero; bias f32 [n_pad]; zero beyond n.
  * thresholds f32 [num][levels - 1]; values [num][levels]: s32, or f32 for error_f32.
- * partial f32 [batch][row panels][num].
+ * partial f32 [batch][row panels][num]: sums of d^2, d being what the product lacks of the target without the bias. With
+ * COSINE [batch][row panels][num][3]: sums of d^2, d p and p^2, p being the product.
  *
  * A candidate's operand is unit * (low - z_low + 256 * (high - z_high)) with low and high the two bytes of a code or of a
  * codebook's value; `high` only where planes is 2. */
@@ -41,5 +42,10 @@ enum { FIELD_SCALE, FIELD_SUM, FIELD_W_ZERO, NUM_FIELDS };
 
 #define TO_CONSTS consts += (long)get_group_id(1) * consts_batch;
 
-/* Where this work-group's sum for candidate j belongs. */
-#define PARTIAL_AT(j) ((get_group_id(1) * get_num_groups(0) + get_group_id(0)) * (size_t)num + (size_t)(j))
+#ifndef COSINE
+#define COSINE 0
+#endif
+#define TERMS (COSINE ? 3 : 1)
+
+/* Where this work-group's sums for candidate j belong. */
+#define PARTIAL_AT(j) (((get_group_id(1) * get_num_groups(0) + get_group_id(0)) * (size_t)num + (size_t)(j)) * TERMS)

@@ -270,9 +270,27 @@ typedef struct target_view {
     int rows, cols; /* that exist */
 } target_view;
 
+/* Sums besides that of squared errors, where COSINE is set. */
+typedef struct cosine_sums {
+    floatv along, size;
+} cosine_sums;
+
+#define ADD_COSINE(sums, d, p)                    \
+    if (COSINE) {                                 \
+        (sums)->along = fma(d, p, (sums)->along); \
+        (sums)->size = fma(p, p, (sums)->size);   \
+    }
+#define PUT_SUMS(j, error, cosine)                                               \
+    {                                                                            \
+        partial[PARTIAL_AT(j)] = lanes(error);                                   \
+        if (COSINE) partial[PARTIAL_AT(j) + 1] = lanes((cosine).along);  \
+        if (COSINE) partial[PARTIAL_AT(j) + 2] = lanes((cosine).size);   \
+    }
+
 /* Squared errors of a tile of integer sums. */
 static floatv errors_s8(const target_view *t, const candidate *c, __global const int *consts, int n_pad,
-                        const intv *low, const intv *high, const int *low_sums, const int *high_sums)
+                        const intv *low, const intv *high, const int *low_sums, const int *high_sums,
+                        cosine_sums *cosine)
 {
     floatv error = (floatv)(0.0f);
     const int rows = min(t->rows, ROWS);
@@ -291,12 +309,13 @@ static floatv errors_s8(const target_view *t, const candidate *c, __global const
             if (c->planes == 2) total = fma((floatv)(256.0f), TO_FLOATV(SUM_OF(high, high_sums, high_zero)), total);
             const floatv d = fma(unit, total, target(t->y + r * t->y_row + v * LANES, t->bias + v * LANES, t->cols - v * LANES));
             error = fma(d, d, error);
+            ADD_COSINE(cosine, d, -unit * total)
         }
     }
     return error;
 }
 
-static floatv errors_f32(const target_view *t, const floatv *sums)
+static floatv errors_f32(const target_view *t, const floatv *sums, cosine_sums *cosine)
 {
     floatv error = (floatv)(0.0f);
     const int rows = min(t->rows, ROWS);
@@ -305,6 +324,7 @@ static floatv errors_f32(const target_view *t, const floatv *sums)
             const floatv d = target(t->y + r * t->y_row + v * LANES, t->bias + v * LANES, t->cols - v * LANES) -
                              sums[r * VECTORS + v];
             error = fma(d, d, error);
+            ADD_COSINE(cosine, d, sums[r * VECTORS + v])
         }
     return error;
 }
@@ -391,6 +411,7 @@ ITEM error_s8(ERROR_ARGS(char), int pitch, int steps, __local uchar *codes)
     for (int j = 0; j < num; j++) {
         const quantizer q = QUANTIZER(j);
         floatv error = (floatv)(0.0f);
+        cosine_sums cosine = {(floatv)(0.0f), (floatv)(0.0f)};
         for (int r = 0; r < rows; r++)
             encode_row(codes + r * pitch, plane, x + (first + r) * x_row, k, &q, low_sums + r, high_sums + r);
         for (int n0 = 0; n0 < n; n0 += PANEL) {
@@ -401,11 +422,12 @@ ITEM error_s8(ERROR_ARGS(char), int pitch, int steps, __local uchar *codes)
                 intv low[ROWS * VECTORS], high[ROWS * VECTORS];
                 product_s8(low, codes + r * pitch, pitch, panel, rows - r, groups, steps);
                 if (q.c.planes == 2) product_s8(high, codes + plane + r * pitch, pitch, panel, rows - r, groups, steps);
-                column_error += errors_s8(&t, &q.c, consts + n0, n_pad, low, high, low_sums + r, high_sums + r);
+                column_error += errors_s8(&t, &q.c, consts + n0, n_pad, low, high, low_sums + r, high_sums + r,
+                                          &cosine);
             }
             error += column_error;
         }
-        partial[PARTIAL_AT(j)] = lanes(error);
+        PUT_SUMS(j, error, cosine)
     }
 }
 
@@ -416,6 +438,7 @@ ITEM error_f32(ERROR_ARGS(float), int pitch, int steps, __local uchar *operand)
     for (int j = 0; j < num; j++) {
         const quantizer q = QUANTIZER(j);
         floatv error = (floatv)(0.0f);
+        cosine_sums cosine = {(floatv)(0.0f), (floatv)(0.0f)};
         for (int r = 0; r < rows; r++) {
             __global const float *const in = x + (first + r) * x_row;
             __local uchar *const out = operand + r * pitch;
@@ -434,11 +457,11 @@ ITEM error_f32(ERROR_ARGS(float), int pitch, int steps, __local uchar *operand)
                 const target_view t = {y + (first + r) * y_row + n0, bias + n0, y_row, rows - r, n - n0};
                 floatv sums[ROWS * VECTORS];
                 product_f32(sums, operand + r * pitch, pitch, w + (size_t)n0 * k, rows - r, k);
-                column_error += errors_f32(&t, sums);
+                column_error += errors_f32(&t, sums, &cosine);
             }
             error += column_error;
         }
-        partial[PARTIAL_AT(j)] = lanes(error);
+        PUT_SUMS(j, error, cosine)
     }
 }
 

@@ -81,9 +81,13 @@ typedef struct vq_output_error_f32 {
  * Uniform, thresholds NULL: q = clip(rint(x / scale[j]) + zero[j], 0, levels - 1), a = (q - zero[j]) * scale[j]; zero
  * must be integral for integer weights. Codebook: q = number of thresholds[j][..levels-1] (ascending) that are <= x, a
  * = (values[j][q] - zero[j]) * scale[j], zero integral in 0..65535. Values are 16 bits: integer products take their two
- * bytes apart, and one of them where the other is zero throughout. */
+ * bytes apart, and one of them where the other is zero throughout.
+ * cosine: instead of the mean squared error
+ *   error[j] = 1 - (t . p) / (|t| |p|), t = y - bias and p the product, both of all batches, scored rows and columns as one
+ * vector; 1 where one of them is zero. */
 typedef struct vq_candidates {
     int num, levels;
+    bool cosine;
     const float *scale, *zero; /* [num] */
     const float *thresholds;   /* [num][levels - 1] */
     const uint16_t *values;    /* [num][levels] */

@@ -232,6 +232,7 @@ static vq_status search_qk_part(const attention *a, int part, vq_rows *qkv)
         o = (vq_output_layer){.batch = a->c->samples,
                               .m = a->tokens,
                               .row_step = vq_row_step(a->c, a->c->samples * a->tokens),
+                              .cosine = how->objective == VQ_OBJECTIVE_COSINE,
                               .at_once = a->at_once,
                               .load = load_qk,
                               .user = &s};
@@ -525,6 +526,7 @@ static vq_status search_softmax_by_output(attention *a, head_search *searches)
         searches[h].softmax = (vq_output_layer){.batch = a->c->samples,
                                                 .m = a->tokens,
                                                 .row_step = vq_row_step(a->c, a->c->samples * a->tokens),
+                                                .cosine = a->c->recipe->softmax.objective == VQ_OBJECTIVE_COSINE,
                                                 .at_once = a->at_once,
                                                 .load = load_softmax,
                                                 .user = &searches[h]};
@@ -536,6 +538,7 @@ static vq_status search_softmax_by_output(attention *a, head_search *searches)
         if (!apart) {
             score = vq_score_of_tensor(a->c->dev, &g, &p);
             score.codebook = sum_of_heads;
+            score.cosine = all.of[h].cosine;
             score.layer = &all;
         }
         VQ_GO(vq_search_codebook(&score, &task, &one));
@@ -569,6 +572,7 @@ static vq_status search_value_by_output(attention *a, head_search *searches)
         vq_output_layer o = {.batch = a->c->samples,
                              .m = a->head_dim,
                              .row_step = 1,
+                             .cosine = a->c->recipe->value.objective == VQ_OBJECTIVE_COSINE,
                              .at_once = a->at_once,
                              .load = load_value,
                              .user = &searches[h]};

@@ -252,6 +252,8 @@ typedef struct gram_layer {
     const layer *l;
     const products *p;
     bool diagonal;
+    vq_buf *along; /* of cosines: G w [out][in], and w'G w and w'c of every row */
+    double *wgw, *wc;
 } gram_layer;
 
 static vq_status gram_uniform(const vq_score *s, const float *scale, const float *zero, int num, int levels,
@@ -270,13 +272,74 @@ done:
     return status;
 }
 
+/* Of every row w, as gram_error has d, G and c, and with r what w lacks of the target t = X w + r: p = X (w + d) is
+ * what comes out, and sin^2 = (|t - p|^2 - (p.(t - p))^2 / |p|^2) / |t|^2 the same order as 1 - cos. What is the same
+ * for all candidates, |r|^2 and |t|^2, is left out; a cosine that is not positive is infinitely bad. */
+static vq_status gram_cosine(const vq_score *s, const float *scale, const float *zero, int num, int levels,
+                             double *error)
+{
+    const gram_layer *const g = s->layer;
+    const size_t rows = (size_t)s->groups.groups, n = (size_t)num;
+    float *terms = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&terms, rows * n * 3, sizeof *terms, "errors"));
+    VQ_GO(vq_gram_terms_run(s->dev, s->x->whole, g->p->gram_buf, g->p->cross_buf, g->along, scale, zero, g->l->out,
+                            g->l->in, num, levels, g->diagonal, terms));
+    for (size_t i = 0; i < rows * n; i++) {
+        const double quad = (double)terms[3 * i], cross = (double)terms[3 * i + 1], mixed = (double)terms[3 * i + 2];
+        const double size = g->wgw[i / n] + 2 * mixed + quad, dot = g->wc[i / n] + cross - mixed - quad;
+        error[i] = size > 0 && dot + size > 0 ? quad - 2 * cross - dot * dot / size : INFINITY;
+    }
+done:
+    free(terms);
+    return status;
+}
+
+/* G w of every row, or of the diagonal of G, and the products with w that all candidates share. */
+static vq_status begin_cosine(gram_layer *g, float **buffer)
+{
+    const layer *const l = g->l;
+    const size_t in = (size_t)l->in, out = (size_t)l->out, count = in * out;
+    const vq_gemm_f32_shape shape = {.m = l->out, .n = l->in, .k = l->in, .lda = l->in, .ldb = l->in, .ldc = l->in};
+    vq_device *const dev = l->c->dev;
+    float *host;
+    VQ_TRY(vq_buf_create(&g->along, dev, count * sizeof(float)));
+    VQ_TRY(vq_alloc(buffer, 2 * count, sizeof **buffer, "cosines"));
+    host = *buffer;
+    VQ_TRY(vq_buf_read(dev, l->weight, 0, host, count * sizeof *host));
+    if (g->diagonal) {
+        for (size_t i = 0; i < count; i++) host[count + i] = (float)(g->p->gram[i % in * (in + 1)] * (double)host[i]);
+        VQ_TRY(vq_buf_write(dev, g->along, 0, host + count, count * sizeof *host));
+    } else {
+        VQ_TRY(vq_gemm_f32_run(dev, &shape, l->weight, g->p->gram_buf, NULL, g->along));
+        VQ_TRY(vq_buf_read(dev, g->along, 0, host + count, count * sizeof *host));
+    }
+    VQ_TRY(vq_alloc(&g->wgw, out, sizeof *g->wgw, "cosines"));
+    VQ_TRY(vq_alloc(&g->wc, out, sizeof *g->wc, "cosines"));
+    for (size_t i = 0; i < count; i++) {
+        g->wgw[i / in] += (double)host[i] * (double)host[count + i];
+        g->wc[i / in] += (double)host[i] * g->p->cross[i];
+    }
+    return VQ_OK;
+}
+
 static vq_status search_weight_by_output(layer *l, const products *p, bool diagonal)
 {
-    gram_layer g = {l, p, diagonal};
+    const bool cosine = l->c->recipe->weight.objective == VQ_OBJECTIVE_COSINE;
+    gram_layer g = {.l = l, .p = p, .diagonal = diagonal};
     vq_score score = vq_score_of_tensor(l->c->dev, &l->weights, &l->weight_rows);
-    score.uniform = gram_uniform;
+    float *host = NULL;
+    vq_status status = VQ_OK;
+    if (cosine) VQ_GO(begin_cosine(&g, &host));
+    score.uniform = cosine ? gram_cosine : gram_uniform;
     score.layer = &g;
-    return vq_search_uniform(&score, l->c->recipe->weight.search, true, &l->qn->weight);
+    VQ_GO(vq_search_uniform(&score, l->c->recipe->weight.search, true, &l->qn->weight));
+done:
+    vq_buf_destroy(&g.along);
+    free(g.wgw);
+    free(g.wc);
+    free(host);
+    return status;
 }
 
 static vq_status round_gptq(layer *l, const products *p)
@@ -630,6 +693,7 @@ static vq_status search_input_by_output(layer *l)
     vq_output_layer o = {.batch = 1,
                          .m = l->rows,
                          .row_step = vq_row_step(l->c, l->rows),
+                         .cosine = input_part(l)->objective == VQ_OBJECTIVE_COSINE,
                          .x = {.buf = l->x.whole, .ld = l->in},
                          .y = {.buf = l->y.whole, .ld = l->out}};
     row_parts parts = {.l = l};

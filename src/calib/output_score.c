@@ -88,13 +88,17 @@ done:
 static vq_status output_uniform(const vq_score *s, const float *scale, const float *zero, int num, int levels,
                                 double *error)
 {
-    return run(s, &(const vq_candidates){.num = num, .levels = levels, .scale = scale, .zero = zero}, error);
+    const vq_output_layer *const l = s->layer;
+    return run(s,
+               &(const vq_candidates){.num = num, .levels = levels, .cosine = l->cosine, .scale = scale, .zero = zero},
+               error);
 }
 
 static vq_status output_codebook(const vq_score *s, const vq_quantizer *candidates, int num, double *error)
 {
     const size_t levels = (size_t)candidates[0].levels;
-    vq_candidates c = {.num = num, .levels = (int)levels};
+    const vq_output_layer *const l = s->layer;
+    vq_candidates c = {.num = num, .levels = (int)levels, .cosine = l->cosine};
     float *f = NULL;
     uint16_t *values = NULL;
     vq_status status = VQ_OK;
@@ -129,5 +133,6 @@ vq_score vq_score_of_output(vq_device *dev, const vq_groups *all, int group, vq_
                       .first = group,
                       .uniform = output_uniform,
                       .codebook = output_codebook,
+                      .cosine = layer->cosine,
                       .layer = layer};
 }

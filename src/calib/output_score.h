@@ -19,6 +19,7 @@ typedef struct vq_matrix {
 typedef struct vq_output_layer vq_output_layer;
 struct vq_output_layer {
     int batch, m, row_step;
+    bool cosine; /* what counts is the cosine, not the squared error */
     vq_matrix x, y;
     vq_output_error *op; /* the weights */
     int at_once;

@@ -59,7 +59,7 @@ const char *vq_recipe_json(int i)
  */
 
 static const char *const search_names[] = {"minmax", "percentile", "full", "fpcs", NULL};
-static const char *const objective_names[] = {"tensor", "output", NULL};
+static const char *const objective_names[] = {"tensor", "output", "cosine", NULL};
 static const char *const reparam_names[] = {"none", "mean", "mosf", "best", NULL};
 static const char *const flow_names[] = {"sequential", "parallel", NULL};
 static const char *const rounding_names[] = {"nearest", "gptq", NULL};

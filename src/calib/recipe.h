@@ -17,7 +17,9 @@ typedef enum vq_search {
 /* What a search makes small. */
 typedef enum vq_objective {
     VQ_OBJECTIVE_TENSOR, /* squared error of the tensor itself */
-    VQ_OBJECTIVE_OUTPUT  /* squared error of the layer's output */
+    VQ_OBJECTIVE_OUTPUT, /* squared error of the layer's output */
+    VQ_OBJECTIVE_COSINE  /* 1 - the cosine between the layer's output, all of it as one vector, and the one wanted; of
+                            weights that of every output channel */
 } vq_objective;
 
 typedef enum vq_reparam {

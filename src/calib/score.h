@@ -18,6 +18,7 @@ struct vq_score {
     vq_status (*uniform)(const vq_score *s, const float *scale, const float *zero, int num, int levels, double *error);
     /* error [num] of codebooks with the same number of levels; groups.groups == 1 */
     vq_status (*codebook)(const vq_score *s, const vq_quantizer *candidates, int num, double *error);
+    bool cosine; /* codebooks' errors are no quadratic function of their values */
     void *layer; /* of scores by a layer's output */
 };
 

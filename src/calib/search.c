@@ -464,6 +464,22 @@ static double fit_lowest_value(vq_quantizer *q, const double error[LOW_VALUES])
     return error[0] + best * (b + a * best);
 }
 
+/* Where the error is no such function of the value, the fit is but one more value to try. */
+static vq_status check_fits(book_search *s, int num, const double *error, double *fitted)
+{
+    vq_quantizer tries[FITTED];
+    for (int i = 0; i < num; i++) tries[i] = s->made[i * LOW_VALUES]; /* borrowed */
+    VQ_TRY(s->score->codebook(s->score, tries, num, fitted));
+    for (int i = 0; i < num; i++)
+        for (int low = 0; low < LOW_VALUES; low++) {
+            vq_quantizer *const q = &s->made[i * LOW_VALUES];
+            if (!(error[i * LOW_VALUES + low] < fitted[i])) continue;
+            fitted[i] = error[i * LOW_VALUES + low];
+            q->values[0] = (uint16_t)(q->values[1] * low / 2);
+        }
+    return VQ_OK;
+}
+
 /* With 2^bits levels in all, the exact zero of official codes costs the smallest nonzero level. At 4 bits most
  * probabilities of a ViT lie there (1/197 is near delta * 2^-7.5), so that the level stands for the mean of what it
  * holds; at 6 bits and more that is zero again. Of the first num books the best one, so fitted, is the result. */
@@ -480,6 +496,7 @@ static vq_status fit_lowest(book_search *s, const book *books, int num, vq_quant
     }
     VQ_GO(s->score->codebook(s->score, s->made, made, error));
     for (int i = 0; i < num; i++) fitted[i] = fit_lowest_value(&s->made[i * LOW_VALUES], &error[i * LOW_VALUES]);
+    if (s->score->cosine) VQ_GO(check_fits(s, num, error, fitted));
     best = best_of(fitted, num) * LOW_VALUES;
     *out = s->made[best];
     s->made[best] = (vq_quantizer){0};

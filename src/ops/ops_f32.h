@@ -93,6 +93,11 @@ size_t vq_quant_error_part(const vq_groups *g);
  * the diagonal of G counts. w f32 [n][k]; scale and zero host arrays [n][num]; error host [n][num]. Blocks. */
 vq_status vq_gram_error_run(vq_device *dev, const vq_buf *w, const vq_buf *gram, const vq_buf *cross, const float *scale,
                             const float *zero, int n, int k, int num, int levels, bool diagonal, float *error);
+/* What a cosine is made of: terms host [n][num][3] = d' G d, d' c_r and d' p_r, with p = W G [n][k] (with `diagonal`, of
+ * its diagonal alone). */
+vq_status vq_gram_terms_run(vq_device *dev, const vq_buf *w, const vq_buf *gram, const vq_buf *cross,
+                            const vq_buf *along, const float *scale, const float *zero, int n, int k, int num,
+                            int levels, bool diagonal, float *terms);
 
 /* Rounds the columns of w f32 [n][k] one after another, order[0] first (host int32 [k], a permutation), each with its
  * row's uniform quantizer (host scale, zero [n]), and moves every column's error to the later ones: GPTQ (arXiv

@@ -20,7 +20,8 @@ enum { ROWS_BYTES = 192 * 1024, MAX_NUM = 4096 };
 
 struct vq_output_error {
     const vq_variant *variant;
-    vq_kernel *kernel;
+    const char *function; /* of the kernel, with these options */
+    char options[64];
     vq_buf *w, *consts, *bias;
     bool f32, wide;
     int n, k, n_pad, outer, inner; /* outer 0: weights that all batches share */
@@ -136,7 +137,6 @@ static vq_status begin(vq_output_error *op, vq_device *dev, int n, int k, const 
 static vq_status create_s8(vq_output_error *op, vq_device *dev, const vq_output_error_s8 *w, const vq_buf *bias)
 {
     static const int groups[] = {1, 4, 2, 4}, code_bytes[] = {4, 1, 2, 1};
-    char options[64];
     VQ_TRY(check_size(w->n, w->k, (size_t)VQ_MAX(w->batches, 1)));
     if (w->a_max < 1 || w->a_max > 255 || w->w_abs_max < 0 || w->w_abs_max > 128)
         return vq_fail(VQ_ERR_INVALID_ARG, "output_error: codes up to %d and weights up to %d, at most 255 and 128",
@@ -148,8 +148,9 @@ static vq_status create_s8(vq_output_error *op, vq_device *dev, const vq_output_
     op->steps = steps_of(dot, w);
     op->code_bytes = code_bytes[dot];
     VQ_TRY(upload_s8(op, dev, w, op->wide ? groups[dot] : 4, op->wide ? op->tile_cols : op->n_pad));
-    snprintf(options, sizeof options, "-DW_ZERO=%d -DDOT=%d", w->w_zero != NULL, dot);
-    return vq_kernel_get(&op->kernel, dev, op->variant, "error_s8", options);
+    snprintf(op->options, sizeof op->options, "-DW_ZERO=%d -DDOT=%d", w->w_zero != NULL, dot);
+    op->function = "error_s8";
+    return VQ_OK;
 }
 
 static vq_status pack_f32(vq_output_error *op, vq_device *dev, const vq_output_error_f32 *w, const vq_buf *b)
@@ -188,7 +189,8 @@ static vq_status create_f32(vq_output_error *op, vq_device *dev, const vq_output
     VQ_TRY(check_size(w->n, w->k, (size_t)VQ_MAX(w->outer, 1) * (size_t)VQ_MAX(w->inner, 1)));
     VQ_TRY(begin(op, dev, w->n, w->k, bias));
     VQ_TRY(pack_f32(op, dev, w, b));
-    return vq_kernel_get(&op->kernel, dev, op->variant, "error_f32", NULL);
+    op->function = "error_f32";
+    return VQ_OK;
 }
 
 static vq_status hand_over(vq_output_error **out, vq_output_error *op, vq_status status)
@@ -299,7 +301,8 @@ typedef struct vq_output_sweep {
     int rows_per_item, pitch;
     size_t batch;
     vq_candidates list; /* borrowed */
-    double *total;      /* [num] */
+    int terms;          /* sums of a candidate: 1, or 3 for cosines */
+    double *total;      /* [num][terms] */
 } sweep;
 
 static vq_status upload_candidates(sweep *s, vq_device *dev, const vq_output_error *op, const vq_candidates *c)
@@ -418,13 +421,18 @@ static vq_status launch(const sweep *s, vq_device *dev, const vq_output_error *o
                            VQ_A_I32(op->steps),
                            VQ_A_LOCAL((size_t)s->pitch * (size_t)s->rows_per_item * (size_t)s->planes)};
     const int count = (int)VQ_ARRAY_LEN(args);
-    return vq_launch(dev, op->kernel, grid, args, op->wide ? count : count - 3);
+    char options[sizeof op->options + 16];
+    vq_kernel *kernel = NULL;
+    snprintf(options, sizeof options, "%s%s%s", op->options, c->cosine && *op->options ? " " : "",
+             c->cosine ? "-DCOSINE=1" : "");
+    VQ_TRY(vq_kernel_get(&kernel, dev, op->variant, op->function, *options ? options : NULL));
+    return vq_launch(dev, kernel, grid, args, op->wide ? count : count - 3);
 }
 
-/* Adds partial [batch][panel][num]. */
+/* Adds partial [batch][panel][num][terms]. */
 static vq_status collect(const sweep *s, vq_device *dev, size_t panels, size_t batch)
 {
-    const size_t parts = panels * batch, num = (size_t)s->list.num;
+    const size_t parts = panels * batch, num = (size_t)(s->list.num * s->terms);
     VQ_TRY(vq_buf_read(dev, s->partial, 0, s->sums, parts * num * sizeof *s->sums));
     for (size_t j = 0; j < num; j++)
         for (size_t i = 0; i < parts; i++) s->total[j] += (double)s->sums[i * num + j];
@@ -456,7 +464,8 @@ vq_status vq_output_sweep_begin(vq_output_sweep **out, vq_device *dev, const vq_
     s->rows = rows;
     s->batch = batch;
     s->list = *candidates;
-    VQ_GO(vq_alloc(&s->total, (size_t)candidates->num, sizeof *s->total, "errors"));
+    s->terms = candidates->cosine ? 3 : 1;
+    VQ_GO(vq_alloc(&s->total, (size_t)(candidates->num * s->terms), sizeof *s->total, "errors"));
     VQ_GO(upload_candidates(s, dev, op, candidates));
     VQ_GO(cut(s, dev, op));
     *out = s;
@@ -481,14 +490,26 @@ vq_status vq_output_sweep_add(vq_output_sweep *s, vq_device *dev, const vq_outpu
     VQ_TRY(check_shape(op, &sh, x, y));
     const int rows = VQ_CEIL_DIV(sh.m, sh.row_step);
     const size_t panels = (size_t)VQ_CEIL_DIV(rows, s->rows_per_item), batch = (size_t)sh.outer * (size_t)sh.inner;
-    VQ_TRY(make_room(s, dev, panels * batch * (size_t)s->list.num));
+    VQ_TRY(make_room(s, dev, panels * batch * (size_t)(s->list.num * s->terms)));
     VQ_TRY(launch(s, dev, op, &sh, x, y, rows));
     return collect(s, dev, panels, batch);
 }
 
+/* From |d|^2, d.p and |p|^2 with t = p + d, by way of sin^2 = (|d|^2 - (d.p)^2 / |p|^2) / |t|^2, which is small where d
+ * is: nothing cancels. */
+static double cosine_distance(const double sums[3])
+{
+    const double size = sums[2], target = sums[0] + 2 * sums[1] + size, product = sums[1] + size;
+    if (!(size > 0) || !(target > 0)) return 1;
+    const double sin2 = fmin(fmax((sums[0] - sums[1] * sums[1] / size) / target, 0), 1), cosine = sqrt(1 - sin2);
+    return product >= 0 ? sin2 / (1 + cosine) : 1 + cosine;
+}
+
 void vq_output_sweep_errors(const vq_output_sweep *s, const vq_output_error *op, double *error)
 {
-    for (int j = 0; j < s->list.num; j++) error[j] = s->total[j] / ((double)s->batch * s->rows * op->n);
+    for (int j = 0; j < s->list.num; j++)
+        error[j] =
+            s->terms == 1 ? s->total[j] / ((double)s->batch * s->rows * op->n) : cosine_distance(&s->total[3 * j]);
 }
 
 void vq_output_sweep_end(vq_output_sweep **sweep_ptr)

@@ -25,6 +25,9 @@ void vq_ref_quant_error_codebook(const vq_groups *g, const float *x, const float
                                  int num, int levels, double *error);
 void vq_ref_gram_error(const float *w, const float *gram, const float *cross, const float *scale, const float *zero,
                        int n, int k, int num, int levels, bool diagonal, double *error);
+/* along [n][k]; terms [n][num][3]. */
+void vq_ref_gram_terms(const float *w, const float *gram, const float *cross, const float *along, const float *scale,
+                       const float *zero, int n, int k, int num, int levels, bool diagonal, double *terms);
 /* *furthest: the largest distance, in codes, of any of the codes given from the value that is rounded there when all
  * before it are as given; at most 1/2 (and what float arithmetic adds) where they are right. Fails only for memory. */
 vq_status vq_ref_gptq(const float *w, const float *factor, const int32_t *order, const float *scale, const float *zero,

@@ -5,7 +5,7 @@
 #include "ref/ref_f32.h"
 
 typedef struct args {
-    check_buf *w, *gram, *cross;
+    check_buf *w, *gram, *cross, *along; /* along: terms */
     float *scale, *zero, *error;
     int n, k, num, levels;
     bool diagonal;
@@ -14,6 +14,9 @@ typedef struct args {
 static vq_status run(void *user, vq_device *dev)
 {
     const args *const a = user;
+    if (a->along)
+        return vq_gram_terms_run(dev, a->w->buf, a->gram->buf, a->cross->buf, a->along->buf, a->scale, a->zero, a->n,
+                                 a->k, a->num, a->levels, a->diagonal, a->error);
     return vq_gram_error_run(dev, a->w->buf, a->gram->buf, a->cross->buf, a->scale, a->zero, a->n, a->k, a->num,
                              a->levels, a->diagonal, a->error);
 }
@@ -32,13 +35,14 @@ static double size_of(const args *a, int r, int j)
     return sum;
 }
 
-static void check_shape(check *ck, int n, int k, int num, int levels, bool diagonal)
+static void check_shape(check *ck, int n, int k, int num, int levels, bool diagonal, bool terms)
 {
     args a = {.n = n, .k = k, .num = num, .levels = levels, .diagonal = diagonal};
-    const size_t all = (size_t)n * (size_t)num, square = (size_t)k * (size_t)k;
-    if (!check_case(ck, (double)all * (double)square, "n%d_k%d_c%d_l%d%s", n, k, num, levels, diagonal ? "_diag" : ""))
+    const size_t all = (size_t)n * (size_t)num, results = all * (terms ? 3 : 1), square = (size_t)k * (size_t)k;
+    if (!check_case(ck, (double)all * (double)square, "n%d_k%d_c%d_l%d%s%s", n, k, num, levels, diagonal ? "_diag" : "",
+                    terms ? "_terms" : ""))
         return;
-    double *const want = check_alloc(ck, all * sizeof *want);
+    double *const want = check_alloc(ck, results * sizeof *want);
     float *const gram = check_alloc(ck, square * sizeof *gram);
     check_fill_f32(ck, gram, square, -2, 3);
     for (int i = 0; i < k; i++)
@@ -48,17 +52,24 @@ static void check_shape(check *ck, int n, int k, int num, int levels, bool diago
     a.cross = check_in_f32(ck, (size_t)n * (size_t)k, -1, 1);
     a.scale = check_alloc(ck, all * sizeof(float));
     a.zero = check_alloc(ck, all * sizeof(float));
-    a.error = check_alloc(ck, all * sizeof(float));
+    a.error = check_alloc(ck, results * sizeof(float));
+    if (terms) a.along = check_in_f32(ck, (size_t)n * (size_t)k, -1, 1);
     check_fill_f32(ck, a.scale, all, 0.02f, 0.4f);
     for (size_t i = 0; i < all; i++) a.zero[i] = (float)check_between(ck, -2, levels + 2);
-    vq_ref_gram_error(a.w->host, a.gram->host, a.cross->host, a.scale, a.zero, n, k, num, levels, diagonal, want);
+    if (terms)
+        vq_ref_gram_terms(a.w->host, a.gram->host, a.cross->host, a.along->host, a.scale, a.zero, n, k, num, levels,
+                          diagonal, want);
+    else
+        vq_ref_gram_error(a.w->host, a.gram->host, a.cross->host, a.scale, a.zero, n, k, num, levels, diagonal, want);
     if (!check_run(ck, run, &a)) return;
-    for (int i = 0; i < (int)all; i++)
-        if (!(fabs((double)a.error[i] - want[i]) <= 2e-6 * size_of(&a, i / num, i % num))) {
-            check_that(ck, false, "row %d, candidate %d: want %.9g got %.9g", i / num, i % num, want[i],
+    for (int i = 0; i < (int)results; i++) {
+        const int at = i / (terms ? 3 : 1);
+        if (!(fabs((double)a.error[i] - want[i]) <= 2e-6 * size_of(&a, at / num, at % num))) {
+            check_that(ck, false, "row %d, candidate %d: want %.9g got %.9g", at / num, at % num, want[i],
                        (double)a.error[i]);
             return;
         }
+    }
     check_bench(ck, (double)all * (double)square, 4.0 * (double)square);
 }
 
@@ -68,6 +79,6 @@ void check_gram_error_f32(check *ck)
                                     {2, 64, 40, 8}, {31, 19, 33, 256}, {9, 100, 3, 16}};
     for (const vq_variant *v = check_first(ck, VQ_OP_GRAM_ERROR_F32); v; v = check_next(ck))
         for (size_t i = 0; i < VQ_ARRAY_LEN(shapes); i++)
-            for (int diagonal = 0; diagonal < 2; diagonal++)
-                check_shape(ck, shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], diagonal);
+            for (int how = 0; how < 4; how++)
+                check_shape(ck, shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], how % 2, how / 2);
 }

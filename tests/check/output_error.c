@@ -1,6 +1,7 @@
 /* output_error: integer and float weights, uniform quantizers and codebooks of one and two bytes, batches, strides and
  * subsets of rows. In "exact" problems the target is the output that exact sums give, so that the error must be 0. */
 #include <math.h>
+#include <string.h>
 
 #include "check.h"
 #include "ops/ops_f32.h"
@@ -22,6 +23,7 @@ static const char *const kind_names[] = {"uniform", "codebook", "low", "high"};
 
 typedef struct args {
     const problem *p;
+    bool cosine;
     vq_output_error_shape shape;
     vq_output_error_s8 s8;
     vq_output_error_f32 f32;
@@ -72,7 +74,8 @@ static void make_candidates(check *ck, args *a)
         }
     }
     if (p->kind != UNIFORM && !p->exact) values[0] = (uint16_t)(p->kind == CODEBOOK_HIGH ? 0xff00 : top);
-    a->candidates = (vq_candidates){.num = p->num, .levels = p->levels, .scale = scale, .zero = zero};
+    a->candidates =
+        (vq_candidates){.num = p->num, .levels = p->levels, .cosine = a->cosine, .scale = scale, .zero = zero};
     if (p->kind == UNIFORM) return;
     a->candidates.thresholds = thresholds;
     a->candidates.values = values;
@@ -192,14 +195,21 @@ static void make_exact_target(check *ck, args *a, const double *w, size_t count)
 
 /* Outputs are off by at most `off` (float sums: K roundings of sums up to K products of these sizes; integer ones: a
  * few), which moves the mean of d^2 by 2 |d| off + off^2; sums of squares themselves have some hundred roundings. */
-static void compare(check *ck, const args *a, const double *want)
+static void compare(check *ck, const args *a, const double *want, const double *squares)
 {
     const problem *const p = a->p;
     const double weight = p->w_abs_max ? 1.5 * (p->w_zero ? 1 + 128.0 / p->w_abs_max : 1) : 3;
     const double operand = 16 * (p->kind == UNIFORM ? 1.3 : 1), size = p->k * weight * operand + 64;
     const double off = (p->w_abs_max ? 8 : 4 + 0.5 * p->k) * 0x1p-24 * size;
     for (int j = 0; j < p->num; j++) {
-        const double bound = p->exact ? 0 : 2e-5 * want[j] + 2 * sqrt(want[j]) * off + off * off;
+        double bound = p->exact ? 0 : 2e-5 * want[j] + 2 * sqrt(want[j]) * off + off * off;
+        if (a->cosine && !p->exact) {
+            /* the product turns by an angle of off over its size; sums of squares, the target's and those up to the
+             * product's, are off by 4e-5 of what is no straight error, and by some roundings */
+            const double angle = off / sqrt(fmax(squares[j], 1e-300)), target = fmax(squares[p->num], 1e-300);
+            bound = 4e-5 * want[j] + 2 * sqrt(want[j]) * angle + angle * angle + 1e-5 * want[j] * squares[j] / target +
+                    1e-6 * (1 + squares[j] / target);
+        }
         if (!(fabs(a->error[j] - want[j]) <= bound)) {
             check_that(ck, false, "candidate %d of %d: want %.9g got %.9g, off by %.3g, bound %.3g", j, p->num, want[j],
                        a->error[j], fabs(a->error[j] - want[j]), bound);
@@ -210,17 +220,42 @@ static void compare(check *ck, const args *a, const double *want)
     check_bench(ck, 2 * rows * p->n * p->k * p->num, 4 * rows * (p->n + p->k));
 }
 
-static void check_problem(check *ck, const problem *p)
+/* size[num + 1]: mean square of each product, as the squared error of a target of zeros, and of the target. */
+static void mean_squares(check *ck, const args *a, const double *w, double *size)
+{
+    const problem *const p = a->p;
+    float *const zeros = check_alloc(ck, a->y->bytes);
+    vq_candidates c = a->candidates;
+    memset(zeros, 0, a->y->bytes);
+    c.cosine = false;
+    if (vq_ref_output_error(&a->shape, p->n, p->k, (int)batches_of(p), w, NULL, a->host_x, zeros, &c, size) != VQ_OK)
+        check_that(ck, false, "no memory for the witness");
+    double sum = 0, count = 0;
+    for (size_t b = 0; b < (size_t)p->outer * (size_t)p->inner; b++)
+        for (int m = 0; m < p->m; m += p->row_step)
+            for (int n = 0; n < p->n; n++, count++) {
+                const vq_output_error_shape *const s = &a->shape;
+                const size_t at = s->y_offset + b / (size_t)p->inner * s->y_outer + b % (size_t)p->inner * s->y_inner;
+                const double y = ((const float *)a->y->host)[at + (size_t)m * (size_t)s->ldy + (size_t)n];
+                const double t = y - (a->bias ? (double)((const float *)a->bias->host)[n] : 0);
+                sum += t * t;
+            }
+    size[p->num] = sum / count;
+}
+
+static void check_problem(check *ck, const problem *p, bool cosine)
 {
     const size_t batch = (size_t)p->outer * (size_t)p->inner;
     const double work = (double)batch * VQ_CEIL_DIV(p->m, p->row_step) * p->n * p->k * p->num;
-    args a = {.p = p};
-    if (!check_case(ck, work, "m%d_n%d_k%d_c%d_%s%d_%s%d%s%s%s_z%zu%s_s%d", p->m, p->n, p->k, p->num,
+    args a = {.p = p, .cosine = cosine};
+    if (!check_case(ck, work, "m%d_n%d_k%d_c%d_%s%d_%s%d%s%s%s_z%zu%s_s%d%s", p->m, p->n, p->k, p->num,
                     kind_names[p->kind], p->levels, p->w_abs_max ? "w" : "f", p->w_abs_max, p->w_zero ? "_wz" : "",
-                    p->k_major ? "_kmajor" : "", p->exact ? "_exact" : "", batch, p->batched ? "w" : "", p->row_step))
+                    p->k_major ? "_kmajor" : "", p->exact ? "_exact" : "", batch, p->batched ? "w" : "", p->row_step,
+                    cosine ? "_cos" : ""))
         return;
     double *const w = check_alloc(ck, batches_of(p) * (size_t)p->n * (size_t)p->k * sizeof *w);
     double *const want = check_alloc(ck, (size_t)p->num * sizeof *want);
+    double *const squares = check_alloc(ck, ((size_t)p->num + 1) * sizeof *squares);
     const float reach = p->exact && p->kind == UNIFORM ? (float)p->levels : 6.0f;
     make_shape(&a);
     make_candidates(ck, &a);
@@ -240,8 +275,9 @@ static void check_problem(check *ck, const problem *p)
         if (vq_ref_output_error(&a.shape, p->n, p->k, (int)batches_of(p), w, a.bias ? a.bias->host : NULL, a.host_x,
                                 a.y->host, &a.candidates, want) != VQ_OK)
             check_that(ck, false, "no memory for the witness");
+        if (cosine) mean_squares(ck, &a, w, squares);
     }
-    if (check_run(ck, run, &a)) compare(ck, &a, want);
+    if (check_run(ck, run, &a)) compare(ck, &a, want, squares);
     vq_output_error_destroy(&a.op);
 }
 
@@ -276,5 +312,8 @@ void check_output_error(check *ck)
         {1576, 576, 192, 4, 16, UNIFORM, 0, false, false, false, 1, 1, 8, 0, false},
     };
     for (const vq_variant *v = check_first(ck, VQ_OP_OUTPUT_ERROR); v; v = check_next(ck))
-        for (size_t i = 0; i < VQ_ARRAY_LEN(problems); i++) check_problem(ck, &problems[i]);
+        for (size_t i = 0; i < VQ_ARRAY_LEN(problems); i++) {
+            check_problem(ck, &problems[i], false);
+            check_problem(ck, &problems[i], true);
+        }
 }
