@@ -1,7 +1,7 @@
 /* vitq: low-bit calibration and integer inference of vision transformers on any OpenCL device.
  * Tiers, lower never knows higher: base (status, log), device (OpenCL devices), image (photos to pixels), model (reading
- * and describing models), calib (quantizing one), session (running one), eval (judging one), sweep (judging a grid
- * of settings), bench (timing kernels). */
+ * and describing models), calib (quantizing one), session (running one), export (writing one for other programs), eval
+ * (judging one), sweep (judging a grid of settings), bench (timing kernels). */
 #ifndef VITQ_H
 #define VITQ_H
 
@@ -11,6 +11,7 @@
 #include "vitq/model.h"
 #include "vitq/calib.h"
 #include "vitq/session.h"
+#include "vitq/export.h"
 #include "vitq/eval.h"
 #include "vitq/sweep.h"
 #include "vitq/bench.h"

@@ -12,8 +12,9 @@ set(may_graph base)
 set(may_quant base graph)
 set(may_calib base graph quant ops run cl)
 set(may_run base graph quant ops ref cl)
+set(may_export base graph quant run)
 set(may_cli)
-set(folders base image cl ref ops graph quant calib run cli)
+set(folders base image cl ref ops graph quant calib run export cli)
 
 # Header pattern, then the folders that may include it.
 set(outside
@@ -24,6 +25,8 @@ set(outside
     "^jerror\\.h=image"
     "^spng\\.h=image"
     "^sqlite3\\.h=calib"
+    "^onnx\\.pb-c\\.h=export"
+    "^protobuf-c/=export"
     "^xxhash\\.h=base")
 
 set(bad 0)

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 packages=(
     gcc g++ cmake ninja-build pkg-config                             # to build
     libcjson-dev libxxhash-dev libjpeg62-turbo-dev libspng-dev       # libraries
-    zlib1g-dev libsqlite3-dev
+    zlib1g-dev libsqlite3-dev libprotobuf-c-dev protobuf-c-compiler
     ocl-icd-opencl-dev libclblast-dev pocl-opencl-icd                # OpenCL, and a device: the processor
     dataset-fashion-mnist                                            # images of the demo
     clang clang-format libclang-rt-14-dev libcmocka-dev oclgrind git # to test

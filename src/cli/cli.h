@@ -81,6 +81,7 @@ int cli_eval(const cli_options *options);
 int cli_sweep(const cli_options *options);
 int cli_predict(const cli_options *options);
 int cli_sensitivity(const cli_options *options);
+int cli_export(const cli_options *options);
 
 /* ---- help (help.c) ---- */
 void cli_help(FILE *out);

@@ -14,6 +14,7 @@ void cli_help(FILE *out)
           "  eval        accuracy and speed on labelled images\n"
           "  sweep       a grid of calibrations, each judged, in a database\n"
           "  predict     the likeliest classes of photos\n"
+          "  export      write a model as ONNX\n"
           "  help        'vitq help COMMAND' or 'vitq help exit-codes'\n"
           "\n"
           "A first session:\n"
@@ -116,6 +117,17 @@ static const struct {
      "Examples:\n"
      "  vitq predict tiny.vitq.safetensors cat.jpg\n"
      "  vitq predict vit_tiny/ *.png --topk 1 --json\n"},
+    {CLI_EXPORT,
+     "usage: vitq export MODEL -o OUT.onnx [OPTIONS]\n"
+     "\n"
+     "Writes a model as ONNX for ONNX Runtime, OpenVINO and others: a quantized one with the codes, scales\n"
+     "and tables of 'vitq eval --mode fake' in QuantizeLinear, DequantizeLinear and Gather, an FP32 one in\n"
+     "floats. The batch is any. Input 'pixel_values' is what timm's and Hugging Face's image processors give;\n"
+     "output is 'logits'. The file appears when it is complete, never half-written.\n",
+     "Examples:\n"
+     "  vitq export tiny.vitq.safetensors -o tiny.onnx\n"
+     "  vitq export tiny4.vitq.safetensors --int4 -o tiny4.onnx\n"
+     "  vitq export tiny.vitq.safetensors --input u8 -o tiny_u8.onnx --json\n"},
 };
 
 void cli_help_command(FILE *out, cli_command command)

@@ -17,7 +17,7 @@ static int help(int argc, char **argv)
     else
         return cli_fail(CLI_USAGE,
                         "help: nothing on '%s'; there are devices, inspect, calibrate, sensitivity, eval, sweep, "
-                        "predict, exit-codes",
+                        "predict, export, exit-codes",
                         argv[2]);
     return 0;
 }
@@ -25,7 +25,7 @@ static int help(int argc, char **argv)
 static int unknown_command(const char *word)
 {
     static const char *const names[] = {"devices", "inspect", "calibrate", "sensitivity", "eval",
-                                        "sweep",   "predict", "help",      NULL};
+                                        "sweep",   "predict", "export",    "help",        NULL};
     const char *const nearest = cli_nearest(word, names);
     if (nearest) return cli_fail(CLI_USAGE, "unknown command '%s'; did you mean '%s'?", word, nearest);
     return cli_fail(CLI_USAGE, "unknown command '%s'; 'vitq --help' lists them", word);
@@ -50,6 +50,7 @@ static int run_command(cli_command command, int argc, char **argv)
     case CLI_SWEEP: return cli_sweep(&options);
     case CLI_PREDICT: return cli_predict(&options);
     case CLI_SENSITIVITY: return cli_sensitivity(&options);
+    case CLI_EXPORT: return cli_export(&options);
     }
     return CLI_USAGE;
 }

@@ -9,7 +9,9 @@
 
 #include "cli/cli.h"
 
-#define ALL (CLI_DEVICES | CLI_INSPECT | CLI_SENSITIVITY | CLI_CALIBRATE | CLI_EVAL | CLI_SWEEP | CLI_PREDICT)
+#define ALL                                                                                            \
+    (CLI_DEVICES | CLI_INSPECT | CLI_SENSITIVITY | CLI_CALIBRATE | CLI_EVAL | CLI_SWEEP | CLI_PREDICT | \
+     CLI_EXPORT)
 #define RUN (CLI_CALIBRATE | CLI_SENSITIVITY | CLI_EVAL | CLI_SWEEP | CLI_PREDICT)
 
 typedef enum option_kind { FLAG, TEXT, NUMBER, BITS, MODE, SEED, BYTES } option_kind;
@@ -34,6 +36,11 @@ static const option options[] = {
     {"labels", 'l', TEXT, CLI_CALIBRATE | CLI_SENSITIVITY | CLI_EVAL, AT(labels), 0, 0, "FILE",
      "CSV with columns file,class_index, or an IDX file; decides which images and their order"},
     {"output", 'o', TEXT, CLI_CALIBRATE, AT(output), 0, 0, "FILE", "the model to write, by custom *.vitq.safetensors"},
+    {"output", 'o', TEXT, CLI_EXPORT, AT(output), 0, 0, "FILE", "the ONNX file to write"},
+    {"input", 0, TEXT, CLI_EXPORT, AT(input), 0, 0, "KIND",
+     "normalized: float NCHW by the config's mean and std (default); u8: pixels, NHWC"},
+    {"int4", 0, FLAG, CLI_EXPORT, AT(int4), 0, 0, NULL,
+     "weights of 4 bits or less as INT4, half the size; needs a reader of operator set 21"},
     {"recipe", 'r', TEXT, CLI_CALIBRATE | CLI_SENSITIVITY, AT(recipe), 0, 0, "NAME",
      "how to calibrate (default repq): a name listed below, or a recipe FILE.json"},
     {"parts", 0, TEXT, CLI_CALIBRATE | CLI_SENSITIVITY, AT(parts), 0, 0, "K=V,...",
@@ -92,7 +99,8 @@ static const option options[] = {
     {"kernels", 0, TEXT, RUN | CLI_DEVICES, AT(kernels), 0, 0, "NAMES",
      "'portable', 'wide' or variant names with commas; also $VITQ_KERNELS"},
     {"json", 0, FLAG, ALL, AT(json), 0, 0, NULL, "print one JSON object on stdout"},
-    {"quiet", 'q', FLAG, ALL, AT(quiet), 0, 0, NULL, "no progress line, no warnings; calibrate prints nothing"},
+    {"quiet", 'q', FLAG, ALL, AT(quiet), 0, 0, NULL,
+     "no progress line, no warnings; calibrate and export print nothing"},
     {"help", 'h', FLAG, ALL, AT(help), 0, 0, NULL, "print this text"},
 };
 
@@ -103,7 +111,7 @@ static const struct {
     const char *name;
 } commands[] = {{CLI_DEVICES, "devices"},         {CLI_INSPECT, "inspect"}, {CLI_CALIBRATE, "calibrate"},
                 {CLI_SENSITIVITY, "sensitivity"}, {CLI_EVAL, "eval"},       {CLI_SWEEP, "sweep"},
-                {CLI_PREDICT, "predict"}};
+                {CLI_PREDICT, "predict"},         {CLI_EXPORT, "export"}};
 
 enum { NUM_COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -16,16 +16,18 @@ typedef enum cli_command {
     CLI_EVAL = 1 << 3,
     CLI_PREDICT = 1 << 4,
     CLI_SWEEP = 1 << 5,
-    CLI_SENSITIVITY = 1 << 6
+    CLI_SENSITIVITY = 1 << 6,
+    CLI_EXPORT = 1 << 7
 } cli_command;
 
 enum { CLI_USAGE = 1 }; /* exit code for a command line that is not understood */
 
 typedef struct cli_options {
     cli_command command;
-    bool help, json, quiet, skip_bad, official_levels, probe, witness, show, csv, retry, every_width;
+    bool help, json, quiet, skip_bad, official_levels, probe, witness, show, csv, retry, every_width, int4;
     const char *images, *labels, *logits, *output, *recipe, *parts, *search, *kernels, *bits_range, *budget, *sensitivity;
     const char *val, *db, *recipes, *bits_list, *samples_list, *seeds, *modes; /* sweep; lists as they were given */
+    const char *input; /* export */
     int device, samples, batch, limit, topk; /* limit 0: all */
     int w_bits, a_bits;
     vq_mode mode;

@@ -1,0 +1,40 @@
+/* A graph and its quantizers as nodes of an ONNX file. The real values that reach a node's product are those of the
+ * fake-quant forward (src/run/float_run.c), to the bit for equal inputs: only the order of float sums may differ. */
+#ifndef VQ_SRC_EXPORT_ONNX_EMIT_H
+#define VQ_SRC_EXPORT_ONNX_EMIT_H
+
+#include "export/onnx_file.h"
+#include "quant/quant.h"
+#include "vitq/export.h"
+
+typedef struct vq_emit {
+    vq_onnx_file *file;
+    const vq_graph *graph;
+    const vq_qmodel *model; /* NULL: FP32 */
+    bool int4, u8_input;
+    vq_onnx_info *info;
+    const vq_node *node;  /* being emitted; its values are called "/NODE/ROLE" */
+    const char **values;  /* [graph->num_values] what they are called; [batch][rows][cols], or [batch][heads][T][T] for
+                             scores and probabilities */
+    const char **parts;   /* [graph->num_values][3] Q, K and V of a value, NULL where it is not split */
+} vq_emit;
+
+/* One node of the file. Returns its output's name. */
+const char *vq_emit_op(vq_emit *e, const char *op, const char *role, const char *in0, const char *in1,
+                       const char *in2);
+/* Constants called "NODE.ROLE"; data is copied. */
+const char *vq_emit_floats(vq_emit *e, const char *role, vq_shape shape, const float *data);
+const char *vq_emit_ints(vq_emit *e, const char *role, vq_shape shape, const int32_t *data);
+const char *vq_emit_dims(vq_emit *e, const char *role, int count, const int64_t *data); /* a shape or a list of axes */
+
+/* x of that rank as q makes it; x itself where q is NULL or quantizes nothing. Groups lie along axis. */
+const char *vq_emit_quantizer(vq_emit *e, const vq_quantizer *q, const char *x, const char *role, int axis, int rank);
+
+/* The weight of the node as floats of that shape: [N][K] or, where transposed, [K][N]; quantized ones from integer codes
+ * and a scale per output channel. */
+const char *vq_emit_weight(vq_emit *e, vq_shape shape, bool transposed);
+
+/* All nodes, from the graph's input to its output. */
+vq_status vq_emit_graph(vq_emit *e);
+
+#endif

@@ -1,0 +1,281 @@
+/* The nodes of a graph, one case each. */
+#include "export/onnx_emit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *vq_emit_op(vq_emit *e, const char *op, const char *role, const char *in0, const char *in1, const char *in2)
+{
+    return vq_onnx_node(e->file, op, vq_onnx_text(e->file, "/%s/%s", e->node->name, role), in0, in1, in2);
+}
+
+static const char *copied_constant(vq_emit *e, const char *role, vq_onnx_type type, vq_shape shape, const void *data,
+                                   size_t bytes)
+{
+    void *const copy = vq_onnx_memory(e->file, bytes);
+    if (copy && data) memcpy(copy, data, bytes);
+    return vq_onnx_constant(e->file, vq_onnx_text(e->file, "%s.%s", e->node->name, role), type, shape, copy);
+}
+
+const char *vq_emit_floats(vq_emit *e, const char *role, vq_shape shape, const float *data)
+{
+    return copied_constant(e, role, VQ_ONNX_F32, shape, data, vq_shape_count(&shape) * sizeof *data);
+}
+
+const char *vq_emit_ints(vq_emit *e, const char *role, vq_shape shape, const int32_t *data)
+{
+    return copied_constant(e, role, VQ_ONNX_S32, shape, data, vq_shape_count(&shape) * sizeof *data);
+}
+
+const char *vq_emit_dims(vq_emit *e, const char *role, int count, const int64_t *data)
+{
+    return copied_constant(e, role, VQ_ONNX_S64, vq_shape1(count), data, (size_t)count * sizeof *data);
+}
+
+/* A parameter of the graph as it is. */
+static const char *param(vq_emit *e, int index)
+{
+    const vq_param *const p = &e->graph->params[index];
+    return vq_onnx_constant(e->file, p->name, VQ_ONNX_F32, p->shape, p->data);
+}
+
+/* The quantizer of operand `slot` of the node, NULL in FP32. */
+static const vq_quantizer *quantizer(const vq_emit *e, int slot)
+{
+    return e->model ? &e->model->nodes[e->node - e->graph->nodes].in[slot] : NULL;
+}
+
+static const char *reshape(vq_emit *e, const char *x, const char *role, int rank, const int64_t *dims)
+{
+    return vq_emit_op(e, "Reshape", role, x, vq_emit_dims(e, vq_onnx_text(e->file, "%s.shape", role), rank, dims),
+                      NULL);
+}
+
+static const char *transpose(vq_emit *e, const char *x, const char *role, int rank, const int64_t *perm)
+{
+    const char *const out = vq_emit_op(e, "Transpose", role, x, NULL, NULL);
+    vq_onnx_ints(e->file, "perm", rank, perm);
+    return out;
+}
+
+/* ---- from the input to the tokens ----------------------------------------------------------------------------------
+ */
+
+/* Pixels 0..255 as floats [batch][chans][height][width]. Of a normalized input they are recovered first; a quantized
+ * model takes them as the 8-bit integers they were. */
+static const char *pixels(vq_emit *e)
+{
+    static const int64_t to_planes[] = {0, 3, 1, 2};
+    static const uint8_t zero_code = 0;
+    const float one = 1;
+    const vq_preprocess *const pre = &e->graph->pre;
+    const vq_shape per_channel = vq_shape3(pre->chans, 1, 1);
+    vq_onnx_file *const f = e->file;
+    float unit[3], zero[3];
+    for (int c = 0; c < pre->chans; c++) {
+        unit[c] = 255 * pre->std[c];
+        zero[c] = 255 * pre->mean[c];
+    }
+    const char *x;
+    if (e->u8_input) {
+        vq_onnx_graph_input(f, "pixels", VQ_ONNX_U8, vq_shape4(0, pre->height, pre->width, pre->chans));
+        x = transpose(e, "pixels", "planes", 4, to_planes);
+        if (!e->model) {
+            x = vq_emit_op(e, "Cast", "pixels", x, NULL, NULL);
+            vq_onnx_int(f, "to", VQ_ONNX_F32);
+            return x;
+        }
+    } else {
+        vq_onnx_graph_input(f, "pixel_values", VQ_ONNX_F32, vq_shape4(0, pre->chans, pre->height, pre->width));
+        x = vq_emit_op(e, "Mul", "scaled", "pixel_values", vq_emit_floats(e, "pixels.std", per_channel, unit), NULL);
+        x = vq_emit_op(e, "Add", "denormalized", x, vq_emit_floats(e, "pixels.mean", per_channel, zero), NULL);
+        if (!e->model) return x;
+    }
+    const char *const scale = vq_emit_floats(e, "pixels.scale", (vq_shape){0}, &one);
+    const char *const zero_point = vq_onnx_constant(f, "pixels.zero", VQ_ONNX_U8, (vq_shape){0}, &zero_code);
+    if (!e->u8_input) x = vq_emit_op(e, "QuantizeLinear", "codes", x, scale, zero_point);
+    e->info->qdq++;
+    return vq_emit_op(e, "DequantizeLinear", "pixels", x, scale, zero_point);
+}
+
+static const char *patch_embed(vq_emit *e)
+{
+    static const int64_t rows_first[] = {0, 2, 1};
+    const vq_node *const n = e->node;
+    const vq_value *const out = &e->graph->values[n->out];
+    const int64_t size[] = {n->patch, n->patch}, flat[] = {0, out->cols, out->rows};
+    const char *const image = pixels(e);
+    const char *const weight = vq_emit_weight(e, vq_shape4(out->cols, e->graph->pre.chans, n->patch, n->patch), false);
+    const char *x = vq_emit_op(e, "Conv", "conv", image, weight, param(e, n->bias));
+    vq_onnx_ints(e->file, "kernel_shape", 2, size);
+    vq_onnx_ints(e->file, "strides", 2, size);
+    x = reshape(e, x, "flat", 3, flat);
+    return transpose(e, x, "patches", 3, rows_first);
+}
+
+/* Zero rows in front of the patches, so that one addition does for prefix and patches at any batch size. */
+static const char *tokens(vq_emit *e, const char *x)
+{
+    const vq_node *const n = e->node;
+    const int64_t pads[] = {0, n->prefix, 0, 0, 0, 0};
+    x = vq_emit_op(e, "Pad", "padded", x, vq_emit_dims(e, "pads", 6, pads), NULL);
+    return vq_emit_op(e, "Add", "tokens", x, param(e, n->weight), NULL);
+}
+
+/* ---- layers --------------------------------------------------------------------------------------------------------
+ */
+
+static const char *layernorm(vq_emit *e, const char *x)
+{
+    const char *const gamma = param(e, e->node->weight), *const beta = param(e, e->node->bias);
+    const char *const out = vq_emit_op(e, "LayerNormalization", "out", x, gamma, beta);
+    vq_onnx_int(e->file, "axis", -1);
+    vq_onnx_float(e->file, "epsilon", e->node->eps);
+    return out;
+}
+
+static const char *linear(vq_emit *e, const char *x)
+{
+    const vq_node *const n = e->node;
+    const vq_graph *const g = e->graph;
+    const vq_shape shape = vq_shape2(g->values[n->in[0]].cols, g->values[n->out].cols);
+    x = vq_emit_quantizer(e, quantizer(e, 0), x, "input", 2, 3);
+    x = vq_emit_op(e, "MatMul", "product", x, vq_emit_weight(e, shape, true), NULL);
+    return n->bias < 0 ? x : vq_emit_op(e, "Add", "out", x, param(e, n->bias), NULL);
+}
+
+/* 0.5 x (1 + erf(x / sqrt 2)) in the order of kernels/gelu_f32.cl. */
+static const char *gelu(vq_emit *e, const char *x)
+{
+    const float constants[] = {0.707106781f, 1, 0.5f};
+    const char *const root = vq_emit_floats(e, "root_half", (vq_shape){0}, &constants[0]);
+    const char *const one = vq_emit_floats(e, "one", (vq_shape){0}, &constants[1]);
+    const char *const half = vq_emit_floats(e, "half", (vq_shape){0}, &constants[2]);
+    const char *y = vq_emit_op(e, "Mul", "scaled", x, root, NULL);
+    y = vq_emit_op(e, "Erf", "erf", y, NULL, NULL);
+    y = vq_emit_op(e, "Add", "twice_cdf", y, one, NULL);
+    const char *const halved = vq_emit_op(e, "Mul", "halved", x, half, NULL);
+    return vq_emit_op(e, "Mul", "out", halved, y, NULL);
+}
+
+static const char *pool(vq_emit *e, const char *x)
+{
+    const int64_t row = e->node->row;
+    const char *const out = vq_emit_op(e, "Gather", "out", x, vq_emit_dims(e, "row", 1, &row), NULL);
+    vq_onnx_int(e->file, "axis", 1);
+    return out;
+}
+
+/* ---- attention -----------------------------------------------------------------------------------------------------
+ */
+
+/* Part 0, 1 or 2 (Q, K, V) of a qkv value, [batch][T][C]. */
+static const char *qkv_part(vq_emit *e, int value, int part)
+{
+    const char **const parts = &e->parts[3 * value];
+    if (!parts[0]) {
+        const int64_t width = e->graph->values[value].cols / 3, sizes[] = {width, width, width};
+        parts[0] = vq_emit_op(e, "Split", "q", e->values[value], vq_emit_dims(e, "split", 3, sizes), NULL);
+        parts[1] = vq_onnx_output_too(e->file, vq_onnx_text(e->file, "/%s/k", e->node->name));
+        parts[2] = vq_onnx_output_too(e->file, vq_onnx_text(e->file, "/%s/v", e->node->name));
+        vq_onnx_int(e->file, "axis", 2);
+    }
+    return parts[part];
+}
+
+/* The same by heads, quantized: dimensions of [batch][T][heads][head_dim] in the order of perm, heads second. */
+static const char *heads(vq_emit *e, const char *x, const vq_quantizer *q, const char *role, const int64_t *perm)
+{
+    const int64_t dims[] = {0, 0, e->node->heads, e->node->head_dim};
+    const bool by_channel = q && q->granularity == VQ_PER_CHANNEL;
+    if (by_channel) x = vq_emit_quantizer(e, q, x, role, 2, 3);
+    x = reshape(e, x, vq_onnx_text(e->file, "%s.heads", role), 4, dims);
+    x = transpose(e, x, vq_onnx_text(e->file, "%s.by_head", role), 4, perm);
+    return by_channel ? x : vq_emit_quantizer(e, q, x, role, 1, 4);
+}
+
+static const int64_t rows_of_heads[] = {0, 2, 1, 3}, columns_of_heads[] = {0, 2, 3, 1};
+
+static const char *scores(vq_emit *e)
+{
+    const vq_node *const n = e->node;
+    const char *const q = heads(e, qkv_part(e, n->in[0], 0), quantizer(e, 0), "q", rows_of_heads);
+    const char *const k = heads(e, qkv_part(e, n->in[1], 1), quantizer(e, 1), "k", columns_of_heads);
+    const char *const product = vq_emit_op(e, "MatMul", "product", q, k, NULL);
+    return vq_emit_op(e, "Mul", "out", product, vq_emit_floats(e, "scale", (vq_shape){0}, &n->scale), NULL);
+}
+
+static const char *softmax(vq_emit *e, const char *x)
+{
+    const char *const out = vq_emit_op(e, "Softmax", "out", x, NULL, NULL);
+    vq_onnx_int(e->file, "axis", -1);
+    return out;
+}
+
+static const char *context(vq_emit *e, const char *p)
+{
+    const vq_node *const n = e->node;
+    const int64_t dims[] = {0, 0, e->graph->values[n->out].cols};
+    p = vq_emit_quantizer(e, quantizer(e, 0), p, "p", 1, 4);
+    const char *const v = heads(e, qkv_part(e, n->in[1], 2), quantizer(e, 1), "v", rows_of_heads);
+    const char *x = vq_emit_op(e, "MatMul", "product", p, v, NULL);
+    x = transpose(e, x, "by_row", 4, rows_of_heads);
+    return reshape(e, x, "out", 3, dims);
+}
+
+/* ---- the whole -----------------------------------------------------------------------------------------------------
+ */
+
+static const char *emit_node(vq_emit *e)
+{
+    const vq_node *const n = e->node;
+    const char *const x = e->values[n->in[0]], *const y = n->in[1] < 0 ? NULL : e->values[n->in[1]];
+    switch (n->op) {
+    case VQ_NODE_PATCH_EMBED: return patch_embed(e);
+    case VQ_NODE_TOKENS: return tokens(e, x);
+    case VQ_NODE_LAYERNORM: return layernorm(e, x);
+    case VQ_NODE_LINEAR: return linear(e, x);
+    case VQ_NODE_SCORES: return scores(e);
+    case VQ_NODE_SOFTMAX: return softmax(e, x);
+    case VQ_NODE_CONTEXT: return context(e, x);
+    case VQ_NODE_GELU: return gelu(e, x);
+    case VQ_NODE_ADD: return vq_emit_op(e, "Add", "out", x, y, NULL);
+    case VQ_NODE_POOL: return pool(e, x);
+    default: break;
+    }
+    vq_onnx_fail(e->file,
+                 vq_fail(VQ_ERR_UNSUPPORTED, "%s: %s has no ONNX form here yet", n->name, vq_node_op_name(n->op)));
+    return "";
+}
+
+/* Quantizers that files cannot hold, so that nothing is left out in silence. */
+static bool has_image_quantizer(const vq_emit *e)
+{
+    const vq_quantizer *const q = e->node->op == VQ_NODE_PATCH_EMBED ? quantizer(e, 0) : NULL;
+    return q && q->kind != VQ_QUANTIZER_NONE;
+}
+
+vq_status vq_emit_graph(vq_emit *e)
+{
+    const vq_graph *const g = e->graph;
+    const int64_t logits[] = {-1, g->num_classes};
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&e->values, (size_t)g->num_values, sizeof *e->values, "ONNX graph"));
+    VQ_GO(vq_alloc(&e->parts, 3 * (size_t)g->num_values, sizeof *e->parts, "ONNX graph"));
+    for (int i = 0; i < g->num_nodes; i++) {
+        e->node = &g->nodes[i];
+        if (has_image_quantizer(e))
+            VQ_GO(vq_fail(VQ_ERR_UNSUPPORTED, "%s: quantizes the image, which has no ONNX form", e->node->name));
+        e->values[e->node->out] = emit_node(e);
+        VQ_GO(vq_onnx_status(e->file));
+    }
+    const char *const last = e->values[e->node->out];
+    vq_onnx_node(e->file, "Reshape", "logits", last, vq_emit_dims(e, "logits.shape", 2, logits), NULL);
+    vq_onnx_graph_output(e->file, "logits", VQ_ONNX_F32, vq_shape2(0, g->num_classes));
+    status = vq_onnx_status(e->file);
+done:
+    free(e->values);
+    free(e->parts);
+    e->values = e->parts = NULL;
+    return status;
+}
