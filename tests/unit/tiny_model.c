@@ -90,7 +90,7 @@ static float quantized(const vq_quantizer *q, float x, int group)
     }
     int code = 0;
     while (code < q->levels - 1 && q->thresholds[group * (q->levels - 1) + code] <= x) code++;
-    return (float)q->values[group * q->levels + code] * q->scale[group];
+    return ((float)q->values[group * q->levels + code] - q->zero[group]) * q->scale[group];
 }
 
 typedef struct forward {
