@@ -27,12 +27,16 @@ const char *vq_emit_floats(vq_emit *e, const char *role, vq_shape shape, const f
 const char *vq_emit_ints(vq_emit *e, const char *role, vq_shape shape, const int32_t *data);
 const char *vq_emit_dims(vq_emit *e, const char *role, int count, const int64_t *data); /* a shape or a list of axes */
 
-/* x of that rank as q makes it; x itself where q is NULL or quantizes nothing. Groups lie along axis. */
+/* x of that rank as q makes it; x itself where q is NULL or quantizes nothing. Groups lie along axis. Where it ends in
+ * DequantizeLinear is for vq_emit_is_qdq to say. */
 const char *vq_emit_quantizer(vq_emit *e, const vq_quantizer *q, const char *x, const char *role, int axis, int rank);
 
+bool vq_emit_is_qdq(const vq_emit *e, const vq_quantizer *q);
+
 /* The weight of the node as floats of that shape: [N][K] or, where transposed, [K][N]; quantized ones from integer codes
- * and a scale per output channel. */
-const char *vq_emit_weight(vq_emit *e, vq_shape shape, bool transposed);
+ * and a scale per output channel, by DequantizeLinear. Where scale is not NULL the floats are whole numbers, and *scale
+ * [N] has to be applied to the product; NULL if there is none. */
+const char *vq_emit_weight(vq_emit *e, vq_shape shape, bool transposed, const char **scale);
 
 /* All nodes, from the graph's input to its output. */
 vq_status vq_emit_graph(vq_emit *e);

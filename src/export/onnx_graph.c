@@ -105,7 +105,8 @@ static const char *patch_embed(vq_emit *e)
     const vq_value *const out = &e->graph->values[n->out];
     const int64_t size[] = {n->patch, n->patch}, flat[] = {0, out->cols, out->rows};
     const char *const image = pixels(e);
-    const char *const weight = vq_emit_weight(e, vq_shape4(out->cols, e->graph->pre.chans, n->patch, n->patch), false);
+    const char *const weight =
+        vq_emit_weight(e, vq_shape4(out->cols, e->graph->pre.chans, n->patch, n->patch), false, NULL);
     const char *x = vq_emit_op(e, "Conv", "conv", image, weight, param(e, n->bias));
     vq_onnx_ints(e->file, "kernel_shape", 2, size);
     vq_onnx_ints(e->file, "strides", 2, size);
@@ -134,13 +135,19 @@ static const char *layernorm(vq_emit *e, const char *x)
     return out;
 }
 
+/* Where the input comes from a DequantizeLinear the weight does too, so that runtimes see an integer product. Elsewhere
+ * the weight has its scale behind the product: ONNX Runtime (1.32) rounds a float input to 8 bits (MatMulNBits,
+ * accuracy level 4) where the weight comes from a DequantizeLinear. */
 static const char *linear(vq_emit *e, const char *x)
 {
     const vq_node *const n = e->node;
     const vq_graph *const g = e->graph;
     const vq_shape shape = vq_shape2(g->values[n->in[0]].cols, g->values[n->out].cols);
+    const char *scale = NULL;
+    const char **const behind = vq_emit_is_qdq(e, quantizer(e, 0)) ? NULL : &scale;
     x = vq_emit_quantizer(e, quantizer(e, 0), x, "input", 2, 3);
-    x = vq_emit_op(e, "MatMul", "product", x, vq_emit_weight(e, shape, true), NULL);
+    x = vq_emit_op(e, "MatMul", "product", x, vq_emit_weight(e, shape, true, behind), NULL);
+    if (scale) x = vq_emit_op(e, "Mul", "scaled", x, scale, NULL);
     return n->bias < 0 ? x : vq_emit_op(e, "Add", "out", x, param(e, n->bias), NULL);
 }
 
@@ -183,26 +190,38 @@ static const char *qkv_part(vq_emit *e, int value, int part)
     return parts[part];
 }
 
-/* The same by heads, quantized: dimensions of [batch][T][heads][head_dim] in the order of perm, heads second. */
-static const char *heads(vq_emit *e, const char *x, const vq_quantizer *q, const char *role, const int64_t *perm)
+/* The same by heads, quantized: [batch][heads][T][head_dim] as rows, or [batch][heads][head_dim][T] as columns.
+ * OpenVINO (2026.4) takes scales that differ along axis 1 only, so channels go there before heads. */
+static const char *heads(vq_emit *e, const char *x, const vq_quantizer *q, const char *role, bool columns)
 {
+    static const int64_t flip[] = {0, 2, 1}, flip_heads[] = {0, 1, 3, 2};
+    static const int64_t to_rows[] = {0, 2, 1, 3}, to_columns[] = {0, 2, 3, 1};
     const int64_t dims[] = {0, 0, e->node->heads, e->node->head_dim};
-    const bool by_channel = q && q->granularity == VQ_PER_CHANNEL;
-    if (by_channel) x = vq_emit_quantizer(e, q, x, role, 2, 3);
+    const int64_t flipped_dims[] = {0, e->node->heads, e->node->head_dim, -1};
+    const char *const by_head = vq_onnx_text(e->file, "%s.by_head", role);
+    if (q && q->granularity == VQ_PER_CHANNEL) {
+        x = transpose(e, x, vq_onnx_text(e->file, "%s.channels", role), 3, flip);
+        x = vq_emit_quantizer(e, q, x, role, 1, 3);
+        x = reshape(e, x, vq_onnx_text(e->file, "%s.heads", role), 4, flipped_dims);
+        return columns ? x : transpose(e, x, by_head, 4, flip_heads);
+    }
     x = reshape(e, x, vq_onnx_text(e->file, "%s.heads", role), 4, dims);
-    x = transpose(e, x, vq_onnx_text(e->file, "%s.by_head", role), 4, perm);
-    return by_channel ? x : vq_emit_quantizer(e, q, x, role, 1, 4);
+    x = transpose(e, x, by_head, 4, columns ? to_columns : to_rows);
+    return vq_emit_quantizer(e, q, x, role, 1, 4);
 }
 
-static const int64_t rows_of_heads[] = {0, 2, 1, 3}, columns_of_heads[] = {0, 2, 3, 1};
-
+/* ONNX Runtime (1.32) makes one integer operator of two DequantizeLinear and a MatMul, and that one then refuses zero
+ * points per head; so the factor of the scores comes in between there. */
 static const char *scores(vq_emit *e)
 {
     const vq_node *const n = e->node;
-    const char *const q = heads(e, qkv_part(e, n->in[0], 0), quantizer(e, 0), "q", rows_of_heads);
-    const char *const k = heads(e, qkv_part(e, n->in[1], 1), quantizer(e, 1), "k", columns_of_heads);
+    const bool per_head = e->model && (quantizer(e, 0)->groups > 1 || quantizer(e, 1)->groups > 1);
+    const char *const scale = vq_emit_floats(e, "scale", (vq_shape){0}, &n->scale);
+    const char *q = heads(e, qkv_part(e, n->in[0], 0), quantizer(e, 0), "q", false);
+    const char *const k = heads(e, qkv_part(e, n->in[1], 1), quantizer(e, 1), "k", true);
+    if (per_head) q = vq_emit_op(e, "Mul", "q_scaled", q, scale, NULL);
     const char *const product = vq_emit_op(e, "MatMul", "product", q, k, NULL);
-    return vq_emit_op(e, "Mul", "out", product, vq_emit_floats(e, "scale", (vq_shape){0}, &n->scale), NULL);
+    return per_head ? product : vq_emit_op(e, "Mul", "out", product, scale, NULL);
 }
 
 static const char *softmax(vq_emit *e, const char *x)
@@ -215,11 +234,12 @@ static const char *softmax(vq_emit *e, const char *x)
 static const char *context(vq_emit *e, const char *p)
 {
     const vq_node *const n = e->node;
+    static const int64_t rows_first[] = {0, 2, 1, 3};
     const int64_t dims[] = {0, 0, e->graph->values[n->out].cols};
     p = vq_emit_quantizer(e, quantizer(e, 0), p, "p", 1, 4);
-    const char *const v = heads(e, qkv_part(e, n->in[1], 2), quantizer(e, 1), "v", rows_of_heads);
+    const char *const v = heads(e, qkv_part(e, n->in[1], 2), quantizer(e, 1), "v", false);
     const char *x = vq_emit_op(e, "MatMul", "product", p, v, NULL);
-    x = transpose(e, x, "by_row", 4, rows_of_heads);
+    x = transpose(e, x, "by_row", 4, rows_first);
     return reshape(e, x, "out", 3, dims);
 }
 

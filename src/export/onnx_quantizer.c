@@ -3,7 +3,8 @@
  * Uniform: QuantizeLinear and DequantizeLinear in u8. Their rounding is ours (a true division, ties to even); codes of
  * fewer than 8 bits come from a Clip in front, whose bounds are the values of the first and the last code, so that it
  * decides as the clip of codes would. Zero points that u8 cannot hold (ranges far from zero, imitations of official
- * code) are computed with Div, Round, Clip and Mul, the same formula in floats.
+ * code) are computed with Div, Round, Clip and Mul, the same formula in floats; so are scales per channel in front of a
+ * matrix product, which ONNX Runtime (1.32) would take for integers it can multiply, and then fail.
  *
  * Codebook: the number of thresholds <= x by binary search, one table look-up and comparison per bit, then a look-up of
  * the value: exact for every float. Levels of equal value are one level here, so that 8-bit powers of the root of two,
@@ -218,11 +219,18 @@ static const char *codebook(vq_emit *e, const vq_quantizer *q, const char *x, co
     return vq_emit_op(e, "Gather", vq_onnx_text(e->file, "%s.quantized", role), table, index, NULL);
 }
 
+bool vq_emit_is_qdq(const vq_emit *e, const vq_quantizer *q)
+{
+    const bool before_product = q && q->groups > 1 && e->node->op == VQ_NODE_LINEAR;
+    return q && q->kind == VQ_QUANTIZER_UNIFORM && fits_u8(q) && !before_product;
+}
+
 const char *vq_emit_quantizer(vq_emit *e, const vq_quantizer *q, const char *x, const char *role, int axis, int rank)
 {
     if (!q || q->kind == VQ_QUANTIZER_NONE || vq_onnx_status(e->file) != VQ_OK) return x;
     if (q->kind == VQ_QUANTIZER_CODEBOOK) return codebook(e, q, x, role, axis, rank);
-    return fits_u8(q) ? quantize_dequantize(e, q, x, role, axis, rank) : uniform_in_floats(e, q, x, role, axis, rank);
+    return vq_emit_is_qdq(e, q) ? quantize_dequantize(e, q, x, role, axis, rank)
+                                : uniform_in_floats(e, q, x, role, axis, rank);
 }
 
 /* ---- weights -------------------------------------------------------------------------------------------------------
@@ -272,8 +280,19 @@ static void put(uint8_t *data, vq_onnx_type type, size_t at, int value)
         data[at] = (uint8_t)value;
 }
 
+/* The whole numbers code - zero as floats. */
+static const char *whole_weight(vq_emit *e, const char *codes, const char *zero, const packing *p)
+{
+    const char *x = vq_emit_op(e, "Cast", "weight.cast", codes, NULL, NULL);
+    vq_onnx_int(e->file, "to", VQ_ONNX_F32);
+    if (p->offset_is_zero) return x;
+    const char *const offset = vq_emit_op(e, "Cast", "weight.zero.cast", zero, NULL, NULL);
+    vq_onnx_int(e->file, "to", VQ_ONNX_F32);
+    return vq_emit_op(e, "Sub", "weight", x, offset, NULL);
+}
+
 static const char *integer_weight(vq_emit *e, const vq_qnode *qn, const char *name, vq_shape shape, bool transposed,
-                                  const packing *p)
+                                  const packing *p, const char **scale)
 {
     const vq_quantizer *const q = &qn->weight;
     const size_t rows = (size_t)q->groups, cols = vq_shape_count(&shape) / rows;
@@ -292,10 +311,15 @@ static const char *integer_weight(vq_emit *e, const vq_qnode *qn, const char *na
         e->info->weights_s8++;
     const vq_shape groups = vq_shape1(q->groups);
     const char *const codes = vq_onnx_constant(f, name, p->type, shape, data);
-    const char *const scale = vq_emit_floats(e, "weight.scale", groups, q->scale);
-    const char *const zero =
-        vq_onnx_constant(f, vq_onnx_text(f, "%s.weight.zero", e->node->name), p->type, groups, zeros);
-    const char *const out = vq_emit_op(e, "DequantizeLinear", "weight", codes, scale, zero);
+    const char *const scales = vq_emit_floats(e, "weight.scale", groups, q->scale);
+    const char *zero = NULL;
+    if (!scale || !p->offset_is_zero)
+        zero = vq_onnx_constant(f, vq_onnx_text(f, "%s.weight.zero", e->node->name), p->type, groups, zeros);
+    if (scale) {
+        *scale = scales;
+        return whole_weight(e, codes, zero, p);
+    }
+    const char *const out = vq_emit_op(e, "DequantizeLinear", "weight", codes, scales, zero);
     vq_onnx_int(f, "axis", transposed ? 1 : 0);
     return out;
 }
@@ -316,14 +340,15 @@ static const char *float_weight(vq_emit *e, const char *name, vq_shape shape, bo
     return vq_onnx_constant(e->file, name, VQ_ONNX_F32, shape, data);
 }
 
-const char *vq_emit_weight(vq_emit *e, vq_shape shape, bool transposed)
+const char *vq_emit_weight(vq_emit *e, vq_shape shape, bool transposed, const char **scale)
 {
     const vq_param *const param = &e->graph->params[e->node->weight];
     const vq_qnode *const qn = e->model ? &e->model->nodes[e->node - e->graph->nodes] : NULL;
     const size_t rows = (size_t)param->shape.dims[0], row_length = vq_shape_count(&param->shape) / rows;
     packing p;
+    if (scale) *scale = NULL;
     if (vq_onnx_status(e->file) != VQ_OK) return "";
     if (qn && qn->weight.kind == VQ_QUANTIZER_UNIFORM && choose_packing(&p, e, &qn->weight, qn->codes, row_length))
-        return integer_weight(e, qn, param->name, shape, transposed, &p);
+        return integer_weight(e, qn, param->name, shape, transposed, &p, scale);
     return float_weight(e, param->name, shape, transposed, (int)rows);
 }

@@ -4,8 +4,10 @@
 usage: tests/golden/check_onnx.py --images PATH --labels FILE [--vitq build/vitq] [--limit N] [--at-least 0.98] MODEL...
 
 MODEL is a .vitq.safetensors file or a folder of an FP32 model. Each is exported, checked, and run on the same images;
-printed is the share of images whose top-1 is the one of vitq's fake-quant (fp32 for FP32 models). Fails where a file does
-not pass the checker, or ONNX Runtime agrees on less than --at-least. Needs onnx, numpy, safetensors, pillow before 13 and
+printed is the share of images whose top-1 is the one of vitq's fake-quant (fp32 for FP32 models). Then every quantizer and
+matrix product of the running graph is compared with the model file, given what came to it there. Fails where a file does not
+pass the checker, ONNX Runtime agrees on less than --at-least, one of its quantizers gives another value, or a sum is off by
+more than roundings. Needs onnx, numpy, safetensors, pillow before 13 and
 at least one of onnxruntime and openvino; exits with 77 where they are missing.
 """
 import argparse
@@ -42,9 +44,10 @@ def arguments():
     p.add_argument("--limit", type=int, default=0)
     p.add_argument("--batch", type=int, default=16)
     p.add_argument("--at-least", type=float, default=0.98)
+    p.add_argument("--quantizers", type=int, default=4, help="images for the comparison of quantizers; 0: leave it out")
     p.add_argument("--int4", action="store_true", help="export with --int4")
     p.add_argument("--kernels", help="also vitq itself with these other kernels: what the order of float sums alone does")
-    p.add_argument("--unfused", action="store_true", help="also ONNX Runtime without graph optimizations")
+    p.add_argument("--more", action="store_true", help="also ONNX Runtime without graph optimizations, and OpenVINO as it comes (bf16 on processors that have it)")
     return p.parse_args()
 
 
@@ -92,25 +95,136 @@ def normalized(pixels, pre):
 # ---- runtimes: name, function of a batch giving logits --------------------------------------------------------------------
 
 def runtimes(path, args):
+    """Each gives the file's outputs, logits first."""
     try:
         import onnxruntime as ort
         levels = [("ONNX Runtime", ort.GraphOptimizationLevel.ORT_ENABLE_ALL)]
-        if args.unfused:
+        if args.more:
             levels.append(("ONNX Runtime, unfused", ort.GraphOptimizationLevel.ORT_DISABLE_ALL))
         for name, level in levels:
             options = ort.SessionOptions()
             options.graph_optimization_level = level
             session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            yield name, lambda x, s=session: s.run(["logits"], {"pixel_values": x})[0]
+            yield name, lambda x, s=session: s.run(None, {"pixel_values": x})
     except ImportError:
         print("check_onnx: onnxruntime is not installed, left out")
     try:
         import openvino as ov
-        for name, config in (("OpenVINO, f32", {"INFERENCE_PRECISION_HINT": "f32"}), ("OpenVINO", {})):
+        levels = [("OpenVINO, f32", {"INFERENCE_PRECISION_HINT": "f32"})]
+        if args.more:
+            levels.append(("OpenVINO, its default precision", {}))
+        for name, config in levels:
             compiled = ov.Core().compile_model(str(path), "CPU", config)
-            yield name, lambda x, c=compiled: c({"pixel_values": x})["logits"]
+            yield name, lambda x, c=compiled: [c({"pixel_values": x})[o] for o in c.outputs]
     except ImportError:
         print("check_onnx: openvino is not installed, left out")
+
+
+# ---- one step at a time: each from what came to it in that runtime, so that nothing drifts --------------------------------
+
+SLOTS = ("input", "q", "k", "p", "v")
+STARTS = ("clip", "clip_low", "codes", "scaled", "reaches0")  # what the first node of a quantizer is called
+SUMS = {"input": ("out",), "q": ("out", "product"), "p": ("product",)}  # roles of the sums behind an operand
+
+
+def expose(source, target, names):
+    """Writes the graph with these values as further outputs."""
+    model = onnx.load(str(source))
+    known = {v.name: v for v in onnx.shape_inference.infer_shapes(model).graph.value_info}
+    model.graph.output.extend(known[name] for name in names)
+    onnx.save(model, str(target))
+
+
+class File:
+    """A .vitq.safetensors file: its quantizers and weights."""
+
+    def __init__(self, path):
+        from safetensors import safe_open
+        self.tensors = load_file(path)
+        with safe_open(path, "np") as f:
+            self.quantizers = json.loads(f.metadata()["vitq"])["quantizers"]
+
+    def quantize(self, x, key):
+        """x as quantizer NODE.SLOT makes it, in float32, and the size of a step there."""
+        scale, zero = self.tensors[key + ".scale"], self.tensors[key + ".zero"]
+        axis, groups = x.ndim - 1 if key.endswith(".input") else 1, len(scale)
+        shape = [groups if a == axis else 1 for a in range(x.ndim)] if groups > 1 else [1] * x.ndim
+        s, z = scale.reshape(shape), zero.reshape(shape)
+        if key + ".thresholds" not in self.tensors:
+            return (np.clip(np.rint(x / s) + z, 0, np.float32(self.quantizers[key]["levels"] - 1)) - z) * s, s
+        out = np.empty_like(x)
+        for g in range(groups):
+            part = (slice(None),) * axis + (g,) if groups > 1 else ...
+            values = (self.tensors[key + ".values"][g].astype(np.float32) - zero[g]) * scale[g]
+            out[part] = values[np.searchsorted(self.tensors[key + ".thresholds"][g], x[part], side="right")]
+        return out, s
+
+    def weight(self, module):
+        """[N][K] in float64."""
+        key, codes = module + ".weight", self.tensors[module + ".weight"]
+        if self.quantizers[key]["bits"] <= 4:
+            codes = np.stack([codes & 15, codes >> 4], -1).reshape(len(codes), -1)
+        return (codes.astype(np.float64) - self.tensors[key + ".zero"][:, None]) * self.tensors[key + ".scale"][:, None]
+
+
+def find_steps(path):
+    """Of every quantizer (node, slot): the values in front of it, behind it, and the sum it goes into (or None)."""
+    nodes = {n.name: n for n in onnx.load(str(path)).graph.node}
+    steps = {}
+    for name, node in nodes.items():
+        if name.count("/") != 2:
+            continue
+        _, module, role = name.split("/")
+        slot, _, what = role.partition(".")
+        if slot in SLOTS and what in STARTS:
+            steps.setdefault((module, slot), [node.input[0], f"/{module}/{slot}.quantized", None])
+    for module, slot in steps:
+        for role in SUMS.get(slot, ()):
+            if f"/{module}/{role}" in nodes and not steps[module, slot][2]:
+                steps[module, slot][2] = f"/{module}/{role}"
+    return steps
+
+
+def compare_quantizers(model, path, x, args):
+    """Prints how many values differ from the model file's; the number for ONNX Runtime."""
+    file, steps, wrong = File(model), find_steps(path), 0
+    expose(path, path.with_name("shown.onnx"), [v for s in steps.values() for v in s[:2]])
+    for name, forward in runtimes(path.with_name("shown.onnx"), args):
+        outputs, bits, codes, total = forward(x)[1:], 0, 0, 0
+        for (module, slot), before, after in zip(steps, outputs[0::2], outputs[1::2]):
+            want, step = file.quantize(before, f"{module}.{slot}")
+            bits += int((want != after).sum())
+            codes += int((np.abs(want - after) > 0.25 * step).sum())
+            total += after.size
+        print(f"  {name}: behind {len(steps)} quantizers {total:,} values; another code {codes:,}, other last bits {bits - codes:,}")
+        wrong += bits if name.startswith("ONNX Runtime") else 0
+    return wrong
+
+
+def compare_sums(model, path, x, args):
+    """Prints the largest error of a matrix product, as a share of its values' deviation, against float64 sums of the model
+    file's quantized values; the largest of ONNX Runtime. Products keep the form that the runtime gave them."""
+    file, steps, worst = File(model), find_steps(path), 0
+    sums = {key: s for key, s in steps.items() if s[2]}
+    names = list(dict.fromkeys(v for (module, slot), s in sums.items() for v in
+                               (s[0], s[2], *([steps[module, {"q": "k", "p": "v"}[slot]][0]] if slot != "input" else []))))
+    expose(path, path.with_name("shown.onnx"), names)
+    for name, forward in runtimes(path.with_name("shown.onnx"), args):
+        got, largest = dict(zip(names, forward(x)[1:])), (0, "")
+        for (module, slot), (before, _, after) in sums.items():
+            a = file.quantize(got[before], f"{module}.{slot}")[0].astype(np.float64)
+            if slot == "input":
+                want = a @ file.weight(module).T + file.tensors[module + ".bias"]
+            else:
+                other = {"q": "k", "p": "v"}[slot]
+                b = file.quantize(got[steps[module, other][0]], f"{module}.{other}")[0].astype(np.float64)
+                if slot == "p" and b.ndim == 3:  # channels in front: heads by what the probabilities have
+                    b = b.reshape(b.shape[0], a.shape[1], -1, b.shape[2]).transpose(0, 1, 3, 2)
+                want = a @ b * (1 if slot == "p" else b.shape[2] ** -0.5)
+            largest = max(largest, (np.abs(got[after] - want).max() / want.std(), after))
+        print(f"  {name}: largest error of {len(sums)} matrix products {largest[0]:.1e} of their deviation, {largest[1]}")
+        worst = max(worst, largest[0] if name.startswith("ONNX Runtime") else 0)
+    return worst
 
 
 def run(vitq, *words):
@@ -154,15 +268,18 @@ def main():
                 row(f"vitq {mode}, {args.kernels}", *vitq_logits("--kernels", args.kernels))
             for name, forward in runtimes(path, args):
                 start = time.monotonic()
-                got = np.concatenate([forward(x[i:i + args.batch]) for i in range(0, len(x), args.batch)])
+                got = np.concatenate([forward(x[i:i + args.batch])[0] for i in range(0, len(x), args.batch)])
                 same = row(name, got, len(x) / (time.monotonic() - start))
                 ran += 1
                 failed |= name == "ONNX Runtime" and same < args.at_least
+            if mode == "fake" and args.quantizers:
+                failed |= compare_quantizers(model, path, x[:args.quantizers], args) > 0
+                failed |= compare_sums(model, path, x[:args.quantizers], args) > 1e-4
     if not ran:
         print("check_onnx: skipped, neither onnxruntime nor openvino is installed")
         return 77
-    print("check_onnx: " + (f"an agreement is below {args.at_least}" if failed else "passed"))
-    return failed
+    print("check_onnx: " + (f"failed, an agreement, a quantizer or a product is not as it should be" if failed else "passed"))
+    return int(failed)
 
 
 if __name__ == "__main__":
