@@ -2,6 +2,7 @@
 """Exported models in other runtimes: onnx.checker, then ONNX Runtime and OpenVINO beside `vitq eval --mode fake`.
 
 usage: tests/golden/check_onnx.py --images PATH --labels FILE [--vitq build/vitq] [--limit N] [--at-least 0.98] MODEL...
+       tests/golden/check_onnx.py [--vitq build/vitq]      the bundled model at W8A8 and W4A4, on Fashion-MNIST
 
 MODEL is a .vitq.safetensors file or a folder of an FP32 model. Each is exported, checked, and run on the same images;
 printed is the share of images whose top-1 is the one of vitq's fake-quant (fp32 for FP32 models). Then every quantizer and
@@ -14,6 +15,7 @@ import argparse
 import csv
 import gzip
 import json
+import os
 import pathlib
 import struct
 import subprocess
@@ -37,9 +39,9 @@ if int(PIL.__version__.split(".")[0]) >= 13:
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("models", nargs="+", metavar="MODEL")
-    p.add_argument("--images", required=True)
-    p.add_argument("--labels", required=True)
+    p.add_argument("models", nargs="*", metavar="MODEL")
+    p.add_argument("--images")
+    p.add_argument("--labels")
     p.add_argument("--vitq", default="build/vitq")
     p.add_argument("--limit", type=int, default=0)
     p.add_argument("--batch", type=int, default=16)
@@ -48,7 +50,10 @@ def arguments():
     p.add_argument("--int4", action="store_true", help="export with --int4")
     p.add_argument("--kernels", help="also vitq itself with these other kernels: what the order of float sums alone does")
     p.add_argument("--more", action="store_true", help="also ONNX Runtime without graph optimizations, and OpenVINO as it comes (bf16 on processors that have it)")
-    return p.parse_args()
+    args = p.parse_args()
+    if args.models and not (args.images and args.labels):
+        p.error("MODEL needs --images and --labels")
+    return args
 
 
 # ---- images --------------------------------------------------------------------------------------------------------------
@@ -232,11 +237,29 @@ def run(vitq, *words):
     return json.loads(done.stdout)
 
 
+def bundled(args, scratch):
+    """The bundled model, calibrated into scratch."""
+    root = pathlib.Path(__file__).resolve().parents[2]
+    data = pathlib.Path(os.environ.get("VITQ_FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))
+    args.images, args.labels = data / "t10k-images-idx3-ubyte.gz", data / "t10k-labels-idx1-ubyte.gz"
+    if not args.images.exists():
+        print(f"check_onnx: skipped, no {args.images}")
+        sys.exit(77)
+    args.limit = args.limit or 300
+    args.models = [str(root / "models" / "fashion_vit")]
+    for recipe, bits in (("repq", "w8a8"), ("best", "w8a8"), ("repq", "w4a4"), ("best", "w4a4")):
+        args.models.append(f"{scratch}/{recipe}_{bits}.vitq.safetensors")
+        subprocess.run([args.vitq, "calibrate", args.models[0], "--images", str(data / "train-images-idx3-ubyte.gz"), "--recipe",
+                        recipe, "--bits", bits, "-q", "-o", args.models[-1]], check=True)
+
+
 def main():
     args = arguments()
     images, labels, failed, ran = {}, None, False, 0
-    print("| model | runtime | right | top-1 as vitq | largest logit difference | images/s |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as scratch:
+        if not args.models:
+            bundled(args, scratch)
+        print("| model | runtime | right | top-1 as vitq | largest logit difference | images/s |\n|---|---|---|---|---|---|")
         for model in args.models:
             mode = "fp32" if pathlib.Path(model).is_dir() else "fake"
             title = pathlib.Path(model).name.replace(".vitq.safetensors", "")
