@@ -43,6 +43,44 @@ int vq_build_param(vq_build *b, const char *name, vq_shape shape)
     return b->status == VQ_OK ? b->graph->num_params++ : 0;
 }
 
+void vq_build_source(vq_build *b, const char *name, vq_shape shape, int param, size_t offset)
+{
+    if (!grow(b, &b->graph->sources, b->graph->num_sources, &b->cap_sources, sizeof(vq_source))) return;
+    vq_source *const s = &b->graph->sources[b->graph->num_sources++];
+    *s = (vq_source){.shape = shape, .param = param, .offset = offset};
+    vq_join_name(s->name, name, "");
+}
+
+int vq_build_read(vq_build *b, const char *name, vq_shape shape)
+{
+    const int param = vq_build_param(b, name, shape);
+    vq_build_source(b, name, shape, param, 0);
+    return param;
+}
+
+void vq_build_about(vq_build *b, const vq_config *config)
+{
+    vq_graph *const g = b->graph;
+    if (b->status != VQ_OK) return;
+    g->pre = config->pre;
+    g->num_classes = config->num_classes;
+    g->ln_eps = config->ln_eps;
+    b->status = vq_strdup(&g->architecture, config->architecture);
+    if (b->status != VQ_OK || !config->labels) return;
+    b->status = vq_alloc(&g->labels, (size_t)config->num_classes, sizeof *g->labels, "labels");
+    for (int i = 0; i < config->num_classes && b->status == VQ_OK; i++)
+        if (config->labels[i]) b->status = vq_strdup(&g->labels[i], config->labels[i]);
+}
+
+void vq_build_args(vq_build *b, cJSON *args)
+{
+    char *const text = args ? cJSON_PrintUnformatted(args) : NULL;
+    cJSON_Delete(args);
+    if (b->status == VQ_OK && !text) b->status = vq_fail(VQ_ERR_NO_MEMORY, "out of memory for the graph");
+    if (b->status == VQ_OK) b->status = vq_strdup(&b->graph->args, text);
+    free(text);
+}
+
 vq_node *vq_build_node(vq_build *b, vq_node_op op, const char *name, int in0, int in1, int rows, int cols)
 {
     if (b->status == VQ_OK) {

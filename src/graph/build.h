@@ -2,19 +2,28 @@
 #ifndef VQ_SRC_GRAPH_BUILD_H
 #define VQ_SRC_GRAPH_BUILD_H
 
+#include "graph/config.h"
 #include "graph/graph.h"
 
 /* Grows a graph. The first failure sticks: later calls do nothing, vq_build_finish reports it. */
 typedef struct vq_build {
     vq_graph *graph;
     vq_status status;
-    int cap_values, cap_nodes, cap_params;
+    int cap_values, cap_nodes, cap_params, cap_sources;
     vq_node scratch_node; /* what vq_build_node returns after a failure */
 } vq_build;
 
 vq_status vq_build_begin(vq_build *b);
 /* A parameter without data; its index. The name is copied. */
 int vq_build_param(vq_build *b, const char *name, vq_shape shape);
+/* The same, and the tensor of that name in the file is its data. */
+int vq_build_read(vq_build *b, const char *name, vq_shape shape);
+/* A tensor of the file that is (part of) a parameter: see vq_source. */
+void vq_build_source(vq_build *b, const char *name, vq_shape shape, int param, size_t offset);
+/* Architecture, preprocessing, classes and labels. */
+void vq_build_about(vq_build *b, const vq_config *config);
+/* Sets graph->args; takes over args, which may be NULL where memory ran out. */
+void vq_build_args(vq_build *b, cJSON *args);
 /* A value that no node makes: the image. */
 int vq_build_value(vq_build *b, int rows, int cols);
 /* A node with a new out value [rows][cols]; in[1] may be -1. weight and bias start as -1. The pointer is valid until
@@ -34,8 +43,5 @@ typedef struct vq_source {
     int param;
     size_t offset;
 } vq_source;
-
-/* Every tensor of a ViT's file in timm's names; free() releases the list. */
-vq_status vq_vit_sources(vq_source **out, int *count, const vq_graph *graph);
 
 #endif

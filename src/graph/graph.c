@@ -36,6 +36,8 @@ void vq_graph_destroy(vq_graph **graph)
     free(g->nodes);
     free(g->params);
     free(g->architecture);
+    free(g->args);
+    free(g->sources);
     free(g);
     *graph = NULL;
 }
@@ -55,6 +57,7 @@ static vq_status clone_param(vq_param *out, const vq_param *from)
 static vq_status clone_parts(vq_graph *g, const vq_graph *from)
 {
     VQ_TRY(vq_strdup(&g->architecture, from->architecture));
+    if (from->args) VQ_TRY(vq_strdup(&g->args, from->args));
     VQ_TRY(vq_alloc(&g->values, (size_t)from->num_values, sizeof *g->values, "graph"));
     VQ_TRY(vq_alloc(&g->nodes, (size_t)from->num_nodes, sizeof *g->nodes, "graph"));
     VQ_TRY(vq_alloc(&g->params, (size_t)from->num_params, sizeof *g->params, "graph"));
@@ -84,6 +87,9 @@ vq_status vq_graph_clone(vq_graph **out, const vq_graph *graph)
     VQ_TRY(vq_alloc(&g, 1, sizeof *g, "graph"));
     *g = *graph;
     g->architecture = NULL;
+    g->args = NULL;
+    g->sources = NULL;
+    g->num_sources = 0;
     g->labels = NULL;
     g->values = NULL;
     g->nodes = NULL;

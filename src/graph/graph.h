@@ -1,4 +1,4 @@
-/* A vision transformer as data: values, nodes, weights. An architecture (src/graph/vit.c) emits them from its config;
+/* A vision transformer as data: values, nodes, weights. An architecture (src/graph/vit.c ...) emits them from its config;
  * everything behind it (recipes, lowering, runtime) knows nodes, not models. No device. */
 #ifndef VQ_SRC_GRAPH_H
 #define VQ_SRC_GRAPH_H
@@ -61,6 +61,10 @@ typedef struct vq_graph {
     vq_value *values;   /* value 0 is the image; every other value is the out of exactly one node, in node order */
     vq_node *nodes;     /* in execution order; the last one's out is the logits [1][num_classes] */
     vq_param *params;
+    char *args;         /* model_args that make this graph again, a JSON object; kept in files of quantized models */
+    float ln_eps;       /* of those, which has no place in model_args */
+    struct vq_source *sources; /* [num_sources] graph/build.h; NULL once the weights are there */
+    int num_sources;
     char source_hash[33]; /* XXH3 of the weights file */
 } vq_graph;
 
@@ -70,20 +74,9 @@ void vq_graph_destroy(vq_graph **graph);
 /* Deep copy. */
 vq_status vq_graph_clone(vq_graph **out, const vq_graph *graph);
 
-/* What config.json says, checked: architecture defaults overridden by model_args. Every bad field is named.
- * json need not be NUL-terminated; path is used in messages. */
-typedef struct vq_vit_config {
-    char architecture[64];
-    int img_height, img_width, patch, chans, embed_dim, depth, heads, mlp_dim, num_classes;
-    float ln_eps;
-    vq_preprocess pre;
-    char **labels; /* [num_classes] or NULL, owned */
-} vq_vit_config;
-vq_status vq_vit_config_parse(vq_vit_config *out, const char *path, const char *json, size_t bytes);
-void vq_vit_config_clear(vq_vit_config *config);
-
-/* Values and nodes of a ViT with parameters of the right shapes and no data (params[i].data NULL). */
-vq_status vq_vit_build(vq_graph **out, const vq_vit_config *config);
+/* A graph from the text of config.json alone (path is used in messages, json need not be NUL-terminated): parameters
+ * have shapes and no data (params[i].data NULL), sources say where in a weights file it is. Every bad field is named. */
+vq_status vq_graph_from_config(vq_graph **out, const char *path, const char *json, size_t bytes);
 
 /* Last node that reads value v (its own producer where none does). */
 int vq_graph_last_use(const vq_graph *graph, int value);

@@ -97,16 +97,13 @@ done:
 
 static vq_status read_weights(vq_graph *g, const vq_safetensors *st)
 {
-    vq_source *sources = NULL;
-    int count = 0;
-    vq_status status = VQ_OK;
-    VQ_GO(vq_vit_sources(&sources, &count, g));
-    for (int i = 0; i < count; i++) VQ_GO(check_source(&sources[i], st));
-    VQ_GO(check_extra(sources, count, st));
-    for (int i = 0; i < count; i++) VQ_GO(read_source(g, &sources[i], st));
-done:
-    free(sources);
-    return status;
+    for (int i = 0; i < g->num_sources; i++) VQ_TRY(check_source(&g->sources[i], st));
+    VQ_TRY(check_extra(g->sources, g->num_sources, st));
+    for (int i = 0; i < g->num_sources; i++) VQ_TRY(read_source(g, &g->sources[i], st));
+    free(g->sources);
+    g->sources = NULL;
+    g->num_sources = 0;
+    return VQ_OK;
 }
 
 /* The network takes (u8 / 255 - mean) / std; with it in the first weights the pixels stay what they are:
@@ -144,16 +141,14 @@ vq_status vq_graph_load(vq_graph **out, const char *path)
 {
     char *weights = NULL, *config_path = NULL, *json = NULL;
     size_t bytes = 0;
-    vq_vit_config config = {0};
     vq_safetensors *st = NULL;
     vq_graph *g = NULL;
     vq_status status = VQ_OK;
     *out = NULL;
     VQ_GO(find_files(&weights, &config_path, path));
     VQ_GO(vq_file_read(&json, &bytes, config_path, MAX_CONFIG_BYTES));
-    VQ_GO(vq_vit_config_parse(&config, config_path, json, bytes));
+    VQ_GO(vq_graph_from_config(&g, config_path, json, bytes));
     VQ_GO(vq_safetensors_open(&st, weights));
-    VQ_GO(vq_vit_build(&g, &config));
     VQ_GO(read_weights(g, st));
     VQ_GO(hash_file(g->source_hash, weights));
     fold_normalization(g);
@@ -162,7 +157,6 @@ vq_status vq_graph_load(vq_graph **out, const char *path)
 done:
     vq_graph_destroy(&g);
     vq_safetensors_destroy(&st);
-    vq_vit_config_clear(&config);
     free(json);
     free(config_path);
     free(weights);

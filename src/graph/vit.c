@@ -3,15 +3,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "graph/build.h"
+#include "graph/architecture.h"
+#include "graph/vit.h"
 
 enum { PREFIX = 1 }; /* the class token */
 
 static vq_node *linear(vq_build *b, const char *name, int in, int rows, int n, int k)
 {
     char text[VQ_NAME_MAX];
-    const int weight = vq_build_param(b, vq_join_name(text, name, ".weight"), vq_shape2(n, k));
-    const int bias = vq_build_param(b, vq_join_name(text, name, ".bias"), vq_shape1(n));
+    const int weight = vq_build_read(b, vq_join_name(text, name, ".weight"), vq_shape2(n, k));
+    const int bias = vq_build_read(b, vq_join_name(text, name, ".bias"), vq_shape1(n));
     vq_node *const node = vq_build_node(b, VQ_NODE_LINEAR, name, in, -1, rows, n);
     node->weight = weight;
     node->bias = bias;
@@ -21,8 +22,8 @@ static vq_node *linear(vq_build *b, const char *name, int in, int rows, int n, i
 static int layernorm(vq_build *b, const char *name, int in, int rows, int cols, float eps)
 {
     char text[VQ_NAME_MAX];
-    const int gamma = vq_build_param(b, vq_join_name(text, name, ".weight"), vq_shape1(cols));
-    const int beta = vq_build_param(b, vq_join_name(text, name, ".bias"), vq_shape1(cols));
+    const int gamma = vq_build_read(b, vq_join_name(text, name, ".weight"), vq_shape1(cols));
+    const int beta = vq_build_read(b, vq_join_name(text, name, ".bias"), vq_shape1(cols));
     vq_node *const node = vq_build_node(b, VQ_NODE_LAYERNORM, name, in, -1, rows, cols);
     node->weight = gamma;
     node->bias = beta;
@@ -33,15 +34,18 @@ static int layernorm(vq_build *b, const char *name, int in, int rows, int cols, 
 /* Image to the start of the residual stream. */
 static int embedding(vq_build *b, const vq_vit_config *c, int image, int tokens)
 {
-    const int k = c->chans * c->patch * c->patch, dim = c->embed_dim;
+    const int k = c->base.chans * c->patch * c->patch, dim = c->embed_dim;
     const int weight = vq_build_param(b, "patch_embed.proj.weight", vq_shape2(dim, k));
-    const int bias = vq_build_param(b, "patch_embed.proj.bias", vq_shape1(dim));
+    vq_build_source(b, "patch_embed.proj.weight", vq_shape4(dim, c->base.chans, c->patch, c->patch), weight, 0);
+    const int bias = vq_build_read(b, "patch_embed.proj.bias", vq_shape1(dim));
     vq_node *node = vq_build_node(b, VQ_NODE_PATCH_EMBED, "patch_embed.proj", image, -1, tokens - PREFIX, dim);
     const int patches = node->out;
     node->weight = weight;
     node->bias = bias;
     node->patch = c->patch;
     const int init = vq_build_param(b, "pos_embed", vq_shape2(tokens, dim));
+    vq_build_source(b, "pos_embed", vq_shape3(1, tokens, dim), init, 0);
+    vq_build_source(b, "cls_token", vq_shape3(1, PREFIX, dim), init, 0);
     node = vq_build_node(b, VQ_NODE_TOKENS, "pos_embed", patches, -1, tokens, dim);
     node->weight = init;
     node->prefix = PREFIX;
@@ -81,68 +85,61 @@ static int block(vq_build *b, const vq_vit_config *c, int index, int x, int toke
     char prefix[VQ_NAME_MAX], text[VQ_NAME_MAX];
     const int dim = c->embed_dim;
     snprintf(prefix, sizeof prefix, "blocks.%d", index);
-    int v = layernorm(b, vq_join_name(text, prefix, ".norm1"), x, tokens, dim, c->ln_eps);
+    int v = layernorm(b, vq_join_name(text, prefix, ".norm1"), x, tokens, dim, c->base.ln_eps);
     v = attention(b, c, prefix, v, tokens);
     x = vq_build_node(b, VQ_NODE_ADD, vq_join_name(text, prefix, ".add1"), x, v, tokens, dim)->out;
-    v = layernorm(b, vq_join_name(text, prefix, ".norm2"), x, tokens, dim, c->ln_eps);
+    v = layernorm(b, vq_join_name(text, prefix, ".norm2"), x, tokens, dim, c->base.ln_eps);
     v = mlp(b, c, prefix, v, tokens);
     return vq_build_node(b, VQ_NODE_ADD, vq_join_name(text, prefix, ".add2"), x, v, tokens, dim)->out;
 }
 
-static void copy_labels(vq_build *b, const vq_vit_config *c)
+/* The arguments that make this graph again. */
+static void describe(vq_build *b, const vq_vit_config *c)
 {
-    vq_graph *const g = b->graph;
-    if (b->status != VQ_OK || !c->labels) return;
-    b->status = vq_alloc(&g->labels, (size_t)c->num_classes, sizeof *g->labels, "labels");
-    for (int i = 0; i < c->num_classes && b->status == VQ_OK; i++)
-        if (c->labels[i]) b->status = vq_strdup(&g->labels[i], c->labels[i]);
+    cJSON *const args = cJSON_CreateObject();
+    vq_config_put_common(args, &c->base);
+    cJSON_AddNumberToObject(args, "patch_size", c->patch);
+    cJSON_AddNumberToObject(args, "embed_dim", c->embed_dim);
+    cJSON_AddNumberToObject(args, "depth", c->depth);
+    cJSON_AddNumberToObject(args, "num_heads", c->heads);
+    /* times embed_dim, cut: hidden again */
+    cJSON_AddNumberToObject(args, "mlp_ratio", (c->mlp_dim + 0.5) / c->embed_dim);
+    vq_build_args(b, args);
 }
 
 vq_status vq_vit_build(vq_graph **out, const vq_vit_config *c)
 {
-    const int tokens = (c->img_height / c->patch) * (c->img_width / c->patch) + PREFIX;
+    const int tokens = (c->base.img_height / c->patch) * (c->base.img_width / c->patch) + PREFIX;
     vq_build b;
     *out = NULL;
     VQ_TRY(vq_build_begin(&b));
     vq_graph *const g = b.graph;
-    g->pre = c->pre;
-    g->num_classes = c->num_classes;
     g->embed_dim = c->embed_dim;
     g->depth = c->depth;
     g->heads = c->heads;
     g->patch = c->patch;
     g->tokens = tokens;
-    b.status = vq_strdup(&g->architecture, c->architecture);
-    copy_labels(&b, c);
-    int x = embedding(&b, c, vq_build_value(&b, c->img_height * c->img_width, c->chans), tokens);
+    vq_build_about(&b, &c->base);
+    describe(&b, c);
+    int x = embedding(&b, c, vq_build_value(&b, c->base.img_height * c->base.img_width, c->base.chans), tokens);
     for (int i = 0; i < c->depth; i++) x = block(&b, c, i, x, tokens);
-    x = layernorm(&b, "norm", x, tokens, c->embed_dim, c->ln_eps);
+    x = layernorm(&b, "norm", x, tokens, c->embed_dim, c->base.ln_eps);
     x = vq_build_node(&b, VQ_NODE_POOL, "pool", x, -1, 1, c->embed_dim)->out; /* row 0: the class token */
-    linear(&b, "head", x, 1, c->num_classes, c->embed_dim);
+    linear(&b, "head", x, 1, c->base.num_classes, c->embed_dim);
     return vq_build_finish(out, &b);
 }
 
-/* Parameters carry the names of the file, but for the two that are more than one tensor or another shape. */
-vq_status vq_vit_sources(vq_source **out, int *count, const vq_graph *g)
+static vq_status build(vq_graph **out, const vq_config_doc *doc)
 {
-    *count = 0;
-    VQ_TRY(vq_alloc(out, (size_t)g->num_params + 1, sizeof **out, "list of tensors"));
-    int used = 0;
-    for (int i = 0; i < g->num_params; i++) {
-        vq_source *const s = &(*out)[used++];
-        *s = (vq_source){.shape = g->params[i].shape, .param = i};
-        vq_join_name(s->name, g->params[i].name, "");
-    }
-    for (int i = 0; i < g->num_nodes; i++) {
-        const vq_node *const n = &g->nodes[i];
-        const int dim = g->embed_dim;
-        if (n->op == VQ_NODE_PATCH_EMBED) (*out)[n->weight].shape = vq_shape4(dim, g->pre.chans, n->patch, n->patch);
-        if (n->op == VQ_NODE_TOKENS) {
-            (*out)[n->weight].shape = vq_shape3(1, g->tokens, dim);
-            (*out)[used] = (vq_source){.shape = vq_shape3(1, n->prefix, dim), .param = n->weight};
-            vq_join_name((*out)[used++].name, "cls_token", "");
-        }
-    }
-    *count = used;
-    return VQ_OK;
+    vq_vit_config config;
+    VQ_TRY(vq_vit_config_read(&config, doc));
+    const vq_status status = vq_vit_build(out, &config);
+    vq_config_clear(&config.base);
+    return status;
 }
+
+const vq_architecture vq_vit_architecture = {
+    .known = "vit_{tiny,small,base,large}_patch{8,14,16,32}_SIZE, deit_{tiny,small,base}_patch16_SIZE",
+    .matches = vq_vit_matches,
+    .build = build,
+};

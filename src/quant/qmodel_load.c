@@ -53,22 +53,15 @@ static vq_status read_graph(loading *l, const cJSON *doc)
 {
     const cJSON *graph;
     const char *hash;
-    double eps;
-    vq_vit_config config = {0};
     char *text = NULL;
     vq_status status = VQ_OK;
     VQ_TRY(vq_json_object(&graph, doc, "graph", l->path));
-    VQ_TRY(vq_json_number(&eps, graph, "ln_eps", l->path));
     VQ_TRY(vq_json_string(&hash, graph, "source_hash", l->path));
-    if (!(eps > 0 && eps < 0.1)) return vq_fail(VQ_ERR_FORMAT, "%s: ln_eps is %g, must be 0 to 0.1", l->path, eps);
     text = cJSON_PrintUnformatted(graph);
     if (!text) VQ_GO(vq_fail(VQ_ERR_NO_MEMORY, "%s: out of memory", l->path));
-    VQ_GO(vq_vit_config_parse(&config, l->path, text, strlen(text)));
-    config.ln_eps = (float)eps;
-    VQ_GO(vq_vit_build(&l->m->graph, &config));
+    VQ_GO(vq_graph_from_config(&l->m->graph, l->path, text, strlen(text)));
     snprintf(l->m->graph->source_hash, sizeof l->m->graph->source_hash, "%.32s", hash);
 done:
-    vq_vit_config_clear(&config);
     free(text);
     return status;
 }

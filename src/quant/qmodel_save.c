@@ -70,39 +70,14 @@ static cJSON *describe_preprocess(const vq_graph *g)
     return o;
 }
 
-/* The first node of that kind, NULL where there is none. */
-static const vq_node *first_node(const vq_graph *g, vq_node_op op)
-{
-    for (int i = 0; i < g->num_nodes; i++)
-        if (g->nodes[i].op == op) return &g->nodes[i];
-    return NULL;
-}
-
-static cJSON *describe_args(const vq_graph *g)
-{
-    const int img[2] = {g->pre.height, g->pre.width};
-    const vq_node *const act = first_node(g, VQ_NODE_GELU);
-    const int hidden = act ? g->values[act->out].cols : 4 * g->embed_dim;
-    cJSON *const o = cJSON_CreateObject();
-    cJSON_AddItemToObject(o, "img_size", int_list(2, img));
-    cJSON_AddNumberToObject(o, "patch_size", g->patch);
-    cJSON_AddNumberToObject(o, "in_chans", g->pre.chans);
-    cJSON_AddNumberToObject(o, "embed_dim", g->embed_dim);
-    cJSON_AddNumberToObject(o, "depth", g->depth);
-    cJSON_AddNumberToObject(o, "num_heads", g->heads);
-    cJSON_AddNumberToObject(o, "mlp_ratio", (hidden + 0.5) / g->embed_dim); /* times embed_dim, cut: hidden again */
-    return o;
-}
-
 static cJSON *describe_graph(const vq_graph *g)
 {
-    const vq_node *const norm = first_node(g, VQ_NODE_LAYERNORM);
     cJSON *const o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "architecture", g->architecture);
     cJSON_AddNumberToObject(o, "num_classes", g->num_classes);
-    cJSON_AddNumberToObject(o, "ln_eps", norm ? norm->eps : 1e-6);
+    cJSON_AddNumberToObject(o, "ln_eps", g->ln_eps);
     cJSON_AddStringToObject(o, "source_hash", g->source_hash);
-    cJSON_AddItemToObject(o, "model_args", describe_args(g));
+    cJSON_AddItemToObject(o, "model_args", cJSON_Parse(g->args));
     cJSON_AddItemToObject(o, "pretrained_cfg", describe_preprocess(g));
     if (!g->labels) return o;
     cJSON *const labels = cJSON_AddArrayToObject(o, "label_names");

@@ -15,6 +15,7 @@
 
 #include "graph/build.h"
 #include "graph/plan.h"
+#include "graph/vit.h"
 #include "base/file.h"
 
 static char dir[64], last_error[512];
@@ -36,12 +37,20 @@ static void listen(void)
     "\"crop_mode\":\"center\",\"mean\":[0.5,0.5,0.5],\"std\":[0.5,0.5,0.5]}"
 #define TINY "{\"architecture\":\"vit_tiny_patch16_224\",\"num_classes\":1000,"
 
-static vq_status parse(vq_vit_config *c, const char *json)
+static vq_status parse(vq_graph **g, const char *json)
 {
     listen();
-    const vq_status status = vq_vit_config_parse(c, "config.json", json, strlen(json));
+    const vq_status status = vq_graph_from_config(g, "config.json", json, strlen(json));
     vq_log_set(NULL, NULL, VQ_LOG_WARN);
     return status;
+}
+
+/* The first value that an operation of that kind makes. */
+static const vq_value *first_out(const vq_graph *g, vq_node_op op)
+{
+    for (int i = 0; i < g->num_nodes; i++)
+        if (g->nodes[i].op == op) return &g->values[g->nodes[i].out];
+    return NULL;
 }
 
 static void test_graph__config_defaults(void **state)
@@ -57,29 +66,29 @@ static void test_graph__config_defaults(void **state)
     (void)state;
     for (size_t i = 0; i < VQ_ARRAY_LEN(cases); i++) {
         char json[512];
-        vq_vit_config c;
+        vq_graph *g;
         snprintf(json, sizeof json,
                  "{\"architecture\":\"%s\",\"pretrained_cfg\":{\"input_size\":[3,%d,%d],\"mean\":[0,0,0],"
                  "\"std\":[1,1,1]}}",
                  cases[i].name, cases[i].side, cases[i].side);
-        assert_int_equal(parse(&c, json), VQ_OK);
-        assert_int_equal(c.embed_dim, cases[i].dim);
-        assert_int_equal(c.depth, cases[i].depth);
-        assert_int_equal(c.heads, cases[i].heads);
-        assert_int_equal(c.patch, cases[i].patch);
-        assert_int_equal(c.img_width, cases[i].side);
-        assert_int_equal(c.mlp_dim, 4 * cases[i].dim);
-        assert_int_equal(c.num_classes, 1000);
-        vq_vit_config_clear(&c);
+        assert_int_equal(parse(&g, json), VQ_OK);
+        assert_int_equal(g->embed_dim, cases[i].dim);
+        assert_int_equal(g->depth, cases[i].depth);
+        assert_int_equal(g->heads, cases[i].heads);
+        assert_int_equal(g->patch, cases[i].patch);
+        assert_int_equal(g->pre.width, cases[i].side);
+        assert_int_equal(first_out(g, VQ_NODE_GELU)->cols, 4 * cases[i].dim);
+        assert_int_equal(g->num_classes, 1000);
+        vq_graph_destroy(&g);
     }
 }
 
 static void test_graph__config_overrides(void **state)
 {
-    vq_vit_config c;
+    vq_graph *g;
     (void)state;
     assert_int_equal(
-        parse(&c, "{\"architecture\":\"vit_tiny_patch16_224\",\"num_classes\":2,\"global_pool\":\"token\","
+        parse(&g, "{\"architecture\":\"vit_tiny_patch16_224\",\"num_classes\":2,\"global_pool\":\"token\","
                   "\"model_args\":{\"embed_dim\":128,\"depth\":6,\"num_heads\":4,\"img_size\":[28,56],"
                   "\"patch_size\":4,\"in_chans\":1,\"mlp_ratio\":3,\"qkv_bias\":true,\"drop_rate\":0.1,"
                   "\"init_values\":null},"
@@ -87,17 +96,17 @@ static void test_graph__config_overrides(void **state)
                   "\"crop_mode\":\"squash\",\"mean\":[0.25],\"std\":[0.5],\"num_classes\":1000},"
                   "\"label_names\":[\"n1\",\"n2\"],\"label_descriptions\":{\"n1\":\"tench\"}}"),
         VQ_OK);
-    assert_int_equal(c.img_height, 28);
-    assert_int_equal(c.img_width, 56);
-    assert_int_equal(c.mlp_dim, 384);
-    assert_int_equal(c.num_classes, 2);
-    assert_int_equal(c.pre.chans, 1);
-    assert_int_equal(c.pre.resample, VQ_RESAMPLE_BILINEAR);
-    assert_int_equal(c.pre.crop_mode, VQ_CROP_SQUASH);
-    assert_float_equal(c.pre.mean[0], 0.25, 0);
-    assert_string_equal(c.labels[0], "tench");
-    assert_string_equal(c.labels[1], "n2");
-    vq_vit_config_clear(&c);
+    assert_int_equal(g->pre.height, 28);
+    assert_int_equal(g->pre.width, 56);
+    assert_int_equal(first_out(g, VQ_NODE_GELU)->cols, 384);
+    assert_int_equal(g->num_classes, 2);
+    assert_int_equal(g->pre.chans, 1);
+    assert_int_equal(g->pre.resample, VQ_RESAMPLE_BILINEAR);
+    assert_int_equal(g->pre.crop_mode, VQ_CROP_SQUASH);
+    assert_float_equal(g->pre.mean[0], 0.25, 0);
+    assert_string_equal(g->labels[0], "tench");
+    assert_string_equal(g->labels[1], "n2");
+    vq_graph_destroy(&g);
 }
 
 static void test_graph__config_names_the_fault(void **state)
@@ -141,12 +150,12 @@ static void test_graph__config_names_the_fault(void **state)
     };
     (void)state;
     for (size_t i = 0; i < VQ_ARRAY_LEN(cases); i++) {
-        vq_vit_config c;
-        const vq_status status = parse(&c, cases[i].json);
+        vq_graph *g;
+        const vq_status status = parse(&g, cases[i].json);
         if (status == VQ_OK || !strstr(last_error, cases[i].want))
             fail_msg("%s: status %d, message \"%s\", expected \"%s\"", cases[i].json, status, last_error,
                      cases[i].want);
-        assert_null(c.labels);
+        assert_null(g);
     }
 }
 
@@ -155,23 +164,23 @@ static void test_graph__config_names_the_fault(void **state)
 
 static vq_vit_config small_config(void)
 {
-    return (vq_vit_config){.architecture = "vit_tiny_patch16_224",
-                           .img_height = 8,
-                           .img_width = 12,
+    return (vq_vit_config){.base = {.architecture = "vit_tiny_patch16_224",
+                                    .img_height = 8,
+                                    .img_width = 12,
+                                    .chans = 3,
+                                    .num_classes = 5,
+                                    .ln_eps = 1e-6f,
+                                    .pre = {.chans = 3,
+                                            .height = 8,
+                                            .width = 12,
+                                            .crop_pct = 1,
+                                            .mean = {0.5f, 0.25f, 0.125f},
+                                            .std = {0.5f, 0.25f, 2}}},
                            .patch = 4,
-                           .chans = 3,
                            .embed_dim = 6,
                            .depth = 2,
                            .heads = 2,
-                           .mlp_dim = 10,
-                           .num_classes = 5,
-                           .ln_eps = 1e-6f,
-                           .pre = {.chans = 3,
-                                   .height = 8,
-                                   .width = 12,
-                                   .crop_pct = 1,
-                                   .mean = {0.5f, 0.25f, 0.125f},
-                                   .std = {0.5f, 0.25f, 2}}};
+                           .mlp_dim = 10};
 }
 
 static void test_graph__nodes_fit_together(void **state)
@@ -217,12 +226,11 @@ static float value_at(int tensor, size_t i)
 /* Writes model.safetensors for the small config with made-up values, and one fault. */
 static void write_weights(const vq_graph *g, fault f)
 {
-    vq_source *sources;
+    const vq_source *const sources = g->sources;
+    const int count = g->num_sources;
     vq_st_writer *w;
     char path[128];
     float *data[64] = {0};
-    int count;
-    assert_int_equal(vq_vit_sources(&sources, &count, g), VQ_OK);
     assert_int_equal(vq_st_writer_create(&w), VQ_OK);
     assert_true(count < 63);
     for (int t = 0; t < count; t++) {
@@ -243,7 +251,6 @@ static void write_weights(const vq_graph *g, fault f)
     assert_int_equal(vq_st_writer_finish(w, path), VQ_OK);
     vq_st_writer_destroy(&w);
     for (int t = 0; t < count; t++) free(data[t]);
-    free(sources);
 }
 
 static void write_config(void)
@@ -261,12 +268,9 @@ static void write_config(void)
 
 static int source_index(const vq_graph *g, const char *name)
 {
-    vq_source *sources;
-    int count, found = -1;
-    assert_int_equal(vq_vit_sources(&sources, &count, g), VQ_OK);
-    for (int i = 0; i < count; i++)
-        if (strcmp(sources[i].name, name) == 0) found = i;
-    free(sources);
+    int found = -1;
+    for (int i = 0; i < g->num_sources; i++)
+        if (strcmp(g->sources[i].name, name) == 0) found = i;
     assert_true(found >= 0);
     return found;
 }
@@ -282,17 +286,17 @@ static void test_graph__loads_and_folds(void **state)
     assert_int_equal(vq_graph_load(&g, dir), VQ_OK);
     const vq_node *const patch = &g->nodes[0], *const tokens = &g->nodes[1];
     const float *const w = g->params[patch->weight].data, *const b = g->params[patch->bias].data;
-    const int wt = source_index(g, "patch_embed.proj.weight"), bt = source_index(g, "patch_embed.proj.bias");
+    const int wt = source_index(plain, "patch_embed.proj.weight"), bt = source_index(plain, "patch_embed.proj.bias");
     for (int o = 0; o < 6; o++) { /* on pixels, the folded weights give what normalization and the plain ones give */
         double want = value_at(bt, (size_t)o), got = b[o];
         for (int i = 0; i < 48; i++) {
             const int ch = i / 16, u8 = (i * 37 + o) % 256;
-            want += (u8 / 255.0 - c.pre.mean[ch]) / c.pre.std[ch] * value_at(wt, (size_t)(o * 48 + i));
+            want += (u8 / 255.0 - c.base.pre.mean[ch]) / c.base.pre.std[ch] * value_at(wt, (size_t)(o * 48 + i));
             got += (double)w[o * 48 + i] * u8;
         }
         assert_float_equal(got, want, 2e-5);
     }
-    const int pos = source_index(g, "pos_embed"), cls = source_index(g, "cls_token");
+    const int pos = source_index(plain, "pos_embed"), cls = source_index(plain, "cls_token");
     const float *const init = g->params[tokens->weight].data;
     for (size_t i = 0; i < 7 * 6; i++)
         assert_float_equal(init[i], value_at(pos, i) + (i < 6 ? value_at(cls, i) : 0), 1e-6);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/vit.h"
 #include "quant/codebook.h"
 #include "ref/ref_int.h"
 
@@ -47,25 +48,25 @@ static float deviation(const vq_param *p)
 
 vq_graph *tiny_graph(int chans, uint64_t seed)
 {
-    vq_vit_config c = {.architecture = "vit_tiny_patch16_224",
-                       .img_height = 8,
-                       .img_width = 12,
+    vq_vit_config c = {.base = {.architecture = "vit_tiny_patch16_224",
+                                .img_height = 8,
+                                .img_width = 12,
+                                .chans = chans,
+                                .num_classes = 7,
+                                .ln_eps = 1e-6f},
                        .patch = 4,
-                       .chans = chans,
                        .embed_dim = 24,
                        .depth = 2,
                        .heads = 3,
-                       .mlp_dim = 40,
-                       .num_classes = 7,
-                       .ln_eps = 1e-6f};
+                       .mlp_dim = 40};
     vq_graph *g = NULL;
     vq_rng rng;
-    c.pre = (vq_preprocess){.chans = chans,
-                            .height = 8,
-                            .width = 12,
-                            .crop_pct = 0.9f,
-                            .mean = {0.5f, 0.4f, 0.3f},
-                            .std = {0.5f, 0.25f, 0.2f}};
+    c.base.pre = (vq_preprocess){.chans = chans,
+                                 .height = 8,
+                                 .width = 12,
+                                 .crop_pct = 0.9f,
+                                 .mean = {0.5f, 0.4f, 0.3f},
+                                 .std = {0.5f, 0.25f, 0.2f}};
     if (vq_vit_build(&g, &c) != VQ_OK) abort();
     vq_rng_seed(&rng, seed);
     for (int i = 0; i < g->num_params; i++) {
