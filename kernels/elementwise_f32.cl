@@ -34,6 +34,18 @@ OP add_rows_f32(__global const float *x, int x_count, __global float *y, int y_c
     if (i < (size_t)x_count) y[get_group_id(1) * y_count + first + i] += x[get_group_id(1) * x_count + i];
 }
 
+/* Grid: (cols / VQ_P0, images). */
+OP mean_rows_f32(__global const float *x, int rows, int cols, int first, int count, __global float *y, int y_cols,
+                 int y_first)
+{
+    const size_t i = get_global_id(0), image = get_group_id(1);
+    if (i >= (size_t)cols) return;
+    __global const float *const from = x + (image * rows + first) * cols + i;
+    float sum = 0;
+    for (int r = 0; r < count; r++) sum += from[(size_t)r * cols];
+    y[image * y_cols + y_first + i] = sum / count;
+}
+
 /* Grid: (count / VQ_P0). */
 OP scale_columns_f32(__global float *x, __global const float *factor, int cols, int count)
 {

@@ -23,6 +23,8 @@ typedef struct vq_preprocess {
     float crop_pct;     /* (0, 1] */
     vq_resample resample;
     vq_crop_mode crop_mode;
+    bool crop_floor;    /* where the crop begins when the surplus is odd: rounded down, as transformers does; else to even,
+                           as torchvision */
     float mean[3], std[3];
 } vq_preprocess;
 

@@ -43,12 +43,14 @@ int vq_build_param(vq_build *b, const char *name, vq_shape shape)
     return b->status == VQ_OK ? b->graph->num_params++ : 0;
 }
 
-void vq_build_source(vq_build *b, const char *name, vq_shape shape, int param, size_t offset)
+vq_source *vq_build_source(vq_build *b, const char *name, vq_shape shape, int param, size_t offset)
 {
-    if (!grow(b, &b->graph->sources, b->graph->num_sources, &b->cap_sources, sizeof(vq_source))) return;
-    vq_source *const s = &b->graph->sources[b->graph->num_sources++];
+    vq_source *s = &b->scratch_source;
+    if (grow(b, &b->graph->sources, b->graph->num_sources, &b->cap_sources, sizeof(vq_source)))
+        s = &b->graph->sources[b->graph->num_sources++];
     *s = (vq_source){.shape = shape, .param = param, .offset = offset};
     vq_join_name(s->name, name, "");
+    return s;
 }
 
 int vq_build_read(vq_build *b, const char *name, vq_shape shape)

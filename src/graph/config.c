@@ -124,6 +124,15 @@ static vq_status check_arg(const cJSON *arg, const char *path, const char *secti
     return vq_fail(VQ_ERR_UNSUPPORTED, "%s: %s is not supported", path, field);
 }
 
+vq_status vq_config_refuse(const cJSON *object, const char *path, const vq_neutral_arg *neutral)
+{
+    for (; neutral->key; neutral++) {
+        const cJSON *const item = vq_config_member(object, neutral->key);
+        if (vq_config_is_set(item)) VQ_TRY(check_neutral(item, path, "", neutral));
+    }
+    return VQ_OK;
+}
+
 vq_status vq_config_check_args(const cJSON *args, const char *path, const char *section, const char *const *known,
                                const vq_neutral_arg *neutral)
 {
@@ -135,18 +144,20 @@ vq_status vq_config_check_args(const cJSON *args, const char *path, const char *
 /* ---- preprocessing -------------------------------------------------------------------------------------------------
  */
 
-/* mean or std: one number per channel. */
-static vq_status read_stats(float out[3], const cJSON *cfg, const char *path, const char *key, int chans, bool positive)
+vq_status vq_config_stats(float out[3], const cJSON *cfg, const char *path, const char *section, const char *key,
+                          int chans, bool positive)
 {
+    char field[96];
     const cJSON *const list = vq_config_member(cfg, key);
+    field_name(field, section, key);
     if (!cJSON_IsArray(list) || cJSON_GetArraySize(list) != chans)
-        return vq_fail(VQ_ERR_FORMAT, "%s: pretrained_cfg.%s has %d entries, must have %d", path, key,
-                       cJSON_GetArraySize(list), chans);
+        return vq_fail(VQ_ERR_FORMAT, "%s: %s has %d entries, must have %d", path, field, cJSON_GetArraySize(list),
+                       chans);
     for (int i = 0; i < chans; i++) {
         const cJSON *const item = cJSON_GetArrayItem(list, i);
         const double v = cJSON_IsNumber(item) ? item->valuedouble : NAN;
         if (!(fabs(v) <= 1e3) || (positive && v < 1e-6))
-            return vq_fail(VQ_ERR_FORMAT, "%s: pretrained_cfg.%s[%d] is not a sensible number", path, key, i);
+            return vq_fail(VQ_ERR_FORMAT, "%s: %s[%d] is not a sensible number", path, field, i);
         out[i] = (float)v;
     }
     return VQ_OK;
@@ -169,19 +180,19 @@ static vq_status read_choice(int *out, const cJSON *cfg, const char *path, const
                    count > 2 ? names[2] : "");
 }
 
-static vq_status check_input_size(const vq_config *c, const cJSON *cfg, const char *path)
+/* As timm: the size in pretrained_cfg is the model's, unless model_args have another one. */
+static vq_status read_input_size(vq_config *c, const cJSON *cfg, const char *path)
 {
     const cJSON *const size = vq_config_member(cfg, "input_size");
-    const int want[3] = {c->chans, c->img_height, c->img_width};
     int got[3] = {0};
     if (!vq_config_is_set(size)) return VQ_OK;
     if (!cJSON_IsArray(size) || cJSON_GetArraySize(size) != 3)
         return vq_fail(VQ_ERR_FORMAT, "%s: pretrained_cfg.input_size must be [channels, height, width]", path);
     for (int i = 0; i < 3; i++)
         VQ_TRY(to_int(&got[i], cJSON_GetArrayItem(size, i), path, "pretrained_cfg.input_size", 1, VQ_MAX_SIDE));
-    if (memcmp(got, want, sizeof got) != 0)
-        return vq_fail(VQ_ERR_FORMAT, "%s: pretrained_cfg.input_size is [%d, %d, %d], the model takes [%d, %d, %d]",
-                       path, got[0], got[1], got[2], want[0], want[1], want[2]);
+    c->chans = got[0];
+    c->img_height = got[1];
+    c->img_width = got[2];
     return VQ_OK;
 }
 
@@ -192,7 +203,6 @@ static vq_status read_preprocess(vq_config *c, const cJSON *cfg, const char *pat
     vq_preprocess *const pre = &c->pre;
     int resample, crop;
     if (!cJSON_IsObject(cfg)) return vq_fail(VQ_ERR_FORMAT, "%s: pretrained_cfg is missing or not an object", path);
-    VQ_TRY(check_input_size(c, cfg, path));
     VQ_TRY(read_choice(&resample, cfg, path, "interpolation", resamples, 2, VQ_RESAMPLE_BICUBIC));
     VQ_TRY(read_choice(&crop, cfg, path, "crop_mode", crops, 3, VQ_CROP_CENTER));
     *pre = (vq_preprocess){.chans = c->chans,
@@ -208,8 +218,9 @@ static vq_status read_preprocess(vq_config *c, const cJSON *cfg, const char *pat
             return vq_fail(VQ_ERR_FORMAT, "%s: pretrained_cfg.crop_pct is %g, must be in 0.01 to 1", path, v);
         pre->crop_pct = (float)v;
     }
-    VQ_TRY(read_stats(pre->mean, cfg, path, "mean", c->chans, false));
-    return read_stats(pre->std, cfg, path, "std", c->chans, true);
+    VQ_TRY(vq_config_bool(&pre->crop_floor, cfg, path, "pretrained_cfg", "crop_floor"));
+    VQ_TRY(vq_config_stats(pre->mean, cfg, path, "pretrained_cfg", "mean", c->chans, false));
+    return vq_config_stats(pre->std, cfg, path, "pretrained_cfg", "std", c->chans, true);
 }
 
 /* ---- labels --------------------------------------------------------------------------------------------------------
@@ -258,13 +269,14 @@ vq_status vq_config_args(const cJSON **out, const vq_config_doc *doc)
 vq_status vq_config_common(vq_config *c, const vq_config_doc *doc)
 {
     const cJSON *const cfg = vq_config_pretrained(doc), *args;
-    int img[2] = {c->img_height, c->img_width};
     double eps = c->ln_eps;
     VQ_TRY(vq_config_args(&args, doc));
+    VQ_TRY(read_input_size(c, cfg, doc->path));
+    int img[2] = {c->img_height, c->img_width};
     VQ_TRY(vq_config_int(&c->num_classes, cfg, doc->path, cfg == doc->root ? "" : "pretrained_cfg", "num_classes", 1,
                          VQ_MAX_CLASSES));
-    VQ_TRY(vq_config_int(&c->num_classes, args, doc->path, "model_args", "num_classes", 1, VQ_MAX_CLASSES));
     VQ_TRY(vq_config_int(&c->num_classes, doc->root, doc->path, "", "num_classes", 1, VQ_MAX_CLASSES));
+    VQ_TRY(vq_config_int(&c->num_classes, args, doc->path, "model_args", "num_classes", 1, VQ_MAX_CLASSES));
     VQ_TRY(vq_config_int(&c->chans, args, doc->path, "model_args", "in_chans", 1, 3));
     VQ_TRY(vq_config_pair(img, args, doc->path, "model_args", "img_size", VQ_MAX_SIDE));
     /* of quantized files; timm has it in code alone */

@@ -16,11 +16,15 @@ enum {
     VQ_MAX_CLASSES = 1 << 20
 };
 
-/* The files of a model, parsed: timm's config.json (as the hub has it, or as a .vitq.safetensors file keeps it). */
+/* The files of a model, parsed: timm's config.json (as the hub has it, or as a .vitq.safetensors file keeps it), or the two
+ * of Hugging Face transformers. */
 typedef struct vq_config_doc {
-    const char *path;  /* of config.json, for messages */
-    const cJSON *root; /* an object */
-    const char *name;  /* of the architecture: timm's `architecture` */
+    const char *path;     /* of config.json, for messages */
+    const cJSON *root;    /* an object */
+    const char *name;     /* of the architecture: timm's `architecture`, the class of transformers */
+    bool hf;              /* transformers' files and names */
+    const char *pre_path; /* of preprocessor_config.json; only transformers has it */
+    const cJSON *pre;     /* an object */
 } vq_config_doc;
 
 /* What all architectures share; an architecture's own config begins with one. */
@@ -59,6 +63,13 @@ typedef struct vq_neutral_arg {
 vq_status vq_config_check_args(const cJSON *args, const char *path, const char *section, const char *const *known,
                                const vq_neutral_arg *neutral);
 
+/* The same for the keys in neutral alone; all others are passed over. */
+vq_status vq_config_refuse(const cJSON *object, const char *path, const vq_neutral_arg *neutral);
+
+/* mean or std: one number per channel. */
+vq_status vq_config_stats(float out[3], const cJSON *cfg, const char *path, const char *section, const char *key, int chans,
+                          bool positive);
+
 /* ---- timm ----------------------------------------------------------------------------------------------------------
  */
 
@@ -73,5 +84,15 @@ vq_status vq_config_finish(vq_config *config, const vq_config_doc *doc);
 
 /* The same in the other direction, for files of quantized models: sets img_size, in_chans in a model_args object. */
 void vq_config_put_common(cJSON *args, const vq_config *config);
+
+/* ---- transformers (config_hf.c) ------------------------------------------------------------------------------------
+ */
+
+/* Image size, channels, number of classes: config's values are the defaults. */
+vq_status vq_config_hf_common(vq_config *config, const vq_config_doc *doc);
+/* For models that take images of any size: the image size that the preprocessor gives. */
+vq_status vq_config_hf_input_size(vq_config *config, const vq_config_doc *doc);
+/* Checks the channels, reads preprocessing and labels. */
+vq_status vq_config_hf_finish(vq_config *config, const vq_config_doc *doc);
 
 #endif

@@ -19,7 +19,8 @@ typedef enum vq_node_op {
     VQ_NODE_CONTEXT,     /* P V per head; in[0] = P [heads*T][T], in[1] = the qkv value; out [T][C] */
     VQ_NODE_GELU,        /* exact erf */
     VQ_NODE_ADD,         /* in[0] + in[1] */
-    VQ_NODE_POOL,        /* row `row` of in[0]: [T][C] -> [1][C] */
+    VQ_NODE_POOL,        /* means of rows, side by side: [T][C] -> [1][num_pools * C], part p the mean of the rows
+                            pools[p].first .. first + count - 1 */
     VQ_NODE_OP_COUNT
 } vq_node_op;
 
@@ -39,7 +40,8 @@ typedef struct vq_node {
     int heads, head_dim;
     float scale;     /* SCORES: head_dim^-0.5 */
     float eps;       /* LAYERNORM */
-    int row;         /* POOL */
+    struct { int first, count; } pools[2]; /* POOL */
+    int num_pools;
     int prefix;      /* TOKENS: rows in front of the patches */
     int patch;       /* PATCH_EMBED */
 } vq_node;
@@ -77,6 +79,9 @@ vq_status vq_graph_clone(vq_graph **out, const vq_graph *graph);
 /* A graph from the text of config.json alone (path is used in messages, json need not be NUL-terminated): parameters
  * have shapes and no data (params[i].data NULL), sources say where in a weights file it is. Every bad field is named. */
 vq_status vq_graph_from_config(vq_graph **out, const char *path, const char *json, size_t bytes);
+/* The same with transformers' preprocessor_config.json, which may be absent (pre NULL). */
+vq_status vq_graph_from_configs(vq_graph **out, const char *path, const char *json, size_t bytes, const char *pre_path,
+                                const char *pre, size_t pre_bytes);
 
 /* Last node that reads value v (its own producer where none does). */
 int vq_graph_last_use(const vq_graph *graph, int value);

@@ -309,7 +309,7 @@ vq_status vq_dataset_keep(vq_dataset *set, const vq_preprocess *pre, size_t max_
 static bool same_preprocess(const vq_preprocess *a, const vq_preprocess *b)
 {
     bool same = a->chans == b->chans && a->height == b->height && a->width == b->width && a->crop_pct == b->crop_pct &&
-                a->resample == b->resample && a->crop_mode == b->crop_mode;
+                a->resample == b->resample && a->crop_mode == b->crop_mode && a->crop_floor == b->crop_floor;
     for (int c = 0; c < 3; c++) same = same && a->mean[c] == b->mean[c] && a->std[c] == b->std[c];
     return same;
 }

@@ -50,13 +50,13 @@ static void resized_size(int64_t *height, int64_t *width, const vq_preprocess *p
 }
 
 /* The centred window of a side after resizing from in to out pixels: where it is longer, from int(round((out -
- * window)/2.0)) on in Python's rounding (ties to even); where it is shorter, all of it behind (window - out) / 2 pixels
- * of padding. */
-static vq_side center_window(int *padding, int in, int64_t out, int window)
+ * window)/2.0)) on in Python's rounding (ties to even) or rounded down; where it is shorter, all of it behind (window -
+ * out) / 2 pixels of padding. */
+static vq_side center_window(int *padding, int in, int64_t out, int window, bool down)
 {
     vq_side side = {.in = in, .out = out, .count = (int)VQ_MIN(out, (int64_t)window)};
     *padding = (window - side.count) / 2;
-    if (out > window) side.first = (int64_t)rint((double)(out - window) / 2.0);
+    if (out > window) side.first = down ? (out - window) / 2 : (int64_t)rint((double)(out - window) / 2.0);
     return side;
 }
 
@@ -93,8 +93,8 @@ vq_status vq_preprocess_pixels(uint8_t *out, const vq_preprocess *pre, vq_pixels
     else
         VQ_GO(vq_pixels_to_rgb(p, name));
     resized_size(&height, &width, pre, p);
-    const vq_side rows = center_window(&above, p->height, height, pre->height);
-    const vq_side columns = center_window(&left, p->width, width, pre->width);
+    const vq_side rows = center_window(&above, p->height, height, pre->height, pre->crop_floor);
+    const vq_side columns = center_window(&left, p->width, width, pre->width, pre->crop_floor);
     VQ_GO(vq_resize(&resized, p, &rows, &columns, pre->resample));
     fill_padding(out, pre);
     const size_t chans = (size_t)pre->chans, bytes = (size_t)resized.width * chans;

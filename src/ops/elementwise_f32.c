@@ -70,6 +70,23 @@ vq_status vq_add_rows_f32_run(vq_device *dev, const vq_buf *x, size_t x_count, c
                      VQ_A_I32((int)first));
 }
 
+vq_status vq_mean_rows_f32_run(vq_device *dev, const vq_buf *x, int rows, int cols, int first, int count,
+                               const vq_buf *y, int y_cols, int y_first, int batch)
+{
+    static const char op[] = "mean_rows_f32";
+    vq_kernel *kernel = NULL;
+    vq_grid grid;
+    if (cols < 1 || count < 1 || first < 0 || first > rows - count || y_first < 0 || y_first > y_cols - cols ||
+        batch < 1)
+        return vq_fail(VQ_ERR_SHAPE, "%s: rows %d to %d of %d, %d columns to column %d of %d, batch %d", op, first,
+                       first + count - 1, rows, cols, y_first, y_cols, batch);
+    VQ_TRY(vq_need(op, "x", x, (size_t)batch * (size_t)rows * (size_t)cols, sizeof(float)));
+    VQ_TRY(vq_need(op, "y", y, (size_t)batch * (size_t)y_cols, sizeof(float)));
+    VQ_TRY(prepare(&kernel, &grid, dev, op, (size_t)cols, (size_t)batch, 1));
+    return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(x), VQ_A_I32(rows), VQ_A_I32(cols), VQ_A_I32(first), VQ_A_I32(count),
+                     VQ_A_BUF(y), VQ_A_I32(y_cols), VQ_A_I32(y_first));
+}
+
 vq_status vq_scale_columns_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *factor, size_t rows, int cols)
 {
     static const char op[] = "scale_columns_f32";

@@ -39,6 +39,10 @@ vq_status vq_broadcast_f32_run(vq_device *dev, const vq_buf *init, size_t count,
 /* y[b][first + i] += x[b][i] for i < x_count; x [B][x_count], y [B][y_count], first + x_count <= y_count. */
 vq_status vq_add_rows_f32_run(vq_device *dev, const vq_buf *x, size_t x_count, const vq_buf *y, size_t y_count,
                               size_t first, int batch);
+/* y[b][y_first + c] = mean of x[b][first + r][c] over r < count; x [B][rows][cols], y [B][y_cols]. One row is copied as it
+ * is. */
+vq_status vq_mean_rows_f32_run(vq_device *dev, const vq_buf *x, int rows, int cols, int first, int count,
+                               const vq_buf *y, int y_cols, int y_first, int batch);
 /* x[r][k] *= factor[k] (weights of a reparameterized linear), x [rows][cols]. */
 vq_status vq_scale_columns_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *factor, size_t rows, int cols);
 

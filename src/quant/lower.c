@@ -241,7 +241,7 @@ static vq_status lower_layernorm(vq_lowering *l, int i)
     if (g->nodes[reader].op == VQ_NODE_POOL) {
         end = &g->nodes[reader];
         row_step = g->values[norm->out].rows;
-        if (end->row != 0) return no_form(end);
+        if (end->num_pools != 1 || end->pools[0].first != 0 || end->pools[0].count != 1) return no_form(end);
     }
     VQ_TRY(reader_quantizer(&q, l, end, end->out));
     const vq_value *const v = &g->values[end->out];

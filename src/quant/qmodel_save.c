@@ -64,6 +64,7 @@ static cJSON *describe_preprocess(const vq_graph *g)
     cJSON_AddItemToObject(o, "input_size", int_list(3, size));
     cJSON_AddStringToObject(o, "interpolation", p->resample == VQ_RESAMPLE_BICUBIC ? "bicubic" : "bilinear");
     cJSON_AddStringToObject(o, "crop_mode", crops[p->crop_mode]);
+    cJSON_AddBoolToObject(o, "crop_floor", p->crop_floor);
     cJSON_AddNumberToObject(o, "crop_pct", p->crop_pct);
     cJSON_AddItemToObject(o, "mean", number_list(p->mean, p->chans));
     cJSON_AddItemToObject(o, "std", number_list(p->std, p->chans));

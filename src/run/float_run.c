@@ -401,6 +401,17 @@ static vq_status run_context(vq_float_run *run, int i, int batch)
     return vq_gemm_f32_run(run->dev, &shape, p, run->values[n->in[1]], NULL, run->values[n->out]);
 }
 
+static vq_status run_pool(vq_float_run *run, int i, int batch)
+{
+    const vq_graph *const g = run->graph;
+    const vq_node *const n = &g->nodes[i];
+    const vq_value *const in = &g->values[n->in[0]], *const out = &g->values[n->out];
+    for (int p = 0; p < n->num_pools; p++)
+        VQ_TRY(vq_mean_rows_f32_run(run->dev, run->values[n->in[0]], in->rows, in->cols, n->pools[p].first,
+                                    n->pools[p].count, run->values[n->out], out->cols, p * in->cols, batch));
+    return VQ_OK;
+}
+
 vq_status vq_float_run_node(vq_float_run *run, int i, int batch)
 {
     const vq_graph *const g = run->graph;
@@ -420,13 +431,7 @@ vq_status vq_float_run_node(vq_float_run *run, int i, int batch)
     case VQ_NODE_CONTEXT: return run_context(run, i, batch);
     case VQ_NODE_GELU: return vq_gelu_f32_run(run->dev, x, y, count);
     case VQ_NODE_ADD: return vq_add_f32_run(run->dev, x, run->values[n->in[1]], y, count);
-    case VQ_NODE_POOL:
-        for (int b = 0; b < batch; b++) {
-            const size_t row = (size_t)in->cols * sizeof(float);
-            VQ_TRY(vq_buf_copy(run->dev, y, (size_t)b * row, x, ((size_t)b * (size_t)in->rows + (size_t)n->row) * row,
-                               row));
-        }
-        return VQ_OK;
+    case VQ_NODE_POOL: return run_pool(run, i, batch);
     case VQ_NODE_OP_COUNT: break;
     }
     return vq_fail(VQ_ERR_UNSUPPORTED, "%s: operation %d cannot run in float", n->name, (int)n->op);

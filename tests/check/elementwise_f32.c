@@ -104,6 +104,36 @@ static void check_add_rows(check *ck, size_t count, size_t total, size_t first, 
     check_near_f32(ck, "y", t.y, total, total, 0, 0, 0);
 }
 
+static vq_status run_mean_rows(void *user, vq_device *dev)
+{
+    const args *const t = user;
+    return vq_mean_rows_f32_run(dev, t->a->buf, t->height, t->width, t->patch, (int)t->count, t->y->buf, (int)t->total,
+                                (int)t->first, t->batch);
+}
+
+static void check_mean_rows(check *ck, int rows, int cols, int first, int count, int batch)
+{
+    if (!check_case(ck, (double)rows * cols * batch, "mean_rows_r%d_c%d_n%d_b%d", rows, cols, count, batch)) return;
+    const size_t total = (size_t)cols + 5;
+    args t = {.a = check_in_f32(ck, (size_t)rows * (size_t)cols * (size_t)batch, -9, 9),
+              .y = check_in_f32(ck, total * (size_t)batch, -9, 9),
+              .height = rows,
+              .width = cols,
+              .patch = first,
+              .count = (size_t)count,
+              .total = total,
+              .first = 3,
+              .batch = batch};
+    for (int b = 0; b < batch; b++)
+        for (int c = 0; c < cols; c++) {
+            double sum = 0;
+            for (int r = first; r < first + count; r++) sum += ((const float *)t.a->host)[(b * rows + r) * cols + c];
+            ((float *)t.y->want)[(size_t)b * total + 3 + (size_t)c] = (float)(sum / count);
+        }
+    if (!check_run(ck, run_mean_rows, &t)) return;
+    check_near_f32(ck, "y", t.y, total, total, 1e-9, 2e-5, 64);
+}
+
 static vq_status run_scale_columns(void *user, vq_device *dev)
 {
     const args *const t = user;
@@ -135,6 +165,9 @@ void check_elementwise_f32(check *ck)
         check_add_rows(ck, 1, 1, 0, 1);
         check_add_rows(ck, 196 * 3, 197 * 3, 3, 4);
         check_add_rows(ck, 100, 300, 150, 3);
+        check_mean_rows(ck, 1, 1, 0, 1, 1);
+        check_mean_rows(ck, 197, 33, 1, 196, 3);
+        check_mean_rows(ck, 7, 300, 2, 4, 2);
         check_scale_columns(ck, 1, 1);
         check_scale_columns(ck, 7, 193);
         check_scale_columns(ck, 768, 192);

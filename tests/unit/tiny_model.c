@@ -235,7 +235,14 @@ static void run_node(forward *f, int i)
     case VQ_NODE_ADD:
         for (int j = 0; j < count; j++) y[j] = x[j] + x1[j];
         break;
-    case VQ_NODE_POOL: memcpy(y, x + n->row * in->cols, (size_t)in->cols * sizeof(float)); break;
+    case VQ_NODE_POOL:
+        for (int j = 0; j < count; j++) {
+            const int p = j / in->cols, c = j % in->cols;
+            double sum = 0;
+            for (int r = n->pools[p].first; r < n->pools[p].first + n->pools[p].count; r++) sum += x[r * in->cols + c];
+            y[j] = (float)(sum / n->pools[p].count);
+        }
+        break;
     case VQ_NODE_OP_COUNT: abort();
     }
 }
