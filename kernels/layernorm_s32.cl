@@ -48,6 +48,6 @@ __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void layernorm_s32(L
     for (int i = item; i < c; i += VQ_P0) {
         const long y = (deviation(in[i], mean) * gain + (1L << (h - 1))) >> h;
         const long code = (y * mult[i] + bias[spread(i)]) >> shift[spread(i)];
-        codes[row * (size_t)ld_codes + i] = (uchar)clamp(code, 0L, (long)code_max);
+        codes[row * (size_t)ld_codes + i] = (OUT)clamp(code, OUT_MIN, OUT_MAX);
     }
 }

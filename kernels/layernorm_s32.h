@@ -2,11 +2,22 @@
 #ifndef LAYERNORM_S32_H
 #define LAYERNORM_S32_H
 
+/* LAYERNORM_SET: s32 results instead of codes. */
+#ifdef LAYERNORM_SET
+#define OUT int
+#define OUT_MIN (-2147483648L)
+#define OUT_MAX 2147483647L
+#else
+#define OUT uchar
+#define OUT_MIN 0L
+#define OUT_MAX ((long)code_max)
+#endif
+
 /* mult    s32 [c], then zeros up to a multiple of 16
  * bias    s64 with the rounding term, shift u64, both spread: of 16 channels first the even ones, then the odd ones */
 #define LAYERNORM_ARGS                                                                                                \
     __global const int *x, int ldx, __global const int *mult, __global const long *bias, __global const ulong *shift, \
-        __global uchar *codes, int ld_codes, int m, int c, ulong c_eps, uint root, int code_max
+        __global OUT *codes, int ld_codes, int m, int c, ulong c_eps, uint root, int code_max
 
 #define LIMIT ((1 << 26) - 1)
 

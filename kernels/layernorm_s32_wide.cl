@@ -58,22 +58,48 @@ static ulong center_row(int *d, int mean, int c)
     return (ulong)add_lanes(squares);
 }
 
-/* 8 codes from 8 deviations; a negative sum has code 0, so the shift may be a logical one. */
-static ulong8 code8(long8 d, long8 mult, __global const long *bias, __global const ulong *shift, long gain, long round,
-                    long h, ulong last)
+/* 8 results before the shift from 8 deviations. */
+static long8 sum8(long8 d, long8 mult, __global const long *bias, long gain, long round, long h)
 {
     /* gain < 2^31: both factors are s32 */
     const long8 y = (d * ((gain << 32) >> 32) + round) >> h;
-    const long8 sum = ((y << 32) >> 32) * mult + LOAD_AT(long8, bias); /* |y| < 2^23 */
-    return min(as_ulong8(max(sum, (long8)(0))) >> as_ulong8(LOAD_AT(long8, shift)), (ulong8)(last));
+    return ((y << 32) >> 32) * mult + LOAD_AT(long8, bias); /* |y| < 2^23 */
 }
+
+#ifdef LAYERNORM_SET
+typedef int16 results;
+
+static void store(__global int *out, results r)
+{
+    STORE_AT(int16, out) = r;
+}
+
+static ulong8 finish8(long8 sum, __global const ulong *shift, int code_max)
+{
+    const long8 result = sum >> LOAD_AT(long8, shift);
+    return as_ulong8(min(max(result, (long8)(OUT_MIN)), (long8)(OUT_MAX))) & 0xffffffffUL;
+}
+#else
+typedef uchar16 results;
+
+static void store(__global uchar *out, results r)
+{
+    STORE_AT(uchar16, out) = r;
+}
+
+/* A negative sum has code 0, so the shift may be a logical one. */
+static ulong8 finish8(long8 sum, __global const ulong *shift, int code_max)
+{
+    return min(as_ulong8(max(sum, (long8)(0))) >> as_ulong8(LOAD_AT(long8, shift)), (ulong8)((ulong)code_max));
+}
+#endif
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layernorm_s32(LAYERNORM_ARGS)
 {
     int d[MAX_C] __attribute__((aligned(64)));
     const int first = (int)get_group_id(0) * VQ_P0, end = min(first + VQ_P0, m);
     for (int row = first; row < end; row++) {
-        __global uchar *const out = codes + (size_t)row * ld_codes;
+        __global OUT *const out = codes + (size_t)row * ld_codes;
         const int mean = mean_of(load_row(x + (size_t)row * ldx, d, c), c);
         const ulong v = center_row(d, mean, c) + c_eps;
         uint gain;
@@ -81,13 +107,13 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layernorm_s32(LAYER
         const long round = 1L << (h - 1);
         for (int i = 0; i < c; i += 16) {
             const int16 di = *(int16 *)(d + i), mi = LOAD_AT(int16, mult + i);
-            const ulong8 e = code8(even(di), even(mi), bias + i, shift + i, gain, round, h, (ulong)code_max);
-            const ulong8 o = code8(odd(di), odd(mi), bias + i + 8, shift + i + 8, gain, round, h, (ulong)code_max);
-            const uchar16 code = convert_uchar16(as_int16(e | o << 32));
+            const ulong8 e = finish8(sum8(even(di), even(mi), bias + i, gain, round, h), shift + i, code_max);
+            const ulong8 o = finish8(sum8(odd(di), odd(mi), bias + i + 8, gain, round, h), shift + i + 8, code_max);
+            const results code = __builtin_convertvector(as_int16(e | o << 32), results);
             if (i + 16 <= c) {
-                STORE_AT(uchar16, out + i) = code;
+                store(out + i, code);
             } else {
-                uchar rest[16];
+                OUT rest[16];
                 vstore16(code, 0, rest);
                 for (int j = i; j < c; j++) out[j] = rest[j - i];
             }

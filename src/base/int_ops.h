@@ -76,7 +76,9 @@ double vq_gemm_row_bound(const vq_gemm_s8_weights *w, int n);
  *   root = isqrt(C << 46)                           sqrt(C) * 2^23 < 2^29
  *   G    = floor((root << 33) / R)                  < 2^31
  *   y    = (d * G + 2^(h-1)) >> h,  h = 40 - s/2    d / sqrt(V/C) with 16 fraction bits, h in [9, 40]; |y| < 2^23
- *   code = clip((y * mult[c] + bias[c] + 2^(shift[c]-1)) >> shift[c], 0, 2^bits - 1)       in s64
+ *   out  = (y * mult[c] + bias[c] + 2^(shift[c]-1)) >> shift[c]                            in s64, then
+ *   CODES u8, clipped to 0..2^bits - 1; or, with `set`, s32, saturated: the normalized row with VQ_RESIDUAL_BITS
+ *   fraction bits, where it is no linear layer that reads it.
  * bias is the real offset (beta/scale + zero) * 2^shift. The error of y is below 2^-15 * max(1, 1 / the row's deviation). */
 typedef struct vq_layernorm_s32_weights {
     int c;                 /* 1..4095 */
@@ -84,7 +86,8 @@ typedef struct vq_layernorm_s32_weights {
     const int32_t *mult;   /* [c] signed: gamma may be negative; |mult| < 2^31 */
     const uint8_t *shift;  /* [c] 1..62 */
     const int64_t *bias;   /* [c] |bias| < 2^61 */
-    int bits;
+    int bits;              /* of the codes; not looked at with set */
+    bool set;              /* s32 results instead of codes */
 } vq_layernorm_s32_weights;
 
 /* ---- attention_u8: softmax(Q K^T) V for all heads, from codes to codes --------------------------------------------
@@ -138,6 +141,21 @@ static inline const uint16_t *vq_attention_prob(const vq_attention_u8_weights *w
 typedef struct vq_patchify_shape {
     int batch, height, width, chans, patch; /* height and width are multiples of patch */
 } vq_patchify_shape;
+
+/* ---- pool_s32: means of rows --------------------------------------------------------------------------------------
+ * x s32 [B][rows][C]; part p < parts takes the n = count[p] rows from first[p] on:
+ *   mean = floor((2 * sum_r x[first + r][c] + n) / (2 * n))         floor division, sum in s64          s32
+ * and makes columns p*C .. p*C + C-1 of the image's one row of out:
+ *   SET   mean                                                       s32
+ *   CODES clip(requant(mean, mult, shift) + zero, 0, 2^bits - 1)     u8
+ * One row is passed on as it is: a mean of one. */
+typedef struct vq_pool_s32_weights {
+    int rows, c, parts;      /* parts 1 or 2 */
+    int first[2], count[2];  /* count 1..4095 */
+    bool set;                /* SET; else CODES with what follows */
+    int32_t mult, zero;
+    int shift, bits;
+} vq_pool_s32_weights;
 
 /* ---- tokens_s32: start of the residual stream ---------------------------------------------------------------------
  * out s32 [B][count]: every image gets the same init[count], the position embedding plus class token. */

@@ -10,7 +10,7 @@ struct vq_layernorm_s32 {
     vq_kernel *kernel;
     vq_buf *mult, *bias, *shift;
     int c, code_max, rows_per_group;
-    bool one_item;
+    bool one_item, set;
     int64_t c_eps;
     int32_t root; /* sqrt(C) * 2^23 */
     int local;
@@ -18,7 +18,7 @@ struct vq_layernorm_s32 {
 
 static vq_status check_weights(const vq_layernorm_s32_weights *w)
 {
-    if (w->c < 1 || w->c > MAX_C || w->bits < 1 || w->bits > 8 || w->eps < 1 || w->eps >> 32)
+    if (w->c < 1 || w->c > MAX_C || (!w->set && (w->bits < 1 || w->bits > 8)) || w->eps < 1 || w->eps >> 32)
         return vq_fail(VQ_ERR_INVALID_ARG, "layernorm_s32: %d channels, %d bits, eps %llu * 2^-32", w->c, w->bits,
                        (unsigned long long)w->eps);
     for (int i = 0; i < w->c; i++)
@@ -73,14 +73,15 @@ static vq_status create(vq_layernorm_s32 *op, vq_device *dev, const vq_layernorm
     const vq_variant *const variant = vq_variant_choose(dev, VQ_OP_LAYERNORM_S32);
     VQ_TRY(check_weights(w));
     op->c = w->c;
-    op->code_max = (1 << w->bits) - 1;
+    op->set = w->set;
+    op->code_max = w->set ? 0 : (1 << w->bits) - 1;
     op->c_eps = (int64_t)((uint64_t)w->c * w->eps);
     op->root = root_of((uint64_t)w->c << 46);
     op->one_item = vq_has_one_item(variant);
     op->local = op->one_item ? 1 : variant->p[0];
     op->rows_per_group = op->one_item ? variant->p[0] : 1;
     VQ_TRY(create_consts(op, dev, w));
-    return vq_kernel_get(&op->kernel, dev, variant, "layernorm_s32", NULL);
+    return vq_kernel_get(&op->kernel, dev, variant, "layernorm_s32", w->set ? "-DLAYERNORM_SET" : NULL);
 }
 
 vq_status vq_layernorm_s32_create(vq_layernorm_s32 **out, vq_device *dev, const vq_layernorm_s32_weights *weights)
@@ -114,7 +115,8 @@ vq_status vq_layernorm_s32_run(vq_device *dev, const vq_layernorm_s32 *op, const
     if (m < 1 || ldx < op->c || ld_codes < op->c)
         return vq_fail(VQ_ERR_SHAPE, "layernorm_s32: M %d, C %d, row strides %d and %d", m, op->c, ldx, ld_codes);
     VQ_TRY(vq_need_bytes("layernorm_s32", "x", x, vq_rows_bytes((size_t)m, ldx, op->c, sizeof(int32_t))));
-    VQ_TRY(vq_need_bytes("layernorm_s32", "codes", codes, vq_rows_bytes((size_t)m, ld_codes, op->c, 1)));
+    VQ_TRY(vq_need_bytes("layernorm_s32", "codes", codes,
+                         vq_rows_bytes((size_t)m, ld_codes, op->c, op->set ? sizeof(int32_t) : 1)));
     const vq_grid grid = {{VQ_CEIL_DIV((size_t)m, (size_t)op->rows_per_group)}, {(size_t)op->local}};
     return VQ_LAUNCH(dev, op->kernel, grid, VQ_A_BUF(x), VQ_A_I32(ldx), VQ_A_BUF(op->mult), VQ_A_BUF(op->bias),
                      VQ_A_BUF(op->shift), VQ_A_BUF(codes), VQ_A_I32(ld_codes), VQ_A_I32(m), VQ_A_I32(op->c),

@@ -29,6 +29,7 @@ vq_status vq_gemm_s8_run(vq_device *dev, const vq_gemm_s8 *op, const vq_gemm_s8_
 typedef struct vq_layernorm_s32 vq_layernorm_s32;
 vq_status vq_layernorm_s32_create(vq_layernorm_s32 **out, vq_device *dev, const vq_layernorm_s32_weights *weights);
 void vq_layernorm_s32_destroy(vq_layernorm_s32 **op);
+/* codes: u8, or s32 with weights.set; ld_codes in elements. */
 vq_status vq_layernorm_s32_run(vq_device *dev, const vq_layernorm_s32 *op, const vq_buf *x, int ldx, const vq_buf *codes,
                                int ld_codes, int m);
 
@@ -41,6 +42,9 @@ vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const v
 
 vq_status vq_patchify_u8_run(vq_device *dev, const vq_patchify_shape *shape, const vq_buf *image, const vq_buf *out,
                              int ld_out);
+/* out as vq_ref_pool_s32 says. */
+vq_status vq_pool_s32_run(vq_device *dev, const vq_pool_s32_weights *weights, const vq_buf *x, const vq_buf *out, int ld_out,
+                          int batch);
 vq_status vq_tokens_s32_run(vq_device *dev, const vq_buf *init, int count, const vq_buf *out, int batch);
 
 #endif

@@ -228,28 +228,54 @@ done:
 /* ---- LayerNorm -----------------------------------------------------------------------------------------------------
  */
 
-/* A pool behind it picks rows before the work instead of after. */
+/* Does a pool take the class token alone? */
+static bool is_first_row(const vq_node *pool)
+{
+    return pool->op == VQ_NODE_POOL && pool->num_pools == 1 && pool->pools[0].first == 0 && pool->pools[0].count == 1;
+}
+
+/* Codes for a linear behind it; a pool of the first row between them picks it before the work instead of after. In
+ * front of anything else s32: the start of a residual stream, rows to be averaged. */
 static vq_status lower_layernorm(vq_lowering *l, int i)
 {
     const vq_graph *const g = l->m->graph;
     const vq_node *const norm = &g->nodes[i], *end = norm;
-    const int in = l->value_of[norm->in[0]], reader = sole_reader(g, norm->out);
-    const vq_quantizer *q;
+    const int in = l->value_of[norm->in[0]];
+    int reader = sole_reader(g, norm->out), row_step = 1;
+    const vq_quantizer *q = NULL;
     vq_int_node *n;
-    int row_step = 1;
-    if (in < 0 || !l->g->values[in].s32 || reader < 0) return no_form(norm);
-    if (g->nodes[reader].op == VQ_NODE_POOL) {
+    if (in < 0 || !l->g->values[in].s32) return no_form(norm);
+    if (reader >= 0 && is_first_row(&g->nodes[reader])) {
         end = &g->nodes[reader];
         row_step = g->values[norm->out].rows;
-        if (end->num_pools != 1 || end->pools[0].first != 0 || end->pools[0].count != 1) return no_form(end);
+        reader = sole_reader(g, end->out);
     }
-    VQ_TRY(reader_quantizer(&q, l, end, end->out));
+    if (reader >= 0 && g->nodes[reader].op == VQ_NODE_LINEAR) VQ_TRY(reader_quantizer(&q, l, end, end->out));
     const vq_value *const v = &g->values[end->out];
-    l->value_of[end->out] = new_value(l, v->rows, v->cols, false);
+    l->value_of[end->out] = new_value(l, v->rows, v->cols, !q);
     VQ_TRY(new_node(l, &n, VQ_INT_LAYERNORM, end->name, in, l->value_of[end->out]));
     n->u.layernorm.rows = v->rows;
     n->u.layernorm.row_step = row_step;
     return vq_lower_layernorm(l, &n->u.layernorm.w, n->name, i, q);
+}
+
+/* ---- pools ---------------------------------------------------------------------------------------------------------
+ */
+
+static vq_status lower_pool(vq_lowering *l, int i)
+{
+    const vq_graph *const g = l->m->graph;
+    const vq_node *const pool = &g->nodes[i];
+    const vq_value *const v = &g->values[pool->out];
+    const int in = l->value_of[pool->in[0]], reader = sole_reader(g, pool->out);
+    const vq_quantizer *q = NULL;
+    vq_int_node *n;
+    if (l->value_of[pool->out] >= 0) return VQ_OK; /* done by LAYERNORM */
+    if (in < 0 || !l->g->values[in].s32) return no_form(pool);
+    if (reader >= 0 && g->nodes[reader].op == VQ_NODE_LINEAR) VQ_TRY(reader_quantizer(&q, l, pool, pool->out));
+    l->value_of[pool->out] = new_value(l, v->rows, v->cols, !q);
+    VQ_TRY(new_node(l, &n, VQ_INT_POOL, pool->name, in, l->value_of[pool->out]));
+    return vq_lower_pool(l, &n->u.pool, n->name, i, q);
 }
 
 /* ---- linears -------------------------------------------------------------------------------------------------------
@@ -408,12 +434,12 @@ static vq_status lower_node(vq_lowering *l, int i)
     case VQ_NODE_LAYERNORM: return lower_layernorm(l, i);
     case VQ_NODE_LINEAR: return lower_linear(l, i);
     case VQ_NODE_CONTEXT: return lower_context(l, i);
+    case VQ_NODE_POOL: return lower_pool(l, i);
     case VQ_NODE_PATCH_EMBED: /* done by TOKENS */
     case VQ_NODE_SCORES:      /* done by CONTEXT */
     case VQ_NODE_SOFTMAX: return VQ_OK;
     case VQ_NODE_GELU: /* done by what is in front of them, or not at all */
-    case VQ_NODE_ADD:
-    case VQ_NODE_POOL: return l->value_of[n->out] >= 0 ? VQ_OK : no_form(n);
+    case VQ_NODE_ADD: return l->value_of[n->out] >= 0 ? VQ_OK : no_form(n);
     case VQ_NODE_OP_COUNT: break;
     }
     return no_form(n);

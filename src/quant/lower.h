@@ -66,8 +66,12 @@ vq_status vq_lower_gemm(const vq_lowering *l, vq_gemm_s8_weights *w, const char 
 vq_status vq_lower_gelu(const vq_lowering *l, vq_gemm_s8_weights *w, double *step, int64_t *offset, const char *name,
                         const vq_quantizer *q, const vq_input_form *form);
 
+/* out_quantizer NULL: s32 with VQ_RESIDUAL_BITS fraction bits. */
 vq_status vq_lower_layernorm(const vq_lowering *l, vq_layernorm_s32_weights *w, const char *name, int node,
                              const vq_quantizer *out_quantizer);
+/* The same for a POOL node. */
+vq_status vq_lower_pool(const vq_lowering *l, vq_pool_s32_weights *w, const char *name, int node,
+                        const vq_quantizer *out_quantizer);
 
 /* scores and context are the two nodes; out_quantizer is that of the linear behind them. */
 vq_status vq_lower_attention(const vq_lowering *l, vq_attention_u8_weights *w, const char *name, int scores,
@@ -83,6 +87,7 @@ vq_status vq_lower_all_rows(vq_int_graph **out, const vq_qmodel *m);
 
 vq_status vq_prove_gemm(const vq_gemm_s8_weights *w, const char *name);
 vq_status vq_prove_layernorm(const vq_layernorm_s32_weights *w, const char *name);
+vq_status vq_prove_pool(const vq_pool_s32_weights *w, const char *name);
 vq_status vq_prove_attention(const vq_attention_u8_weights *w, const char *name, int tokens);
 /* Largest sum over a row of probabilities in units of prob[]. */
 double vq_attention_prob_sum(const uint16_t *prob, int prob_len, int prob_shift, int tokens);

@@ -63,6 +63,18 @@ vq_status vq_prove_layernorm(const vq_layernorm_s32_weights *w, const char *name
     return VQ_OK;
 }
 
+/* The sums of at most 4095 rows fit any 64 bits, their halves 32 (kernels/pool_s32.h). */
+vq_status vq_prove_pool(const vq_pool_s32_weights *w, const char *name)
+{
+    for (int p = 0; p < w->parts; p++)
+        if (w->count[p] < 1 || w->count[p] > 4095)
+            return vq_fail(VQ_ERR_UNSUPPORTED, "%s: mean of %d rows, must be 1 to 4095", name, w->count[p]);
+    if (!w->set && !is_mult_shift(w->mult, w->shift))
+        return vq_fail(VQ_ERR_FORMAT, "%s: multiplier %d and shift %d, must be 2^30.. or 0, and 1..62", name, w->mult,
+                       w->shift);
+    return VQ_OK;
+}
+
 /* Entry i stands for probabilities above 2^-(end of its bin), so value <= ratio * probability with the largest ratio
  * over all entries but the last; a row's probabilities sum to 1 but for rounding: the exponentials are right to 2^-21
  * each in a sum of at least 1 and the logarithm to 2 units of 2^-16, together below 1 % for 4095 tokens. What lies past

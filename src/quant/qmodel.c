@@ -71,6 +71,7 @@ static void destroy_node(vq_int_node *n)
         release(n->u.layernorm.w.bias);
         break;
     case VQ_INT_ATTENTION: destroy_attention(&n->u.attention.w); break;
+    case VQ_INT_POOL: break;
     }
     free(n->name);
 }

@@ -241,6 +241,15 @@ static vq_status add_int_node(saving *s, const vq_int_graph *g, const vq_int_nod
     case VQ_INT_TOKENS: return add_int(s, n, "init", VQ_DTYPE_S32, vq_shape2(v->rows, v->cols), n->u.tokens.init);
     case VQ_INT_GEMM: return add_gemm(s, n);
     case VQ_INT_ATTENTION: return add_attention(s, n);
+    case VQ_INT_POOL: {
+        const int32_t about[3] = {n->u.pool.mult, n->u.pool.shift, n->u.pool.zero};
+        int32_t *copy;
+        if (n->u.pool.set) return VQ_OK;
+        VQ_TRY(vq_alloc(&copy, 3, sizeof *copy, n->name));
+        memcpy(copy, about, sizeof about);
+        s->owned[s->num_owned++] = copy;
+        return add_int(s, n, "requant", VQ_DTYPE_S32, vq_shape1(3), copy);
+    }
     case VQ_INT_LAYERNORM: {
         const vq_layernorm_s32_weights *const w = &n->u.layernorm.w;
         VQ_TRY(add_int(s, n, "mult", VQ_DTYPE_S32, vq_shape1(w->c), w->mult));

@@ -67,7 +67,7 @@ void vq_qmodel_weight_f32(float *out, const vq_qmodel *m, int node);
 
 /* ---- The integer graph: what src/run executes in VQ_MODE_INT, from u8 pixels to s32 logits. ---------------------- */
 
-typedef enum vq_int_op { VQ_INT_PATCHIFY, VQ_INT_TOKENS, VQ_INT_GEMM, VQ_INT_LAYERNORM, VQ_INT_ATTENTION } vq_int_op;
+typedef enum vq_int_op { VQ_INT_PATCHIFY, VQ_INT_TOKENS, VQ_INT_GEMM, VQ_INT_LAYERNORM, VQ_INT_ATTENTION, VQ_INT_POOL } vq_int_op;
 
 /* Per image [rows][pitch]; codes u8 with pitch a multiple of VQ_CODE_PITCH, or s32 with pitch == cols. A second plane, of
  * low bytes, begins plane_pitch columns behind the first where pitch is 2 * plane_pitch. */
@@ -86,6 +86,7 @@ typedef struct vq_int_node {
         struct { vq_gemm_s8_weights w; int rows, row_step, rows_in, rows_out, row_first; } gemm; /* as layernorm's */
         struct { vq_layernorm_s32_weights w; int rows, row_step; } layernorm; /* rows per image; row r reads row r*row_step */
         struct { vq_attention_u8_weights w; int tokens; } attention;
+        vq_pool_s32_weights pool;
     } u;                 /* the arrays behind the const pointers are owned by the int graph */
 } vq_int_node;
 

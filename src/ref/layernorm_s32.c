@@ -39,7 +39,7 @@ static int64_t deviation(int32_t x, int32_t mean)
     return clip((int64_t)x - mean, -limit, limit);
 }
 
-static void row(const vq_layernorm_s32_weights *weights, const int32_t *x, uint8_t *codes)
+static void row(const vq_layernorm_s32_weights *weights, const int32_t *x, void *out, size_t first)
 {
     const int c = weights->c;
     const int32_t mean = mean_of(x, c);
@@ -58,12 +58,16 @@ static void row(const vq_layernorm_s32_weights *weights, const int32_t *x, uint8
         const int64_t half = (int64_t)1 << (h - 1), unit = (int64_t)1 << h;
         const int64_t y = floor_div(deviation(x[i], mean) * gain + half, unit);
         const int64_t sum = y * weights->mult[i] + weights->bias[i] + ((int64_t)1 << (weights->shift[i] - 1));
-        codes[i] = (uint8_t)clip(floor_div(sum, (int64_t)1 << weights->shift[i]), 0, (1 << weights->bits) - 1);
+        const int64_t result = floor_div(sum, (int64_t)1 << weights->shift[i]);
+        if (weights->set)
+            ((int32_t *)out)[first + (size_t)i] = (int32_t)clip(result, INT32_MIN, INT32_MAX);
+        else
+            ((uint8_t *)out)[first + (size_t)i] = (uint8_t)clip(result, 0, (1 << weights->bits) - 1);
     }
 }
 
-void vq_ref_layernorm_s32(const vq_layernorm_s32_weights *weights, const int32_t *x, int ldx, uint8_t *codes,
-                          int ld_codes, int m)
+void vq_ref_layernorm_s32(const vq_layernorm_s32_weights *weights, const int32_t *x, int ldx, void *out, int ld_out,
+                          int m)
 {
-    for (int i = 0; i < m; i++) row(weights, x + (size_t)i * (size_t)ldx, codes + (size_t)i * (size_t)ld_codes);
+    for (int i = 0; i < m; i++) row(weights, x + (size_t)i * (size_t)ldx, out, (size_t)i * (size_t)ld_out);
 }

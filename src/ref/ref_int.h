@@ -17,8 +17,11 @@ void vq_ref_gemm_s8_planes(const vq_gemm_s8_weights *weights, const uint8_t *a, 
 /* The same for one plane on both sides. */
 void vq_ref_gemm_s8(const vq_gemm_s8_weights *weights, const uint8_t *a, int lda, void *c, int ldc, int m, int rows_in,
                     int rows_out, int row_first);
-void vq_ref_layernorm_s32(const vq_layernorm_s32_weights *weights, const int32_t *x, int ldx, uint8_t *codes,
-                          int ld_codes, int m);
+/* out is u8, s32 with weights.set. */
+void vq_ref_layernorm_s32(const vq_layernorm_s32_weights *weights, const int32_t *x, int ldx, void *out, int ld_out,
+                          int m);
+/* out is u8, s32 with weights.set; image b's row starts b * ld_out elements behind it. */
+void vq_ref_pool_s32(const vq_pool_s32_weights *weights, const int32_t *x, void *out, int ld_out, int batch);
 /* Fails only for memory. */
 vq_status vq_ref_attention_u8(const vq_attention_u8_weights *weights, const uint8_t *qkv, int ld_qkv, uint8_t *out,
                               int ld_out, int batch, int tokens);

@@ -80,7 +80,8 @@ static vq_status prepare_nodes(vq_int_run *run, size_t *scratch_bytes)
         node_state *const s = &run->nodes[i];
         size_t need = 0;
         switch (n->op) {
-        case VQ_INT_PATCHIFY: break;
+        case VQ_INT_PATCHIFY:
+        case VQ_INT_POOL: break;
         case VQ_INT_TOKENS: {
             const size_t bytes = (size_t)n->u.tokens.count * sizeof(int32_t);
             VQ_TRY(vq_buf_create_from(&s->init, run->dev, n->u.tokens.init, bytes));
@@ -187,6 +188,7 @@ static vq_status run_node(vq_int_run *run, int i, int batch)
     case VQ_INT_LAYERNORM:
         return vq_layernorm_s32_run(run->dev, s->layernorm, in, ld_in * n->u.layernorm.row_step, out, ld_out,
                                     batch * n->u.layernorm.rows);
+    case VQ_INT_POOL: return vq_pool_s32_run(run->dev, &n->u.pool, in, out, ld_out, batch);
     case VQ_INT_ATTENTION:
         return vq_attention_u8_run(run->dev, s->attention, in, ld_in, out, ld_out, run->scratch, batch,
                                    n->u.attention.tokens);

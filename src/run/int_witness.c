@@ -27,6 +27,7 @@ static vq_status run_node(const vq_int_graph *g, int i, void *const *values, int
         vq_ref_layernorm_s32(&n->u.layernorm.w, in, ld_in * n->u.layernorm.row_step, out, ld_out,
                              batch * n->u.layernorm.rows);
         return VQ_OK;
+    case VQ_INT_POOL: vq_ref_pool_s32(&n->u.pool, in, out, ld_out, batch); return VQ_OK;
     case VQ_INT_ATTENTION:
         return vq_ref_attention_u8(&n->u.attention.w, in, ld_in, out, ld_out, batch, n->u.attention.tokens);
     }

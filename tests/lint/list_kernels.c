@@ -10,6 +10,8 @@ static const struct {
 } rows[] = {
 #define VQ_KERNEL(id, variant, file, needs, options, p0, p1, p2, p3) {variant, file, options, needs, {p0, p1, p2, p3}},
 #include "registry.def"
+    {"layernorm_s32__portable set", "layernorm_s32.cl", "-DLAYERNORM_SET", 0, {64, 0, 0, 0}},
+    {"layernorm_s32__wide set", "layernorm_s32_wide.cl", "-DLAYERNORM_SET", 0, {16, 0, 0, 0}},
     {"probe AVX2", "probe.cl", "-DVQ_PROBE_AVX2", 0, {0, 0, 0, 0}},
     {"probe AVX512BW", "probe.cl", "-DVQ_PROBE_AVX512BW", 0, {0, 0, 0, 0}},
     {"probe AVX512VNNI", "probe.cl", "-DVQ_PROBE_AVX512VNNI", 0, {0, 0, 0, 0}},

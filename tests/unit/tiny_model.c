@@ -386,6 +386,7 @@ void tiny_int_node(const vq_int_graph *ints, const vq_int_node *n, void *const *
         vq_ref_layernorm_s32(&n->u.layernorm.w, in, ld * n->u.layernorm.row_step, out, ldo,
                              batch * n->u.layernorm.rows);
         break;
+    case VQ_INT_POOL: vq_ref_pool_s32(&n->u.pool, in, out, ldo, batch); break;
     case VQ_INT_ATTENTION:
         if (vq_ref_attention_u8(&n->u.attention.w, in, ld, out, ldo, batch, n->u.attention.tokens) != VQ_OK) abort();
         break;
