@@ -1,5 +1,5 @@
-/* An ONNX file in the making: nodes, constants, inputs and outputs. The first failure sticks: later calls do nothing and
- * give back harmless values, so that a graph is written down without a check behind every node. */
+/* An ONNX file in the making: nodes, constants, inputs and outputs. The first failure sticks: later calls do nothing
+ * and give back harmless values, so that a graph is written down without a check behind every node. */
 #ifndef VQ_SRC_EXPORT_ONNX_FILE_H
 #define VQ_SRC_EXPORT_ONNX_FILE_H
 

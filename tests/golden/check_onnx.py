@@ -5,10 +5,10 @@ usage: tests/golden/check_onnx.py --images PATH --labels FILE [--vitq build/vitq
        tests/golden/check_onnx.py [--vitq build/vitq]      the bundled model at W8A8 and W4A4, on Fashion-MNIST
 
 MODEL is a .vitq.safetensors file or a folder of an FP32 model. Each is exported, checked, and run on the same images;
-printed is the share of images whose top-1 is the one of vitq's fake-quant (fp32 for FP32 models). Then every quantizer and
-matrix product of the running graph is compared with the model file, given what came to it there. Fails where a file does not
-pass the checker, ONNX Runtime agrees on less than --at-least, one of its quantizers gives another value, or a sum is off by
-more than roundings. Needs onnx, numpy, safetensors, pillow before 13 and
+printed is the share of images whose top-1 is the one of vitq's fake-quant (fp32 for FP32 models). Then every quantizer
+and matrix product of the running graph is compared with the model file, given what came to it there. Fails where a file
+does not pass the checker, ONNX Runtime agrees on less than --at-least, one of its quantizers gives another value, or a
+sum is off by more than roundings. Needs onnx, numpy, safetensors, pillow before 13 and
 at least one of onnxruntime and openvino; exits with 77 where they are missing.
 """
 import argparse
@@ -46,10 +46,13 @@ def arguments():
     p.add_argument("--limit", type=int, default=0)
     p.add_argument("--batch", type=int, default=16)
     p.add_argument("--at-least", type=float, default=0.98)
-    p.add_argument("--quantizers", type=int, default=4, help="images for the comparison of quantizers; 0: leave it out")
+    p.add_argument("--quantizers", type=int, default=2, help="images for the comparison of quantizers; 0: none")
     p.add_argument("--int4", action="store_true", help="export with --int4")
-    p.add_argument("--kernels", help="also vitq itself with these other kernels: what the order of float sums alone does")
-    p.add_argument("--more", action="store_true", help="also ONNX Runtime without graph optimizations, and OpenVINO as it comes (bf16 on processors that have it)")
+    p.add_argument("--kernels", help="also vitq with these other kernels: what the order of float sums does")
+    p.add_argument("--runtimes", nargs="+", default=["onnxruntime", "openvino"], choices=["onnxruntime", "openvino"])
+    p.add_argument("--logits", help="folder where vitq's logits are kept, and taken from where they are there")
+    p.add_argument("--more", action="store_true",
+                   help="also ONNX Runtime without optimizations, and OpenVINO as it comes (bf16 on some processors)")
     args = p.parse_args()
     if args.models and not (args.images and args.labels):
         p.error("MODEL needs --images and --labels")
@@ -102,27 +105,38 @@ def normalized(pixels, pre):
 def runtimes(path, args):
     """Each gives the file's outputs, logits first."""
     try:
-        import onnxruntime as ort
-        levels = [("ONNX Runtime", ort.GraphOptimizationLevel.ORT_ENABLE_ALL)]
-        if args.more:
-            levels.append(("ONNX Runtime, unfused", ort.GraphOptimizationLevel.ORT_DISABLE_ALL))
-        for name, level in levels:
-            options = ort.SessionOptions()
-            options.graph_optimization_level = level
-            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            yield name, lambda x, s=session: s.run(None, {"pixel_values": x})
+        if "onnxruntime" in args.runtimes:
+            yield from onnxruntime_forms(path, args)
     except ImportError:
         print("check_onnx: onnxruntime is not installed, left out")
     try:
-        import openvino as ov
-        levels = [("OpenVINO, f32", {"INFERENCE_PRECISION_HINT": "f32"})]
-        if args.more:
-            levels.append(("OpenVINO, its default precision", {}))
-        for name, config in levels:
-            compiled = ov.Core().compile_model(str(path), "CPU", config)
-            yield name, lambda x, c=compiled: [c({"pixel_values": x})[o] for o in c.outputs]
+        if "openvino" in args.runtimes:
+            yield from openvino_forms(path, args)
     except ImportError:
         print("check_onnx: openvino is not installed, left out")
+
+
+def onnxruntime_forms(path, args):
+    import onnxruntime as ort
+    levels = [("ONNX Runtime", ort.GraphOptimizationLevel.ORT_ENABLE_ALL)]
+    if args.more:
+        levels.append(("ONNX Runtime, unfused", ort.GraphOptimizationLevel.ORT_DISABLE_ALL))
+    for name, level in levels:
+        options = ort.SessionOptions()
+        options.graph_optimization_level = level
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others may use the processor, too
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        yield name, lambda x, s=session: s.run(None, {"pixel_values": x})
+
+
+def openvino_forms(path, args):
+    import openvino as ov
+    levels = [("OpenVINO, f32", {"INFERENCE_PRECISION_HINT": "f32"})]
+    if args.more:
+        levels.append(("OpenVINO, its default precision", {}))
+    for name, config in levels:
+        compiled = ov.Core().compile_model(str(path), "CPU", config)
+        yield name, lambda x, c=compiled: [c({"pixel_values": x})[o] for o in c.outputs]
 
 
 # ---- one step at a time: each from what came to it in that runtime, so that nothing drifts --------------------------------
@@ -263,18 +277,21 @@ def main():
         for model in args.models:
             mode = "fp32" if pathlib.Path(model).is_dir() else "fake"
             title = pathlib.Path(model).name.replace(".vitq.safetensors", "")
-            path, logits_path = pathlib.Path(scratch) / "model.onnx", pathlib.Path(scratch) / "logits"
+            path = pathlib.Path(scratch) / "model.onnx"
             run(args.vitq, "export", model, "-o", path, "--json", *(["--int4"] if args.int4 and mode == "fake" else []))
             onnx.checker.check_model(str(path), full_check=True)
             meta = {p.key: p.value for p in onnx.load(str(path)).metadata_props}
-            judge = ["eval", model, "--mode", mode, "--images", args.images, "--labels", args.labels, "--json", "--logits",
-                     logits_path] + (["--limit", args.limit] if args.limit else [])
+            judge = ["eval", model, "--images", args.images, "--labels", args.labels, "--json"]
+            judge += ["--limit", args.limit] if args.limit else []
 
-            def vitq_logits(*more):
-                speed = run(args.vitq, *judge, *more)["images_per_second"]
-                return load_file(logits_path)["logits"].copy(), speed
+            def vitq_logits(mode, *more):
+                kept = pathlib.Path(args.logits or scratch) / f"{title}.{mode}{'.other' if more else ''}.logits"
+                speed = 0
+                if not (args.logits and kept.exists()):
+                    speed = run(args.vitq, *judge, "--mode", mode, "--logits", kept, *more)["images_per_second"]
+                return load_file(kept)["logits"] * np.float32(2**-16 if mode == "int" else 1), speed
 
-            want, speed = vitq_logits()
+            want, speed = vitq_logits(mode)
             if meta["vitq.preprocess"] not in images:
                 images[meta["vitq.preprocess"]] = read_images(args, json.loads(meta["vitq.preprocess"]))
             pixels, labels = images[meta["vitq.preprocess"]]
@@ -283,12 +300,14 @@ def main():
             def row(name, got, rate):
                 same = (got.argmax(1) == want.argmax(1)).mean()
                 print(f"| {title} | {name} | {(got.argmax(1) == labels).sum()} of {len(labels)} | {100 * same:.1f} % "
-                      f"| {np.abs(got - want).max():.3g} | {rate:.0f} |", flush=True)
+                      f"| {np.abs(got - want).max():.3g} | {f'{rate:.0f}' if rate else ''} |", flush=True)
                 return same
 
             row(f"vitq {mode}", want, speed)
             if args.kernels:
-                row(f"vitq {mode}, {args.kernels}", *vitq_logits("--kernels", args.kernels))
+                row(f"vitq {mode}, other kernels", *vitq_logits(mode, "--kernels", args.kernels))
+            if mode == "fake":
+                row("vitq int", *vitq_logits("int"))
             for name, forward in runtimes(path, args):
                 start = time.monotonic()
                 got = np.concatenate([forward(x[i:i + args.batch])[0] for i in range(0, len(x), args.batch)])
