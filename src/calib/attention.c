@@ -99,9 +99,10 @@ static vq_matrix head_of(const attention *a, const vq_buf *qkv, int part, int he
                        .ld = cols};
 }
 
-/* out [m][n] of every image = X [m][k] W', W [n][k]; a stride of 0 repeats a matrix. out is dense. */
-static vq_status product(const attention *a, int images, const vq_matrix *x, const vq_matrix *w, int m, int n, int k,
-                         const vq_buf *out)
+/* out [m][n] of every image = X [m][k] W', W [n][k]; a stride of 0 repeats a matrix. out is dense, from image `at` on.
+ */
+static vq_status product_at(const attention *a, int images, const vq_matrix *x, const vq_matrix *w, int m, int n, int k,
+                            const vq_buf *out, int at)
 {
     const vq_gemm_f32_shape shape = {.m = m,
                                      .n = n,
@@ -116,12 +117,20 @@ static vq_status product(const attention *a, int images, const vq_matrix *x, con
                                      .b_offset = w->offset,
                                      .a_outer = x->stride,
                                      .b_outer = w->stride,
+                                     .c_offset = (size_t)at * (size_t)m * (size_t)n,
                                      .c_outer = (size_t)m * (size_t)n};
     return vq_gemm_f32_run(a->c->dev, &shape, x->buf, w->buf, NULL, out);
 }
 
+static vq_status product(const attention *a, int images, const vq_matrix *x, const vq_matrix *w, int m, int n, int k,
+                         const vq_buf *out)
+{
+    return product_at(a, images, x, w, m, n, k, out, 0);
+}
+
 /* The transpose [cols][rows] of every image's matrix [rows][cols], as a product with the identity: exact. */
-static vq_status transpose(const attention *a, int images, const vq_matrix *x, int rows, int cols, const vq_buf *out)
+static vq_status transpose_at(const attention *a, int images, const vq_matrix *x, int rows, int cols, const vq_buf *out,
+                              int at)
 {
     float *one = NULL;
     vq_buf *identity = NULL;
@@ -129,12 +138,17 @@ static vq_status transpose(const attention *a, int images, const vq_matrix *x, i
     VQ_GO(vq_alloc(&one, (size_t)cols * (size_t)cols, sizeof *one, "identity"));
     for (int i = 0; i < cols; i++) one[i * cols + i] = 1;
     VQ_GO(vq_buf_create_from(&identity, a->c->dev, one, (size_t)cols * (size_t)cols * sizeof *one));
-    VQ_GO(product(a, images, &(vq_matrix){.buf = identity, .ld = cols}, x, cols, rows, cols, out));
+    VQ_GO(product_at(a, images, &(vq_matrix){.buf = identity, .ld = cols}, x, cols, rows, cols, out, at));
     VQ_GO(vq_device_finish(a->c->dev));
 done:
     free(one);
     vq_buf_destroy(&identity);
     return status;
+}
+
+static vq_status transpose(const attention *a, int images, const vq_matrix *x, int rows, int cols, const vq_buf *out)
+{
+    return transpose_at(a, images, x, rows, cols, out, 0);
 }
 
 static vq_matrix dense(const vq_buf *buf, int rows, int cols)
@@ -159,7 +173,9 @@ static vq_status search_head(const attention *a, vq_output_layer *o, vq_rows *qk
                              vq_quantizer *q, int head)
 {
     const vq_groups all = heads_of_qkv(a);
-    const vq_score score = vq_score_of_output(a->c->dev, &all, part * a->heads + head, qkv, o);
+    vq_rows stats = *qkv; /* o loads its own parts */
+    stats.here = NULL;
+    const vq_score score = vq_score_of_output(a->c->dev, &all, part * a->heads + head, &stats, o);
     vq_quantizer one = {0};
     vq_status status = VQ_OK;
     VQ_GO(vq_quantizer_uniform(&one, VQ_PER_TENSOR, 1, q->bits));
@@ -167,6 +183,7 @@ static vq_status search_head(const attention *a, vq_output_layer *o, vq_rows *qk
     q->scale[head] = one.scale[0];
     q->zero[head] = one.zero[0];
 done:
+    vq_rows_close(&stats);
     vq_quantizer_clear(&one);
     return status;
 }
@@ -179,12 +196,13 @@ static vq_status copy_head(const attention *a, int images, const vq_matrix *x, c
     return transpose(a, images, &t, a->head_dim, a->tokens, out);
 }
 
-/* Images first .. first + count of qkv as they are, and fake-quantized with what was set in the run. */
+/* Images first .. first + count of qkv as they are and, unless NULL, fake-quantized with what was set in the run. */
 static vq_status load_qkv(const attention *a, vq_rows *qkv, int first, int count, const vq_buf **plain,
                           const vq_buf *quantized)
 {
     const size_t each = a->count / (size_t)a->c->samples, n = (size_t)count * each;
     VQ_TRY(vq_rows_load(plain, qkv, (size_t)first * each, n));
+    if (!quantized) return VQ_OK;
     VQ_TRY(vq_float_run_fakequant(a->c->run, a->scores, *plain, n, quantized));
     return vq_device_finish(a->c->dev);
 }
@@ -297,35 +315,6 @@ vq_status vq_calibrate_scores(vq_calibration *c, int node)
 /* ---- probabilities and V -------------------------------------------------------------------------------------------
  */
 
-/* What both searches behind the softmax need for one head, all dense. */
-typedef struct head_buffers {
-    vq_buf *p, *p_hat;    /* [tokens][tokens] */
-    vq_buf *v, *v_hat;    /* V' [head_dim][tokens] */
-    vq_buf *y, *y_turned; /* wanted [tokens][head_dim], and its transpose */
-} head_buffers;
-
-static void head_end(head_buffers *b)
-{
-    vq_buf_destroy(&b->p);
-    vq_buf_destroy(&b->p_hat);
-    vq_buf_destroy(&b->v);
-    vq_buf_destroy(&b->v_hat);
-    vq_buf_destroy(&b->y);
-    vq_buf_destroy(&b->y_turned);
-}
-
-static vq_status head_begin(head_buffers *b, const attention *a)
-{
-    const size_t square = (size_t)a->tokens * (size_t)a->tokens, head = (size_t)a->tokens * (size_t)a->head_dim;
-    *b = (head_buffers){0};
-    VQ_TRY(create_f32(&b->p, a, square));
-    VQ_TRY(create_f32(&b->p_hat, a, square));
-    VQ_TRY(create_f32(&b->v, a, head));
-    VQ_TRY(create_f32(&b->v_hat, a, head));
-    VQ_TRY(create_f32(&b->y, a, head));
-    return create_f32(&b->y_turned, a, head);
-}
-
 /* Probabilities of one head of some images, side by side. */
 static vq_status copy_probabilities(const attention *a, int head, int first, int count, const vq_buf *out)
 {
@@ -336,43 +325,98 @@ static vq_status copy_probabilities(const attention *a, int head, int first, int
     return VQ_OK;
 }
 
-/* The images' part of one head on its way through a search; the searches of all heads share qkv_hat. */
-typedef struct head_search {
+/* One head's probabilities on their way through the search by output: only the rows that count, and those of the
+ * product; V, quantized, is in the layer. Small, so that there are more images at once than elsewhere. */
+typedef struct softmax_search {
     const attention *a;
-    head_buffers buffers;
     vq_rows *qkv;
-    vq_buf *qkv_hat;
-    int head, loaded_first, loaded_count;
-    vq_output_layer softmax;
-} head_search;
+    vq_buf *qkv_hat; /* of at_once images, shared by the heads */
+    int head, rows, row_step;
+    vq_buf *p, *y; /* [rows][tokens], [rows][head_dim] */
+    vq_output_layer layer;
+} softmax_search;
 
-static vq_status load_head(head_search *s, int first, int count)
+static vq_status load_softmax(vq_output_layer *o, int first, int count)
 {
+    const softmax_search *const s = o->user;
     const attention *const a = s->a;
-    const head_buffers *const b = &s->buffers;
-    const vq_buf *qkv = NULL;
-    if (s->loaded_first == first && s->loaded_count == count) return VQ_OK;
-    s->loaded_count = 0;
-    VQ_TRY(load_qkv(a, s->qkv, first, count, &qkv, s->qkv_hat));
-    const vq_matrix v = head_of(a, qkv, 2, s->head), v_hat = head_of(a, s->qkv_hat, 2, s->head);
-    const vq_matrix p = dense(b->p, a->tokens, a->tokens), v_turned = dense(b->v, a->head_dim, a->tokens);
-    VQ_TRY(copy_probabilities(a, s->head, first, count, b->p));
-    VQ_TRY(transpose(a, count, &v, a->tokens, a->head_dim, b->v));
-    VQ_TRY(transpose(a, count, &v_hat, a->tokens, a->head_dim, b->v_hat));
-    VQ_TRY(product(a, count, &p, &v_turned, a->tokens, a->head_dim, a->tokens, b->y));
-    VQ_TRY(product(a, count, &v_turned, &p, a->head_dim, a->tokens, a->tokens, b->y_turned));
-    s->loaded_first = first;
-    s->loaded_count = count;
-    return VQ_OK;
+    const size_t t = (size_t)a->tokens, rows = (size_t)s->rows;
+    const vq_rows all = vq_walk_value(a->c->walk, a->c->source->nodes[a->context].in[0]);
+    vq_buf *v = NULL, *v_hat = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(create_f32(&v, a, t * (size_t)a->head_dim));
+    VQ_GO(vq_buf_create(&v_hat, a->c->dev, (size_t)count * t * (size_t)a->head_dim * sizeof(float)));
+    for (int i = 0, n; i < count; i += n) {
+        const vq_buf *qkv = NULL;
+        n = VQ_MIN(a->at_once, count - i);
+        VQ_GO(load_qkv(a, s->qkv, first + i, n, &qkv, s->qkv_hat));
+        const vq_matrix plain = head_of(a, qkv, 2, s->head), quantized = head_of(a, s->qkv_hat, 2, s->head);
+        for (size_t image = (size_t)i; image < (size_t)(i + n); image++)
+            for (size_t r = 0, some; r < rows; r += some) {
+                const size_t from = (((size_t)first + image) * (size_t)a->heads + (size_t)s->head) * t;
+                some = s->row_step == 1 ? rows : 1;
+                VQ_GO(vq_rows_read(&all, (from + r * (size_t)s->row_step) * t, some * t, s->p, (image * rows + r) * t));
+            }
+        VQ_GO(transpose(a, n, &plain, a->tokens, a->head_dim, v));
+        VQ_GO(transpose_at(a, n, &quantized, a->tokens, a->head_dim, v_hat, i));
+        vq_matrix p = dense(s->p, s->rows, a->tokens);
+        const vq_matrix v_turned = dense(v, a->head_dim, a->tokens);
+        p.offset = (size_t)i * p.stride;
+        VQ_GO(product_at(a, n, &p, &v_turned, s->rows, a->head_dim, a->tokens, s->y, i));
+    }
+    o->x = dense(s->p, s->rows, a->tokens);
+    o->y = dense(s->y, s->rows, a->head_dim);
+    const vq_matrix w = dense(v_hat, a->head_dim, a->tokens);
+    VQ_GO(vq_output_layer_floats(o, a->c->dev, &w, count, a->head_dim, a->tokens));
+done:
+    vq_buf_destroy(&v);
+    vq_buf_destroy(&v_hat);
+    return status;
 }
 
-/* p_hat = p through the codebook of the head. */
-static vq_status quantize_probabilities(const attention *a, const head_buffers *b, int head, int images)
+static void softmax_end(softmax_search *s)
 {
+    vq_output_layer_end(&s->layer);
+    vq_buf_destroy(&s->p);
+    vq_buf_destroy(&s->y);
+}
+
+static vq_status softmax_begin(softmax_search *s, const attention *a, vq_rows *qkv, vq_buf *qkv_hat, int head)
+{
+    const size_t t = (size_t)a->tokens, d = (size_t)a->head_dim, size = sizeof(float);
+    *s = (softmax_search){.a = a, .qkv = qkv, .qkv_hat = qkv_hat, .head = head};
+    s->row_step = VQ_MIN(vq_row_step(a->c, a->c->samples * a->tokens), a->tokens);
+    s->rows = VQ_CEIL_DIV(a->tokens, s->row_step);
+    const size_t image = (size_t)a->heads * ((size_t)s->rows * (t + d) + 2 * t * (d + 48)),
+                 most = VQ_MAX(3 * a->c->photos.part / image, 1);
+    s->layer = (vq_output_layer){.batch = a->c->samples,
+                                 .m = s->rows,
+                                 .row_step = 1,
+                                 .cosine = a->c->recipe->softmax.objective == VQ_OBJECTIVE_COSINE,
+                                 .at_once = qkv->whole ? a->c->samples : (int)VQ_MIN(most, (size_t)a->c->samples),
+                                 .load = load_softmax,
+                                 .user = s};
+    VQ_TRY(vq_buf_create(&s->p, a->c->dev, (size_t)s->layer.at_once * (size_t)s->rows * t * size));
+    return vq_buf_create(&s->y, a->c->dev, (size_t)s->layer.at_once * (size_t)s->rows * d * size);
+}
+
+/* One head of V on its way through the search by output. */
+typedef struct value_search {
+    const attention *a;
+    vq_rows *qkv;
+    int head;
+    vq_buf *p, *p_hat;    /* [tokens][tokens] */
+    vq_buf *v, *y_turned; /* [head_dim][tokens]: V', and what it should give */
+} value_search;
+
+/* p_hat = p through the codebook of the head. */
+static vq_status quantize_probabilities(const value_search *s, int images)
+{
+    const attention *const a = s->a;
     const size_t count = (size_t)a->tokens * (size_t)a->tokens * (size_t)images;
     const vq_groups g = {count, count, 1};
     const vq_quantizer *const p = a->p;
-    const int group = p->groups == 1 ? 0 : head;
+    const int group = p->groups == 1 ? 0 : s->head;
     vq_buf *thresholds = NULL, *values = NULL;
     float decoded[257];
     vq_status status = VQ_OK;
@@ -380,7 +424,7 @@ static vq_status quantize_probabilities(const attention *a, const head_buffers *
     VQ_GO(vq_buf_create_from(&thresholds, a->c->dev, p->thresholds + group * (p->levels - 1),
                              (size_t)(p->levels - 1) * sizeof(float)));
     VQ_GO(vq_buf_create_from(&values, a->c->dev, decoded, (size_t)p->levels * sizeof(float)));
-    VQ_GO(vq_fakequant_codebook_run(a->c->dev, &g, b->p, thresholds, values, p->levels, b->p_hat));
+    VQ_GO(vq_fakequant_codebook_run(a->c->dev, &g, s->p, thresholds, values, p->levels, s->p_hat));
     VQ_GO(vq_device_finish(a->c->dev));
 done:
     vq_buf_destroy(&thresholds);
@@ -500,37 +544,22 @@ done:
     return status;
 }
 
-static vq_status load_softmax(vq_output_layer *o, int first, int count)
-{
-    head_search *const s = o->user;
-    const int t = s->a->tokens, d = s->a->head_dim;
-    VQ_TRY(load_head(s, first, count));
-    const vq_matrix v = dense(s->buffers.v_hat, d, t);
-    o->x = dense(s->buffers.p, t, t);
-    o->y = dense(s->buffers.y, t, d);
-    return vq_output_layer_floats(o, s->a->c->dev, &v, count, d, t);
-}
-
-static vq_status search_softmax_by_output(attention *a, head_search *searches)
+static vq_status search_softmax_by_output(attention *a, vq_rows *qkv, vq_buf *qkv_hat)
 {
     const bool apart = a->c->recipe->softmax.per == VQ_PER_HEAD;
     const vq_codebook_task task = softmax_task(a);
     const size_t square = (size_t)a->tokens * (size_t)a->tokens, count = square * (size_t)a->c->samples;
     const vq_groups by_head = {count * (size_t)a->heads, square, a->heads};
     vq_rows p = vq_walk_value(a->c->walk, a->c->source->nodes[a->context].in[0]);
+    softmax_search *searches = NULL;
     head_scores all = {.heads = a->heads};
     vq_quantizer one = {0};
     vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&searches, (size_t)a->heads, sizeof *searches, "heads"));
     VQ_GO(vq_alloc(&all.of, (size_t)a->heads, sizeof *all.of, "heads"));
     for (int h = 0; h < a->heads; h++) {
-        searches[h].softmax = (vq_output_layer){.batch = a->c->samples,
-                                                .m = a->tokens,
-                                                .row_step = vq_row_step(a->c, a->c->samples * a->tokens),
-                                                .cosine = a->c->recipe->softmax.objective == VQ_OBJECTIVE_COSINE,
-                                                .at_once = a->at_once,
-                                                .load = load_softmax,
-                                                .user = &searches[h]};
-        all.of[h] = vq_score_of_output(a->c->dev, &by_head, h, &p, &searches[h].softmax);
+        VQ_GO(softmax_begin(&searches[h], a, qkv, qkv_hat, h));
+        all.of[h] = vq_score_of_output(a->c->dev, &by_head, h, &p, &searches[h].layer);
     }
     for (int h = 0; h < (apart ? a->heads : 1); h++) {
         const vq_groups g = {by_head.count, by_head.count, 1};
@@ -547,7 +576,8 @@ static vq_status search_softmax_by_output(attention *a, head_search *searches)
     }
 done:
     vq_quantizer_clear(&one);
-    for (int h = 0; h < a->heads; h++) vq_output_layer_end(&searches[h].softmax);
+    for (int h = 0; searches && h < a->heads; h++) softmax_end(&searches[h]);
+    free(searches);
     vq_rows_close(&p);
     free(all.of);
     return status;
@@ -555,32 +585,52 @@ done:
 
 static vq_status load_value(vq_output_layer *o, int first, int count)
 {
-    head_search *const s = o->user;
-    const int t = s->a->tokens, d = s->a->head_dim;
-    VQ_TRY(load_head(s, first, count));
-    VQ_TRY(quantize_probabilities(s->a, &s->buffers, s->head, count));
-    const vq_matrix p = dense(s->buffers.p_hat, t, t);
-    o->x = dense(s->buffers.v, d, t);
-    o->y = dense(s->buffers.y_turned, d, t);
-    return vq_output_layer_floats(o, s->a->c->dev, &p, count, t, t);
+    const value_search *const s = o->user;
+    const attention *const a = s->a;
+    const int t = a->tokens, d = a->head_dim;
+    const vq_buf *qkv = NULL;
+    VQ_TRY(load_qkv(a, s->qkv, first, count, &qkv, NULL));
+    const vq_matrix v = head_of(a, qkv, 2, s->head), p = dense(s->p, t, t), v_turned = dense(s->v, d, t);
+    const vq_matrix p_hat = dense(s->p_hat, t, t);
+    VQ_TRY(copy_probabilities(a, s->head, first, count, s->p));
+    VQ_TRY(transpose(a, count, &v, t, d, s->v));
+    VQ_TRY(product(a, count, &v_turned, &p, d, t, t, s->y_turned));
+    VQ_TRY(quantize_probabilities(s, count));
+    o->x = v_turned;
+    o->y = dense(s->y_turned, d, t);
+    return vq_output_layer_floats(o, a->c->dev, &p_hat, count, t, t);
 }
 
 /* V by the error of P V: the rows of V' are what is quantized, those of the quantized P the weights. */
-static vq_status search_value_by_output(attention *a, head_search *searches)
+static vq_status search_value_by_output(attention *a, vq_rows *qkv)
 {
-    for (int h = 0; h < a->heads; h++) {
-        vq_output_layer o = {.batch = a->c->samples,
-                             .m = a->head_dim,
-                             .row_step = 1,
-                             .cosine = a->c->recipe->value.objective == VQ_OBJECTIVE_COSINE,
-                             .at_once = a->at_once,
-                             .load = load_value,
-                             .user = &searches[h]};
-        const vq_status status = search_head(a, &o, searches[h].qkv, 2, a->c->recipe->value.search, a->v, h);
+    const vq_part *const part = &a->c->recipe->value;
+    const size_t t = (size_t)a->tokens, d = (size_t)a->head_dim;
+    value_search s = {.a = a, .qkv = qkv};
+    vq_output_layer o = {0};
+    vq_status status = VQ_OK;
+    VQ_GO(create_f32(&s.p, a, t * t));
+    VQ_GO(create_f32(&s.p_hat, a, t * t));
+    VQ_GO(create_f32(&s.v, a, t * d));
+    VQ_GO(create_f32(&s.y_turned, a, t * d));
+    for (s.head = 0; s.head < a->heads; s.head++) {
+        o = (vq_output_layer){.batch = a->c->samples,
+                              .m = a->head_dim,
+                              .row_step = 1,
+                              .cosine = part->objective == VQ_OBJECTIVE_COSINE,
+                              .at_once = a->at_once,
+                              .load = load_value,
+                              .user = &s};
+        VQ_GO(search_head(a, &o, qkv, 2, part->search, a->v, s.head));
         vq_output_layer_end(&o);
-        VQ_TRY(status);
     }
-    return VQ_OK;
+done:
+    vq_output_layer_end(&o);
+    vq_buf_destroy(&s.p);
+    vq_buf_destroy(&s.p_hat);
+    vq_buf_destroy(&s.v);
+    vq_buf_destroy(&s.y_turned);
+    return status;
 }
 
 /* Both quantizers of P V by its error, in turn. */
@@ -588,25 +638,16 @@ static vq_status search_context_by_output(attention *a, vq_rows *qkv)
 {
     const vq_recipe *const r = a->c->recipe;
     const bool softmax = vq_part_by_output(&r->softmax), value = vq_part_by_output(&r->value);
-    head_search *searches = NULL;
     vq_buf *qkv_hat = NULL;
     vq_status status = VQ_OK;
-    VQ_GO(vq_alloc(&searches, (size_t)a->heads, sizeof *searches, "heads"));
     VQ_GO(create_f32(&qkv_hat, a, (size_t)(3 * a->width) * (size_t)a->tokens));
-    for (int h = 0; h < a->heads; h++) {
-        searches[h] = (head_search){.a = a, .qkv = qkv, .qkv_hat = qkv_hat, .head = h};
-        VQ_GO(head_begin(&searches[h].buffers, a));
-    }
     if (!softmax) VQ_GO(search_softmax_by_tensor(a));
     for (int round = 0; round < (value ? r->rounds : 1); round++) {
         VQ_GO(vq_float_run_set_qkv(a->c->run, a->scores, a->q, a->k, a->v));
-        for (int h = 0; h < a->heads; h++) searches[h].loaded_count = 0;
-        if (softmax) VQ_GO(search_softmax_by_output(a, searches));
-        if (value) VQ_GO(search_value_by_output(a, searches));
+        if (softmax) VQ_GO(search_softmax_by_output(a, qkv, qkv_hat));
+        if (value) VQ_GO(search_value_by_output(a, qkv));
     }
 done:
-    for (int h = 0; searches && h < a->heads; h++) head_end(&searches[h].buffers);
-    free(searches);
     vq_buf_destroy(&qkv_hat);
     return status;
 }

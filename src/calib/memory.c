@@ -93,18 +93,20 @@ static void count_layer(needs *n, const vq_graph *g, const vq_recipe *r, const v
 }
 
 /* Searches by the output of both products of attention, of one image. */
-static size_t attention_bytes(const vq_graph *g, const vq_recipe *r, const vq_node *node)
+static size_t attention_bytes(const vq_graph *g, const vq_recipe *r, const vq_node *node, int samples)
 {
     const size_t t = (size_t)g->values[node->in[0]].rows, d = (size_t)node->head_dim, heads = (size_t)node->heads;
     const size_t square = t * t, head = t * d, qkv = 3 * heads * head, pad = 48;
-    size_t qk = 0, context = 0;
+    const size_t wanted = r->rows ? VQ_CEIL_DIV((size_t)r->rows, (size_t)samples) + 1 : t;
+    size_t qk = 0, softmax = 0, value = 0;
     if (by_output(&r->qk)) qk = qkv + square + 3 * (t + pad) * d;
-    if (by_output(&r->softmax) || by_output(&r->value))
-        context = 2 * qkv + heads * (2 * square + 5 * (t + pad) * d) + (t + pad) * t;
-    return VQ_MAX(qk, context) * sizeof(float);
+    if (by_output(&r->softmax)) softmax = head + heads * (VQ_MIN(wanted, t) * (t + d) + 2 * (d + pad) * t);
+    if (by_output(&r->value)) value = 2 * square + 2 * head + (t + pad) * t;
+    if (softmax || value) qk = VQ_MAX(qk, 2 * qkv + VQ_MAX(softmax, value));
+    return qk * sizeof(float);
 }
 
-static vq_status count_needs(needs *n, const vq_graph *g, const vq_recipe *r)
+static vq_status count_needs(needs *n, const vq_graph *g, const vq_recipe *r, int samples)
 {
     size_t params = 0, weights = 0, operands = 0, attention = 0, scratch = 0;
     *n = (needs){0};
@@ -116,7 +118,7 @@ static vq_status count_needs(needs *n, const vq_graph *g, const vq_recipe *r)
             count_layer(n, g, r, node, &weights, &operands);
             scratch = VQ_MAX(scratch, value_count(g, node->in[0]) * sizeof(float));
         }
-        if (node->op == VQ_NODE_SCORES) attention = VQ_MAX(attention, attention_bytes(g, r, node));
+        if (node->op == VQ_NODE_SCORES) attention = VQ_MAX(attention, attention_bytes(g, r, node, samples));
     }
     for (int v = 1; v < g->num_values; v++) n->largest = VQ_MAX(n->largest, value_count(g, v));
     const size_t pixels = 2 * value_count(g, 0), sums = n->largest * sizeof(float) / 8;
@@ -138,7 +140,7 @@ vq_status vq_memory_plan_make(vq_memory_plan *out, const vq_device *dev, const v
                               int samples, size_t bound)
 {
     needs n;
-    VQ_TRY(count_needs(&n, g, r));
+    VQ_TRY(count_needs(&n, g, r, samples));
     const size_t count = (size_t)samples, now = resident_bytes(), fixed = now + n.fixed,
                  sorting = VQ_MIN((size_t)SORTING, 2 * n.largest * count * sizeof(float)),
                  whole = fixed + n.image * count + sorting, smallest = VQ_MIN(n.unit, n.largest * count),

@@ -79,6 +79,13 @@ static void test_calib__parts(void **state)
     expect_refused("repq", "reparam", "not of the form key=value");
     expect_refused("repq", "migrate_value=true", "needs value.per = channel");
     expect_refused("repq", "qk.objective=output", "per = head");
+    expect_refused("repq", "qk.objective=cosine", "per = head");
+    expect_refused("minmax", "input.objective=cosine", "a minmax search tries nothing");
+    expect_refused("repq", "norm.objective=cosine", "unknown key 'norm.objective'");
+    expect_refused("repq", "gelu.objective=cosin", "must be one of: tensor, output, cosine");
+    assert_int_equal(vq_recipe_read(&r, "adalog", "weight.objective=cosine"), VQ_OK);
+    assert_int_equal(r.weight.objective, VQ_OBJECTIVE_COSINE);
+    assert_int_equal(r.input.objective, VQ_OBJECTIVE_OUTPUT);
     expect_refused("nothing", NULL, "unknown recipe 'nothing'; there are: repq, minmax, adalog, dopq, best");
 }
 
