@@ -170,6 +170,10 @@ static vq_status read_normalization(vq_preprocess *pre, const vq_config_doc *doc
     for (int i = 0; i < pre->chans && fabs(scale - 1) > 1e-9; i++) {
         pre->mean[i] = (float)(pre->mean[i] / scale);
         pre->std[i] = (float)(pre->std[i] / scale);
+        if (!(pre->std[i] >= 1e-6f && fabsf(pre->mean[i]) <= 1e3f))
+            return vq_fail(VQ_ERR_FORMAT,
+                           "%s: rescale_factor %g, image_mean[%d] and image_std[%d] make no sense together",
+                           doc->pre_path, rescale ? factor : 1.0, i, i);
     }
     return VQ_OK;
 }

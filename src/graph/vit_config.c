@@ -239,18 +239,20 @@ vq_status vq_vit_mlp(vq_vit_config *c, const char *path, double mlp_ratio)
 vq_status vq_vit_check(const vq_vit_config *c, const char *path)
 {
     const vq_config *const b = &c->base;
+    const bool hf = c->names != NULL;
+    const char *const dim = hf ? "hidden_size" : "embed_dim", *const heads = hf ? "num_attention_heads" : "num_heads";
+    const char *const size = hf ? "image_size" : "img_size";
     if (c->embed_dim % c->heads)
-        return vq_fail(VQ_ERR_FORMAT, "%s: embed_dim %d is not a multiple of num_heads %d", path, c->embed_dim,
-                       c->heads);
+        return vq_fail(VQ_ERR_FORMAT, "%s: %s %d is not a multiple of %s %d", path, dim, c->embed_dim, heads, c->heads);
     if (b->img_height < c->patch || b->img_width < c->patch)
-        return vq_fail(VQ_ERR_FORMAT, "%s: img_size %d x %d is smaller than patch_size %d", path, b->img_height,
+        return vq_fail(VQ_ERR_FORMAT, "%s: %s %d x %d is smaller than patch_size %d", path, size, b->img_height,
                        b->img_width, c->patch);
     if (b->img_height % c->patch || b->img_width % c->patch)
-        return vq_fail(VQ_ERR_FORMAT, "%s: img_size %d x %d is not a multiple of patch_size %d", path, b->img_height,
+        return vq_fail(VQ_ERR_FORMAT, "%s: %s %d x %d is not a multiple of patch_size %d", path, size, b->img_height,
                        b->img_width, c->patch);
     const int tokens = (b->img_height / c->patch) * (b->img_width / c->patch) + vq_vit_prefix(c);
     if (tokens > VQ_MAX_TOKENS)
-        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: img_size %d x %d with patch_size %d makes %d tokens, at most %d", path,
+        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: %s %d x %d with patch_size %d makes %d tokens, at most %d", path, size,
                        b->img_height, b->img_width, c->patch, tokens, VQ_MAX_TOKENS);
     if (b->chans * c->patch * c->patch > VQ_MAX_HIDDEN)
         return vq_fail(VQ_ERR_UNSUPPORTED, "%s: patch_size %d makes %d inputs per patch, at most %d", path, c->patch,
