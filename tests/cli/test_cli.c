@@ -66,7 +66,8 @@ static int prepare(void **state)
 
 static void test_help(void **state)
 {
-    static const char *const commands[] = {"devices", "inspect", "calibrate", "eval", "sweep", "predict", "export"};
+    static const char *const commands[] = {"devices", "inspect", "calibrate", "sensitivity",
+                                           "eval",    "sweep",   "predict",   "export"};
     char line[32];
     (void)state;
     assert_string_equal(ok("--help"), ok("help"));
