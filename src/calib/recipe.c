@@ -34,9 +34,12 @@ static const struct {
      "{\"base\": \"repq\", \"reparam\": \"mosf\", \"rows\": 1024,"
      " \"softmax\": {\"quantizer\": \"tanq\", \"search\": \"fpcs\", \"objective\": \"output\"},"
      " \"gelu\": {\"quantizer\": \"tanq\", \"search\": \"fpcs\", \"objective\": \"output\"}}"},
-    {"best", "ours: GPTQ rounding, adaptive log base after GELU, V rotated and migrated, all on top of repq",
+    {"best",
+     "ours: GPTQ rounding that minds the class token, a softmax codebook per head, V rotated and migrated, on repq",
      "{\"base\": \"repq\", \"norm\": {\"search\": \"fpcs\"}, \"value\": {\"per\": \"channel\"},"
-     " \"gelu\": {\"quantizer\": \"adalog\", \"search\": \"fpcs\"}, \"rounding\": \"gptq\", \"damping\": 0.05,"
+     " \"softmax\": {\"per\": \"head\"}, \"gelu\": {\"quantizer\": \"adalog\", \"search\": \"fpcs\"},"
+     " \"rounding\": \"gptq\", \"rounding_ranges\": 8, \"rounding_sweeps\": 4, \"prefix_weight\": 200, \"damping\": "
+     "0.05,"
      " \"migrate_value\": true, \"rotate_value\": true}"},
 };
 

@@ -96,7 +96,7 @@ static vq_status channel_scales(const vq_calibration *c, const vq_walk *walk, co
     const vq_score score = vq_score_of_tensor(c->dev, &g, &x);
     vq_quantizer q = {0};
     vq_status status = VQ_OK;
-    VQ_GO(vq_quantizer_uniform(&q, VQ_PER_CHANNEL, v->cols, c->bits[p->behind - run->graph->nodes].input));
+    VQ_GO(vq_quantizer_uniform(&q, VQ_PER_CHANNEL, v->cols, c->bits[p->behind - walk->graph->nodes].input));
     VQ_GO(vq_search_uniform(&score, c->recipe->value.search, false, &q));
     memcpy(scale, q.scale, (size_t)v->cols * sizeof *scale);
 done:
