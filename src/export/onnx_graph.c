@@ -165,9 +165,31 @@ static const char *gelu(vq_emit *e, const char *x)
     return vq_emit_op(e, "Mul", "out", halved, y, NULL);
 }
 
+/* Means of rows as a product with the matrix that takes them, which every operator set has. */
+static const char *means(vq_emit *e, const char *x)
+{
+    const vq_node *const n = e->node;
+    const int rows = e->graph->values[n->in[0]].rows;
+    const int64_t dims[] = {0, 1, e->graph->values[n->out].cols};
+    float *matrix = NULL;
+    const vq_status status = vq_alloc(&matrix, (size_t)(n->num_pools * rows), sizeof *matrix, n->name);
+    if (status != VQ_OK) {
+        vq_onnx_fail(e->file, status);
+        return "";
+    }
+    for (int p = 0; p < n->num_pools; p++)
+        for (int r = 0; r < n->pools[p].count; r++)
+            matrix[p * rows + n->pools[p].first + r] = 1.0f / (float)n->pools[p].count;
+    x = vq_emit_op(e, "MatMul", "means", vq_emit_floats(e, "rows", vq_shape2(n->num_pools, rows), matrix), x, NULL);
+    free(matrix);
+    return reshape(e, x, "out", 3, dims);
+}
+
 static const char *pool(vq_emit *e, const char *x)
 {
-    const int64_t row = e->node->row;
+    const vq_node *const n = e->node;
+    const int64_t row = n->pools[0].first;
+    if (n->num_pools != 1 || n->pools[0].count != 1) return means(e, x);
     const char *const out = vq_emit_op(e, "Gather", "out", x, vq_emit_dims(e, "row", 1, &row), NULL);
     vq_onnx_int(e->file, "axis", 1);
     return out;
