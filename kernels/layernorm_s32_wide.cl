@@ -3,8 +3,6 @@
 #include "layernorm_s32.h"
 #include "vq_vector.h"
 
-#define MAX_C 4096
-
 /* Even and odd 32-bit lanes, sign-extended. */
 static long8 even(int16 x)
 {
@@ -23,36 +21,51 @@ static long add_lanes(long8 v)
     return b.x + b.y;
 }
 
-/* x to d [c rounded up to 16], zeros beyond c; returns their sum. */
-static long load_row(__global const int *x, int *d, int c)
+/* Sum of a row. */
+static long sum_row(__global const int *x, int c)
 {
-    const int whole = c & ~15;
     long8 sum = 0;
-    for (int i = 0; i < whole; i += 16) {
+    long rest = 0;
+    int i = 0;
+    for (; i + 16 <= c; i += 16) {
         const int16 v = LOAD_AT(int16, x + i);
-        *(int16 *)(d + i) = v;
         sum += even(v) + odd(v);
     }
-    if (whole < c) {
-        *(int16 *)(d + whole) = (int16)(0);
-        for (int i = whole; i < c; i++) d[i] = x[i];
-        const int16 v = *(int16 *)(d + whole);
-        sum += even(v) + odd(v);
-    }
-    return add_lanes(sum);
+    for (; i < c; i++) rest += x[i];
+    return add_lanes(sum) + rest;
 }
 
-/* d from values to deviations; returns the sum of their squares. */
-static ulong center_row(int *d, int mean, int c)
+/* A row's mean and the values that deviate from it by LIMIT. */
+typedef struct center {
+    int mean, low, high;
+} center;
+
+static center center_of(long sum, int c)
 {
-    const int16 low = (int16)((int)max((long)mean - LIMIT, -2147483648L));
-    const int16 high = (int16)((int)min((long)mean + LIMIT, 2147483647L));
+    const int mean = mean_of(sum, c);
+    return (center){mean, (int)max((long)mean - LIMIT, -2147483648L), (int)min((long)mean + LIMIT, 2147483647L)};
+}
+
+/* Deviations of 16 values from column i, 0 from column c on. */
+static int16 deviations(__global const int *x, int i, int c, const center *m)
+{
+    int16 v;
+    if (i + 16 <= c) {
+        v = LOAD_AT(int16, x + i);
+    } else {
+        int rest[16] __attribute__((aligned(64)));
+        for (int j = 0; j < 16; j++) rest[j] = i + j < c ? x[i + j] : m->mean;
+        v = *(int16 *)rest;
+    }
+    return clamp(v, (int16)(m->low), (int16)(m->high)) - (int16)(m->mean);
+}
+
+static ulong sum_of_squares(__global const int *x, int c, const center *m)
+{
     long8 squares = 0;
-    for (int i = c; i < ((c + 15) & ~15); i++) d[i] = mean;
     for (int i = 0; i < c; i += 16) {
-        const int16 v = clamp(*(int16 *)(d + i), low, high) - (int16)(mean);
-        const long8 e = even(v), o = odd(v);
-        *(int16 *)(d + i) = v;
+        const int16 d = deviations(x, i, c, m);
+        const long8 e = even(d), o = odd(d);
         squares += e * e + o * o;
     }
     return (ulong)add_lanes(squares);
@@ -94,21 +107,29 @@ static ulong8 finish8(long8 sum, __global const ulong *shift, int code_max)
 }
 #endif
 
+/* Row by row, each step would wait for the one before it; step by step, the rows' instructions overlap. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layernorm_s32(LAYERNORM_ARGS)
 {
-    int d[MAX_C] __attribute__((aligned(64)));
-    const int first = (int)get_group_id(0) * VQ_P0, end = min(first + VQ_P0, m);
-    for (int row = first; row < end; row++) {
-        __global OUT *const out = codes + (size_t)row * ld_codes;
-        const int mean = mean_of(load_row(x + (size_t)row * ldx, d, c), c);
-        const ulong v = center_row(d, mean, c) + c_eps;
-        uint gain;
-        const int h = gain_of(v, root, &gain);
-        const long round = 1L << (h - 1);
+    long sums[VQ_P0];
+    center centers[VQ_P0];
+    ulong squares[VQ_P0];
+    uint gains[VQ_P0];
+    int shifts[VQ_P0];
+    const int first = (int)get_group_id(0) * VQ_P0, rows = min(VQ_P0, m - first);
+    __global const int *const from = x + (size_t)first * ldx;
+    for (int r = 0; r < rows; r++) sums[r] = sum_row(from + (size_t)r * ldx, c);
+    for (int r = 0; r < rows; r++) centers[r] = center_of(sums[r], c);
+    for (int r = 0; r < rows; r++) squares[r] = sum_of_squares(from + (size_t)r * ldx, c, &centers[r]) + c_eps;
+    for (int r = 0; r < rows; r++) shifts[r] = gain_of(squares[r], root, &gains[r]);
+    for (int r = 0; r < rows; r++) {
+        __global const int *const row = from + (size_t)r * ldx;
+        __global OUT *const out = codes + (size_t)(first + r) * ld_codes;
+        const long round = 1L << (shifts[r] - 1);
         for (int i = 0; i < c; i += 16) {
-            const int16 di = *(int16 *)(d + i), mi = LOAD_AT(int16, mult + i);
-            const ulong8 e = finish8(sum8(even(di), even(mi), bias + i, gain, round, h), shift + i, code_max);
-            const ulong8 o = finish8(sum8(odd(di), odd(mi), bias + i + 8, gain, round, h), shift + i + 8, code_max);
+            const int16 d = deviations(row, i, c, &centers[r]), mi = LOAD_AT(int16, mult + i);
+            const ulong8 e = finish8(sum8(even(d), even(mi), bias + i, gains[r], round, shifts[r]), shift + i, code_max);
+            const ulong8 o =
+                finish8(sum8(odd(d), odd(mi), bias + i + 8, gains[r], round, shifts[r]), shift + i + 8, code_max);
             const results code = __builtin_convertvector(as_int16(e | o << 32), results);
             if (i + 16 <= c) {
                 store(out + i, code);
