@@ -74,7 +74,7 @@ static size_t weight_bytes(const vq_recipe *r, size_t out, size_t in)
 {
     const size_t w = out * in, square = in * in, candidates = searches_full(r) ? 2048 : 128;
     size_t bytes = 6 * w + VQ_MAX(out, in) * candidates * 48;
-    if (r->rounding == VQ_ROUNDING_GPTQ) return bytes + 20 * w + 40 * square;
+    if (r->rounding == VQ_ROUNDING_GPTQ) return bytes + 44 * w + 52 * square;
     return by_output(&r->weight) ? bytes + 20 * w + 16 * square : bytes;
 }
 
