@@ -37,7 +37,8 @@ typedef struct vq_sensitivity vq_sensitivity;
 
 /* Measures them on the device with the calibration's images and recipe. At every width the float model is calibrated,
  * every layer on what the float model gives (weights take their widths, and inputs theirs, alone). Then each tensor in
- * turn is quantized while all others stay float, and the images are run from there on to the logits.
+ * turn is quantized while all others stay float, and the images (the first 32, where there are more) are run from there
+ * on to the logits.
  * Without every_width the logits are computed at 2, 4 and 6 bits only. At the others the run ends where the
  * tensor's error enters the residual stream, and the squared error there counts as much as it does at the widths next to
  * it.
@@ -49,7 +50,7 @@ void vq_sensitivity_destroy(vq_sensitivity **s);
 
 int vq_sensitivity_count(const vq_sensitivity *s);
 const vq_tensor_errors *vq_sensitivity_tensor(const vq_sensitivity *s, int i); /* in the model's order; borrowed */
-int vq_sensitivity_samples(const vq_sensitivity *s); /* images used */
+int vq_sensitivity_samples(const vq_sensitivity *s); /* images the errors are of, at most 32 */
 
 /* Sensitivities of this model as a JSON object, the form in which vq_sensitivity_load reads them; free() releases it.
  * loading fails where the file is of other tensors or of another model, or lacks an error. fp32 must outlive the result.

@@ -12,6 +12,8 @@
 #include "quant/qfile.h"
 #include "run/model.h"
 
+enum { MOST_IMAGES = 32 };
+
 /* ---- tensors -------------------------------------------------------------------------------------------------------
  */
 
@@ -288,11 +290,11 @@ static vq_status measure_width(void *user, const vq_calibration *c)
 {
     meter *const m = user;
     const vq_graph *const g = c->source;
-    const int most = VQ_MIN(c->run->max_batch, c->samples);
+    const int images = VQ_MIN(c->samples, MOST_IMAGES), most = VQ_MIN(c->run->max_batch, images);
     size_t entry = 0;
     vq_status status = VQ_OK;
     m->c = c;
-    m->s->samples = c->samples;
+    m->s->samples = images;
     m->steps = (size_t)m->s->count;
     for (int i = 0; i < g->num_nodes; i++) entry = VQ_MAX(entry, vq_value_count(g, g->nodes[entry_of(g, i)].out));
     VQ_GO(vq_buf_create(&m->saved, c->dev, c->run->arena->bytes));
@@ -300,8 +302,8 @@ static vq_status measure_width(void *user, const vq_calibration *c)
     VQ_GO(vq_alloc(&m->got, (size_t)most * (size_t)g->num_classes, sizeof(float), "logits"));
     VQ_GO(vq_alloc(&m->entry_wanted, (size_t)most * entry, sizeof(float), "values"));
     VQ_GO(vq_alloc(&m->entry_got, (size_t)most * entry, sizeof(float), "values"));
-    for (int first = 0; first < c->samples; first += most) {
-        m->batch = VQ_MIN(most, c->samples - first);
+    for (int first = 0; first < images; first += most) {
+        m->batch = VQ_MIN(most, images - first);
         VQ_GO(measure_part(m, first));
     }
 done:
