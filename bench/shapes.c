@@ -77,8 +77,8 @@ bool bench_shapes_read(bench_shapes *shapes, const char *name)
     FILE *const file = fopen(path, "r");
     if (!file) {
         fprintf(stderr,
-                "vitq-bench: no file %s (shapes come as a path, or by name: vit_tiny, vit_small, vit_base, "
-                "swin_tiny, demo)\n",
+                "vitq-bench: no file %s (shapes come as a path, or by name, as the files in bench/shapes: "
+                "vit_tiny, vit_base_family, deit_distilled, dinov2, swin_tiny ...)\n",
                 path);
         return false;
     }

@@ -121,14 +121,14 @@ static void check_shape(check *ck, const shape *s)
 void check_attention_u8(check *ck)
 {
     static const shape shapes[] = {
-        {1, 1, 1, 1, 2, true, false},      {2, 3, 1, 5, 8, true, false},       {1, 16, 2, 16, 16, false, false},
-        {2, 17, 2, 33, 16, true, false},   {1, 31, 3, 32, 15, true, true},     {1, 33, 1, 7, 17, true, true},
-        {1, 12, 1, 64, 256, true, false},  {2, 13, 3, 65, 16, false, false},   {1, 49, 2, 32, 16, true, false},
-        {1, 5, 1, 256, 16, true, false},   {1, 50, 3, 64, 64, false, true},    {1, 100, 1, 255, 16, true, false},
-        {1, 257, 1, 48, 16, true, false},  {1, 640, 1, 3, 4, true, false},     {1, 1025, 1, 16, 16, true, false},
-        {1, 4095, 1, 2, 16, true, false},  {2, 29, 4, 17, 16, false, true},    {2, 65, 5, 20, 16, true, true},
-        {2, 90, 6, 33, 200, true, true},   {8, 197, 3, 64, 256, false, false}, {8, 197, 3, 64, 16, true, false},
-        {1, 197, 3, 64, 256, true, false},
+        {1, 1, 1, 1, 2, true, false},       {2, 3, 1, 5, 8, true, false},      {1, 16, 2, 16, 16, false, false},
+        {2, 17, 2, 33, 16, true, false},    {1, 31, 3, 32, 15, true, true},    {1, 33, 1, 7, 17, true, true},
+        {1, 12, 1, 64, 256, true, false},   {2, 13, 3, 65, 16, false, false},  {1, 49, 2, 32, 16, true, false},
+        {1, 5, 1, 256, 16, true, false},    {1, 50, 3, 64, 64, false, true},   {1, 100, 1, 255, 16, true, false},
+        {1, 257, 1, 48, 16, true, false},   {1, 640, 1, 3, 4, true, false},    {1, 1025, 1, 16, 16, true, false},
+        {1, 4095, 1, 2, 16, true, false},   {1, 2305, 1, 12, 16, true, false}, {1, 577, 1, 64, 64, false, false},
+        {2, 29, 4, 17, 16, false, true},    {2, 65, 5, 20, 16, true, true},    {2, 90, 6, 33, 200, true, true},
+        {8, 197, 3, 64, 256, false, false}, {8, 197, 3, 64, 16, true, false},  {1, 197, 3, 64, 256, true, false},
     };
     for (const vq_variant *v = check_first(ck, VQ_OP_ATTENTION_U8); v; v = check_next(ck))
         for (size_t i = 0; i < VQ_ARRAY_LEN(shapes); i++) check_shape(ck, &shapes[i]);

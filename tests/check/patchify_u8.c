@@ -33,9 +33,10 @@ static void check_shape(check *ck, vq_patchify_shape s, int surplus)
 
 void check_patchify_u8(check *ck)
 {
-    static const vq_patchify_shape shapes[] = {{1, 1, 1, 1, 1},    {2, 6, 9, 3, 3},     {3, 28, 28, 1, 7},
-                                               {1, 32, 48, 3, 16}, {2, 34, 17, 3, 17},  {1, 64, 32, 3, 32},
-                                               {1, 20, 30, 4, 5},  {8, 224, 224, 3, 16}};
+    static const vq_patchify_shape shapes[] = {{1, 1, 1, 1, 1},    {2, 6, 9, 3, 3},      {3, 28, 28, 1, 7},
+                                               {1, 32, 48, 3, 16}, {2, 34, 17, 3, 17},   {1, 64, 32, 3, 32},
+                                               {1, 20, 30, 4, 5},  {8, 224, 224, 3, 16}, {2, 42, 70, 3, 14},
+                                               {1, 32, 40, 3, 8},  {1, 518, 518, 3, 14}};
     for (const vq_variant *v = check_first(ck, VQ_OP_PATCHIFY_U8); v; v = check_next(ck))
         for (size_t i = 0; i < VQ_ARRAY_LEN(shapes); i++) check_shape(ck, shapes[i], i % 2 ? 0 : VQ_CODE_PITCH);
 }
