@@ -2,7 +2,7 @@
 """Makes tests/golden/models: small models with random weights of every architecture, as timm and as transformers name
 them, with photos-like images and the logits that timm and transformers give. Only for maintainers:
 
-    python3 -m venv v && v/bin/pip install torch torchvision timm==0.9.16 transformers==4.46.3 'pillow<13'
+    python3 -m venv v && v/bin/pip install torch torchvision timm==0.9.16 transformers==4.46.3 'pillow<13' xxhash
     v/bin/python tools/make_golden_models.py [NAME...]
 """
 
@@ -18,6 +18,7 @@ import numpy as np
 import timm
 import torch
 import transformers
+import xxhash
 from PIL import Image
 from safetensors.torch import save_file
 from timm.data import create_transform
@@ -79,11 +80,19 @@ def begin(name):
     return folder
 
 
-def save_logits(folder, model, inputs):
+def pixels_hash(inputs, mean, std):
+    """XXH3 of the u8 pixels [B][H][W][C] that the inputs were made of, which must be whole numbers."""
+    pixels = ((inputs.double() * torch.tensor(std).view(-1, 1, 1) + torch.tensor(mean).view(-1, 1, 1)) * 255)
+    assert (pixels - pixels.round()).abs().max() < 1e-3
+    return xxhash.xxh3_128_hexdigest(pixels.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy().tobytes())
+
+
+def save_logits(folder, model, inputs, mean, std):
     with torch.no_grad():
         out = model.double()(inputs.double())
     logits = (out if torch.is_tensor(out) else out.logits).float()
-    save_file({"logits": logits.contiguous()}, os.path.join(folder, "logits.safetensors"))
+    save_file({"logits": logits.contiguous()}, os.path.join(folder, "logits.safetensors"),
+              {"pixels_xxh3": pixels_hash(inputs, mean, std)})
 
 
 def timm_model(name, architecture, seed, args, pre=None, file_args=None, root=None):
@@ -110,7 +119,7 @@ def timm_model(name, architecture, seed, args, pre=None, file_args=None, root=No
     transform = create_transform((chans, size, size), interpolation=pre["interpolation"], mean=pre["mean"],
                                  std=pre["std"], crop_pct=pre["crop_pct"], crop_mode=pre["crop_mode"])
     images = [make_image(i, s).convert("RGB" if chans == 3 else "L") for i, s in enumerate(IMAGES)]
-    save_logits(folder, model.eval(), torch.stack([transform(i) for i in images]))
+    save_logits(folder, model.eval(), torch.stack([transform(i) for i in images]), pre["mean"], pre["std"])
     return model, state
 
 
@@ -127,7 +136,7 @@ def hf_model(name, cls, config, processor, state=None, seed=0, shard=None):
     processor.save_pretrained(folder)
     images = [make_image(i, s) for i, s in enumerate(IMAGES)]
     inputs = torch.cat([processor(i, return_tensors="pt")["pixel_values"] for i in images])
-    save_logits(folder, model.eval(), inputs)
+    save_logits(folder, model.eval(), inputs, processor.image_mean, processor.image_std)
 
 
 def hf_state(state, root, two_heads=False):
@@ -206,11 +215,14 @@ def make_all(wanted):
     if want("vit_reg"):
         timm_model("vit_reg", "vit_tiny_patch16_224", 11, {**SMALL, "reg_tokens": 4, "init_values": 0.1,
                                                             "class_token": True, "global_pool": "token"})
-    if want("deit", "deit_hf"):
-        timm_model("deit", "deit_tiny_patch16_224", 12, SMALL, {"mean": IMAGENET[0], "std": IMAGENET[1]})
+    if want("deit", "deit_hf", "deit_as_vit_hf"):
+        _, state = timm_model("deit", "deit_tiny_patch16_224", 12, SMALL, {"mean": IMAGENET[0], "std": IMAGENET[1]})
         hf_model("deit_hf", "DeiTForImageClassification", hf_config("DeiTConfig", 32, 8),
-                 transformers.DeiTImageProcessor(size={"height": 37, "width": 37},
+                 transformers.DeiTImageProcessor(size={"height": 39, "width": 39},
                                                  crop_size={"height": 32, "width": 32}), seed=13)
+        hf_model("deit_as_vit_hf", "ViTForImageClassification", hf_config("ViTConfig", 32, 8, layer_norm_eps=1e-6),
+                 transformers.ViTImageProcessor(size=32, resample=3, image_mean=IMAGENET[0], image_std=IMAGENET[1]),
+                 hf_state(state, "vit"))
     if want("deit_distilled", "deit_distilled_hf"):
         _, state = timm_model("deit_distilled", "deit_small_distilled_patch16_224", 14, SMALL)
         hf_model("deit_distilled_hf", "DeiTForImageClassificationWithTeacher",
@@ -229,7 +241,7 @@ def make_all(wanted):
     for name, size in (("dinov2_hf", 42), ("dinov2_hf_resized", 98)):
         if want(name):
             hf_model(name, "Dinov2ForImageClassification", hf_config("Dinov2Config", size, 14, dim=16),
-                     transformers.BitImageProcessor(size={"shortest_edge": 47}, crop_size={"height": 42, "width": 42},
+                     transformers.BitImageProcessor(size={"shortest_edge": 49}, crop_size={"height": 42, "width": 42},
                                                     image_mean=IMAGENET[0], image_std=IMAGENET[1]), seed=18)
 
 

@@ -13,7 +13,9 @@ extern "C" {
 typedef struct vq_model vq_model;
 
 /* Loads
- * - a folder with model.safetensors and config.json (timm's hub form), or the .safetensors file in such a folder;
+ * - a folder with model.safetensors and config.json, as timm's hub has it, or with preprocessor_config.json too, as Hugging Face
+ *   transformers saves it (docs/models.md: which models); the weights may be shards with a model.safetensors.index.json.
+ *   Or the .safetensors file or the index in such a folder;
  * - a .vitq.safetensors file written by vq_model_save.
  * A missing or malformed file, an unknown architecture, or a tensor that is missing or of the wrong shape fails with a
  * line that names it and what was expected. */

@@ -36,6 +36,7 @@ static void print_model(const cJSON *m)
     printf("parameters   %.0f\n", number(m, "parameters"));
     printf("blocks       %.0f of width %.0f with %.0f heads, %.0f tokens\n", number(m, "depth"), number(m, "embed_dim"),
            number(m, "heads"), number(m, "tokens"));
+    printf("readout      %s; tokens in front of the patches: %.0f\n", text(m, "readout"), number(m, "prefix_tokens"));
     printf("classes      %.0f\n", number(m, "num_classes"));
     printf("input        %.0f x %.0f x %.0f, patches of %.0f\n", number(pre, "channels"), number(pre, "height"),
            number(pre, "width"), number(m, "patch"));

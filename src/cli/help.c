@@ -48,8 +48,9 @@ static const struct {
      "\n"
      "Says what is in a model: architecture, sizes, preprocessing; for a quantized one also bits and\n"
      "quantizers of every layer and how it was made.\n"
-     "MODEL is a folder with model.safetensors and config.json as timm publishes them, such a\n"
-     ".safetensors file, or a .vitq.safetensors file.\n",
+     "MODEL is a folder as timm publishes it (model.safetensors, config.json) or as Hugging Face transformers\n"
+     "saves it (with preprocessor_config.json; one file or shards), such a .safetensors file, or a\n"
+     ".vitq.safetensors file. ViT, DeiT, DeiT III, DINOv2 and more: docs/models.md lists them.\n",
      "Examples:\n"
      "  vitq inspect vit_tiny/\n"
      "  vitq inspect tiny.vitq.safetensors --json\n"},

@@ -79,6 +79,22 @@ static cJSON *describe_layers(const vq_qmodel *m)
     return layers;
 }
 
+/* What the head reads: "token", "mean", two of them as "token+mean", "token+token". */
+static void add_readout(cJSON *o, const vq_graph *g)
+{
+    for (int i = 0; i < g->num_nodes; i++) {
+        const vq_node *const n = &g->nodes[i];
+        char text[16] = "";
+        if (n->op == VQ_NODE_TOKENS) cJSON_AddNumberToObject(o, "prefix_tokens", n->prefix);
+        if (n->op != VQ_NODE_POOL) continue;
+        for (int p = 0; p < n->num_pools; p++) {
+            if (p) strcat(text, "+");
+            strcat(text, n->pools[p].count == 1 ? "token" : "mean");
+        }
+        cJSON_AddStringToObject(o, "readout", text);
+    }
+}
+
 vq_status vq_model_describe(char **json, const vq_model *model)
 {
     if (json) *json = NULL;
@@ -94,6 +110,7 @@ vq_status vq_model_describe(char **json, const vq_model *model)
     cJSON_AddNumberToObject(o, "heads", g->heads);
     cJSON_AddNumberToObject(o, "patch", g->patch);
     cJSON_AddNumberToObject(o, "tokens", g->tokens);
+    add_readout(o, g);
     cJSON_AddNumberToObject(o, "num_classes", g->num_classes);
     cJSON_AddStringToObject(o, "weights_xxh3", g->source_hash);
     cJSON_AddItemToObject(o, "preprocess", describe_preprocess(&g->pre));
