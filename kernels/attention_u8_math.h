@@ -79,7 +79,7 @@ static int16 requant_score(int16 x, int mult, int shift)
 {
     const long round = 1L << (shift - 1);
     const long8 m = (long8)((long)mult), pe = mul_s32(as_long8(x), m), po = mul_s32(odd_lanes(x), m);
-#if SMALL_SCORES /* |result| < 2^30 and shift <= 32, so that bits shift .. shift+31 are all of it */
+#if SMALL_SCORES /* |result| < 2^29 and shift <= 32, so that bits shift .. shift+31 are all of it */
     const ulong8 e = as_ulong8(pe + round) >> (ulong)shift, o = as_ulong8(po + round) << (ulong)(32 - shift);
     return as_int16((e & LOW_HALF) | (o & HIGH_HALF));
 #else

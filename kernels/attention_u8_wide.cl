@@ -13,9 +13,9 @@
  *   0 plain OpenCL C: float lanes hold integers, exact as sums of up to 512 products stay below 2^24. GROUP 1
  *   2 vpmaddwd, operands of 16 bits; probabilities less 2^15, so that they fit. GROUP 2
  *   3 vpdpbusd. GROUP 4
- * MAX_T: a bound on the tokens, multiple of 32. PROB_LOW: some probability has a low byte. STEPS: the table has at most
- * 2^STEPS runs of equal values, 4 or 6, which a binary search in registers finds (needs vpermw). SMALL_SCORES: see
- * requant_score. IFMA: vpmadd52huq may be used. */
+ * MAX_T: a bound on the tokens, multiple of 32. PROB_LOW: some probability has a low byte. STEPS: how the table's runs of
+ * equal values are found in registers (needs vpermw): 4 or 6, at most 2^STEPS of them, by a binary search; 1, by one
+ * comparison with the only edge in the entry's bucket. SMALL_SCORES: see requant_score. IFMA: vpmadd52huq may be used. */
 
 #ifndef MAX_T
 #define MAX_T 4096
@@ -38,6 +38,9 @@
 #define LANES   VQ_P2
 #define DOT     VQ_P3
 #define PANEL   (VECTORS * LANES)
+/* Probabilities leave their lanes by vpackusdw and vpackuswb: of 32 tokens' 8 groups of 4, dwords 4 * i and 4 * i + 1 hold
+ * the high bytes of groups i and i + 4, the next two their low ones. */
+#define PACKED (DOT == 3 && LANES == 16 && STEPS == 1 && SMALL_SCORES)
 
 #include "attention_u8_math.h"
 #include "vq_vector.h"
@@ -147,6 +150,46 @@ static void multiply(int *acc, const int *a, int lda, __global const char *panel
 #endif
     EACH_ROW(FINISH)
 }
+
+#if PACKED
+/* acc[r] = 256 * (sums with high bytes) + (sums with low bytes of p[r]); rows of p start ld groups apart. */
+static void multiply_packed(int *acc, const int *p, int ld, __global const char *panel, int groups)
+{
+#define CLEAR(r)      \
+    intv p##r = 0;    \
+    SECOND(intv q##r = 0;)
+#define SHIFT_UP(r) \
+    p##r <<= 8;     \
+    SECOND(q##r <<= 8;)
+#define STEP_AT(r)                                  \
+    {                                               \
+        const operand x = OPERAND(at[r * ld]);      \
+        MAC(p##r, x, b0)                            \
+        SECOND(MAC(q##r, x, b1))                    \
+    }
+#define GROUP_AT(dword, group)                \
+    {                                         \
+        const int *const at = from + (dword); \
+        const int g = (group);                \
+        LOAD_PANEL                            \
+        EACH_ROW(STEP_AT)                     \
+    }
+    EACH_ROW(CLEAR)
+    for (int low = 0; low <= (PROB_LOW ? 2 : 0); low += 2) {
+        if (low) { EACH_ROW(SHIFT_UP) }
+        const int *from = p + low;
+        int first = 0;
+        for (; first + 8 <= groups; first += 8, from += 16)
+            for (int i = 0; i < 4; i++) {
+                GROUP_AT(4 * i, first + i)
+                GROUP_AT(4 * i + 1, first + i + 4)
+            }
+        for (int i = 0; first + i < groups; i++) GROUP_AT(i % 4 * 4 + i / 4, first + i)
+    }
+    if (!PROB_LOW) { EACH_ROW(SHIFT_UP) }
+    EACH_ROW(FINISH)
+}
+#endif
 
 /* ---- packing ----------------------------------------------------------------------------------------------------- */
 
@@ -275,7 +318,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_u8_pack(_
 
 #define Y_LD (MAX_T + 32)
 #define A_LD (MAX_D / GROUP)
-#define P_LD ((MAX_T + 32) / GROUP)
+#define P_LD ((MAX_T + 32) / GROUP * (PACKED ? 2 : 1))
 
 /* ROWS rows of Q as left operands, zeros beyond width; rows beyond the last repeat it. */
 static void load_q(int *a, __global const uchar *q, int ld, int rows, int width)
@@ -296,7 +339,7 @@ static void load_q(int *a, __global const uchar *q, int ld, int rows, int width)
     }
 }
 
-/* Scores of all rows into y, -2^31 beyond the last token, and the largest of each row into top. */
+/* Scores of all rows into y, -2^30 or less beyond the last token, and the largest of each row into top. */
 static void scores(int *y, int *top, const int *a, __global const char *scratch, int tokens, int width, int mult,
                    int shift)
 {
@@ -312,7 +355,7 @@ static void scores(int *y, int *top, const int *a, __global const char *scratch,
         for (int v = 0; v < PANEL; v += 16)
             for (int r = 0; r < ROWS; r++) {
                 int16 s = requant_score(AT(int16, acc + r * PANEL + v), mult, shift);
-                if (j0 + v + 16 > tokens) s = select((int16)(INT_MIN), s, LANE_INDEX + (j0 + v) < tokens);
+                if (j0 + v + 16 > tokens) s = select((int16)(SMALL_SCORES ? -(1 << 30) : INT_MIN), s, LANE_INDEX + (j0 + v) < tokens);
                 AT(int16, y + r * Y_LD + j0 + v) = s;
                 tops[r] = max(tops[r], s);
             }
@@ -320,6 +363,16 @@ static void scores(int *y, int *top, const int *a, __global const char *scratch,
     for (int r = 0; r < ROWS; r++) top[r] = max_lanes(tops[r]);
 }
 
+#if PACKED
+/* Sum of the exponentials of y - top. */
+static uint exponentials(const int *y, int top, int tokens)
+{
+    uint16 sum = 0;
+    for (int j = 0; j < tokens; j += 16) /* 0 beyond the last token, where top - y >= 2^29 */
+        sum += exp2_neg16((uint16)((uint)top) - AT(const uint16, y + j));
+    return sum_lanes(sum);
+}
+#else
 /* y to t = min(top - y, 2^31 - 1); returns the sum of the exponentials. */
 static uint exponentials(int *y, int top, int tokens)
 {
@@ -331,11 +384,12 @@ static uint exponentials(int *y, int top, int tokens)
     }
     return sum_lanes(sum);
 }
+#endif
 
 typedef struct table {
     __global const ushort *prob;
     int last, shift;
-    __global const ushort *search; /* STEPS: [8][32], see find_values */
+    __global const ushort *search; /* STEPS: [8][32], see find_values and find_packed */
 } table;
 
 /* Table entries that 16 tokens fall on, without the bound: max(0, t + log_sum) >> shift. */
@@ -359,6 +413,21 @@ static ushort32 permute(ushort32 table, ushort32 index)
     return out;
 }
 
+#if STEPS == 1
+/* Rows 0 and 1 of the search table hold the edge in each of 64 buckets of 2^row[4][0] entries, rows 2 and 3 the value where
+ * the bucket begins, which is the one after the edge of the bucket before; row[4][1] bounds entries, as the last run has
+ * no edge to come. */
+static ushort32 find_values(const ushort32 *search, ushort32 x)
+{
+    const ushort32 clipped = x < search[4].s1 ? x : (ushort32)(search[4].s1);
+    const ushort32 bucket = clipped >> search[4].s0;
+    ushort32 edge = bucket, value;
+    __asm__("vpermi2w %2, %1, %0" : "+v"(edge) : "v"(search[0]), "v"(search[1]));
+    value = bucket - __builtin_astype(clipped >= edge, ushort32);
+    __asm__("vpermi2w %2, %1, %0" : "+v"(value) : "v"(search[2]), "v"(search[3]));
+    return value;
+}
+#else
 /* Values of the runs that entries x fall in. Step s of the search sets bit s of i where x has reached an edge, which
  * row s of the search table holds for the 2^s possible i so far: the whole table needs no more than one permutation a
  * step. Its last rows hold the values by i. */
@@ -374,14 +443,44 @@ static ushort32 find_values(const ushort32 *search, ushort32 x)
     return permute(search[6], i);
 #endif
 }
+#endif
 
+#define NEEDED(i) (STEPS == 1 ? i < 5 : i < STEPS || i >= 6)
+
+#if PACKED
+/* Probabilities of one row from y; base = top + log_sum, so that base - y < 2^31. Returns their sum. */
+static uint probabilities(int *p, const int *y, const table *prob, int base, int tokens)
+{
+    ushort32 search[8];
+    int16 sums = 0;
+    for (int i = 0; i < 8; i++)
+        if (NEEDED(i)) search[i] = ((__global const at_ushort32 *)prob->search)[i].v;
+    for (int j = 0; j < tokens; j += 32) {
+        const int16 a = ((int16)(base) - AT(const int16, y + j)) >> prob->shift;
+        const int16 b = ((int16)(base) - AT(const int16, y + j + 16)) >> prob->shift;
+        ushort32 entry;
+        int16 bytes;
+        __asm__("vpackusdw %2, %1, %0" : "=v"(entry) : "v"(a), "v"(b)); /* an entry below 0 becomes 0 */
+        ushort32 value = find_values(search, entry);
+        if (j + 32 > tokens) {
+            const short16 t = (short16)(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23) + (short)j;
+            value &= __builtin_astype(
+                (uint16)(as_uint8(t < (short)tokens), as_uint8(t + (short)8 < (short)tokens)), ushort32);
+        }
+        __asm__("vpackuswb %2, %1, %0" : "=v"(bytes) : "v"(value >> (ushort)8), "v"(value & (ushort)255));
+        AT(int16, p + j / 2) = bytes;
+        MAC(sums, bytes, (int16)(0x01010101))
+    }
+    return sum_lanes(as_uint16(sums << (int16)(8, 8, 0, 0, 8, 8, 0, 0, 8, 8, 0, 0, 8, 8, 0, 0)));
+}
+#else
 /* Probabilities of one row from t; returns their sum. */
 static uint probabilities(int *hi, int *lo, const int *t, const table *prob, int log_sum, int tokens)
 {
     ushort32 search[8];
     uint16 sum = 0;
     for (int i = 0; i < 8; i++)
-        if (i < STEPS || i >= 6) search[i] = ((__global const at_ushort32 *)prob->search)[i].v;
+        if (NEEDED(i)) search[i] = ((__global const at_ushort32 *)prob->search)[i].v;
     for (int j = 0; j < tokens; j += 32) {
         const uint16 a = min(entries(t + j, log_sum, prob->shift), 0xffffu);
         const uint16 b = min(entries(t + j + 16, log_sum, prob->shift), 0xffffu);
@@ -406,6 +505,7 @@ static uint probabilities(int *hi, int *lo, const int *t, const table *prob, int
     }
     return sum_lanes(sum);
 }
+#endif
 #else
 /* Probabilities of 16 tokens from j as left operands. */
 static void put_probabilities(int *hi, int *lo, int j, uint16 p)
@@ -481,7 +581,10 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
              __global const int *consts, __global const ushort *prob, int prob_step, int prob_last, int prob_shift,
              __global const ushort *search, int tokens, int width, int padded, int zero, int code_max)
 {
-    int y[ROWS * Y_LD] ALIGNED, hi[ROWS * P_LD] ALIGNED, lo[PROB_LOW ? ROWS * P_LD : 1] ALIGNED;
+    int y[ROWS * Y_LD] ALIGNED, hi[ROWS * P_LD] ALIGNED;
+#if !PACKED
+    int lo[PROB_LOW ? ROWS * P_LD : 1] ALIGNED;
+#endif
     int a[ROWS * A_LD] ALIGNED, acc[ROWS * PANEL] ALIGNED, top[ROWS], logs[16] ALIGNED;
     uint sums[16] ALIGNED, p_sums[ROWS];
     const int head = (int)get_group_id(1), heads = (int)get_num_groups(1), row = (int)get_group_id(0) * ROWS;
@@ -499,12 +602,20 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
     for (int r = 0; r < ROWS; r++) sums[r] = exponentials(y + r * Y_LD, top[r], tokens);
     AT(int16, logs) = log2_q16(AT(uint16, sums));
     for (int r = 0; r < ROWS; r++)
+#if PACKED
+        p_sums[r] = probabilities(hi + r * P_LD, y + r * Y_LD, &lookup, top[r] + logs[r], tokens);
+#else
         p_sums[r] =
             probabilities(hi + r * P_LD, lo + (PROB_LOW ? r * P_LD : 0), y + r * Y_LD, &lookup, logs[r], tokens);
+#endif
 
     for (int d0 = 0; d0 < width; d0 += PANEL) {
+#if PACKED
+        multiply_packed(acc, hi, P_LD, packed + V_AT(tokens, width) + (size_t)d0 * depth, depth / GROUP);
+#else
         weigh(acc, hi, lo, packed + V_AT(tokens, width) + (size_t)d0 * depth,
               (__global const int *)(packed + SUM_AT(tokens)) + d0, depth / GROUP);
+#endif
         for (int d = d0; d < min(d0 + PANEL, width); d += 16)
             put_codes(out + first * ld_out + head * width + d, ld_out, rows, acc + (d - d0), p_sums, channel + d,
                       padded, width - d, zero, code_max);

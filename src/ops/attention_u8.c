@@ -13,7 +13,7 @@ struct vq_attention_u8 {
     const vq_variant *variant;
     vq_buf *consts, *prob, *search;
     int heads, head_dim, padded, prob_step, prob_last, prob_shift, zero, code_max;
-    int steps; /* of the search for a table's run in registers, 0: none */
+    int steps; /* of the search for a table's run in registers, 0: none; 1: by buckets */
     bool one_item, prob_low, small_scores;
 };
 
@@ -106,6 +106,30 @@ static void fill_search(uint16_t search[8][32], const uint16_t *begins, const ui
     for (int i = 0; i < 32; i++) search[0][i] = search[0][0];
 }
 
+/* The other find_values there: buckets as small as 63 of them can be that reach the last edge. False where one has more
+ * than one edge. */
+static bool fill_buckets(uint16_t search[8][32], const uint16_t *prob, int len)
+{
+    uint16_t *const edges = search[0], *const values = search[2];
+    int last = len - 1, shift = 0;
+    while (last > 0 && prob[last] == prob[last - 1]) last--;
+    while (last >> shift >= MAX_RUNS - 1) shift++;
+    const int bound = VQ_MIN(((MAX_RUNS - 1) << shift) - 1, UINT16_MAX - 1);
+    for (int i = 0; i < MAX_RUNS; i++) {
+        int x = i << shift, end = (i + 1) << shift;
+        values[i] = prob[VQ_MIN(x, len - 1)];
+        while (x < end && prob[VQ_MIN(x, len - 1)] == values[i]) x++;
+        edges[i] = x < end ? (uint16_t)x : UINT16_MAX;
+    }
+    search[4][0] = (uint16_t)shift;
+    search[4][1] = (uint16_t)bound;
+    for (int x = 0; x < len; x++) {
+        const int clipped = VQ_MIN(x, bound), i = clipped >> shift;
+        if (values[i + (clipped >= edges[i])] != prob[x]) return false;
+    }
+    return true;
+}
+
 /* The tables as they are and, where their runs and the variant's instructions allow it, for the search. */
 static vq_status create_tables(vq_attention_u8 *op, vq_device *dev, const vq_attention_u8_weights *w)
 {
@@ -118,7 +142,10 @@ static vq_status create_tables(vq_attention_u8 *op, vq_device *dev, const vq_att
         most = VQ_MAX(most, find_runs(begins, values, vq_attention_prob(w, i), w->prob_len));
     if (most <= MAX_RUNS && (op->variant->needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI)))
         op->steps = most <= 16 ? 4 : 6;
-    for (int i = 0; i < tables && op->steps; i++) {
+    bool buckets = op->steps > 0;
+    for (int i = 0; i < tables && buckets; i++) buckets = fill_buckets(search[i], vq_attention_prob(w, i), w->prob_len);
+    if (buckets) op->steps = 1;
+    for (int i = 0; i < tables && op->steps > 1; i++) {
         const int runs = find_runs(begins, values, vq_attention_prob(w, i), w->prob_len);
         fill_search(search[i], begins, values, runs, op->steps);
     }
@@ -129,12 +156,12 @@ done:
     return status;
 }
 
-/* No score's size can reach 2^30, and the shifts allow 32-bit halves: kernels/attention_u8_math.h, requant_score. */
+/* No score's size can reach 2^29, and the shifts allow 32-bit halves: kernels/attention_u8_math.h, requant_score. */
 static bool has_small_scores(const vq_attention_u8_weights *w)
 {
     for (int h = 0; h < w->heads; h++) {
         const double bound = w->head_dim * 128.0 * (255.0 + fabs((double)w->q_zero[h]));
-        if (w->score_shift[h] > 32 || ldexp(bound * w->score_mult[h], -w->score_shift[h]) + 1 >= 0x1p30) return false;
+        if (w->score_shift[h] > 32 || ldexp(bound * w->score_mult[h], -w->score_shift[h]) + 1 >= 0x1p29) return false;
     }
     return true;
 }
