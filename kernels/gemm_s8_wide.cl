@@ -10,7 +10,8 @@
  *      1 vpmaddubsw: u8 x s8 summed in 16 bits for `steps` groups, which the ranges prove safe, then widened. GROUP 4
  *      2 vpmaddwd on both operands widened to 16 bits, for ranges too large for 1. GROUP 2
  *      3 vpdpbusd. GROUP 4
- * STEP_SEGMENTS  0, or the table as steps (below), 64 blocks a segment: 1, 2, 4 or 8. Needs AVX-512BW and 3 vectors. */
+ * STEP_SEGMENTS  0, or the table as steps (below), 64 blocks a segment: 1, 2, 4 or 8. Needs AVX-512BW and 3 vectors.
+ * VBMI: bytes may be permuted and bit fields taken from them */
 #include "gemm_s8_epilogue.h"
 
 #ifndef DOT
@@ -18,6 +19,9 @@
 #endif
 #ifndef STEP_SEGMENTS
 #define STEP_SEGMENTS 0
+#endif
+#ifndef VBMI
+#define VBMI 0
 #endif
 #define ROWS    VQ_P0
 #define VECTORS VQ_P1
@@ -98,13 +102,14 @@ typedef struct __attribute__((packed)) unaligned_half {
 
 /* Constants of LANES columns. */
 typedef struct lane_consts {
-    intv mult, add, shift, pre, w_zero;
+    intv mult, odd_mult, add, shift, pre, w_zero; /* odd_mult: mult of odd lanes, in even ones */
 } lane_consts;
 
 static lane_consts load_consts(const gemm_shape *s, __global const int *consts, int col)
 {
     lane_consts v;
     v.mult = VLOAD(consts + FIELD_MULT * s->n_pad + col);
+    v.odd_mult = AS_INTV(AS_LONGV(v.mult) >> 32);
     v.add = VLOAD(consts + FIELD_ADD * s->n_pad + col);
     v.shift = VLOAD(consts + FIELD_SHIFT * s->n_pad + col);
     v.pre = VLOAD(consts + FIELD_PRE * s->n_pad + col);
@@ -113,11 +118,12 @@ static lane_consts load_consts(const gemm_shape *s, __global const int *consts, 
 }
 
 #if REQUANT < 2
-/* High halves of the products of lanes, by way of even and odd lanes' 64-bit products: compilers make it vpmuldq. */
-static intv mul_high(intv x, intv y)
+/* High halves of the products of lanes with mult, by way of even and odd lanes' 64-bit products: compilers make it
+ * vpmuldq. */
+static intv mul_high(intv x, const lane_consts *v)
 {
-    const longv even = ((AS_LONGV(x) << 32) >> 32) * ((AS_LONGV(y) << 32) >> 32);
-    const longv odd = (AS_LONGV(x) >> 32) * (AS_LONGV(y) >> 32);
+    const longv even = ((AS_LONGV(x) << 32) >> 32) * ((AS_LONGV(v->mult) << 32) >> 32);
+    const longv odd = (AS_LONGV(x) >> 32) * ((AS_LONGV(v->odd_mult) << 32) >> 32);
 #if defined(ODD_OF_PAIRS)
     return ODD_OF_PAIRS(AS_INTV(even), AS_INTV(odd));
 #endif
@@ -137,7 +143,7 @@ static intv requant(const lane_consts *v, intv acc)
 #if REQUANT == 1
     acc <<= v->pre;
 #endif
-    return (mul_high(acc, v->mult) + v->add) >> v->shift;
+    return (mul_high(acc, v) + v->add) >> v->shift;
 }
 
 /* Sums of LANES columns, all before n, to out. */
@@ -174,10 +180,102 @@ static void put_vector(const gemm_shape *s, const lane_consts *v, __global const
 
 #define USE_STEPS (STEP_SEGMENTS && EPILOGUE == 1 && C_PLANES == 1 && REQUANT < 2)
 #if USE_STEPS
+/* A table that follows a smooth curve changes by at most 1 within 32 entries, first falling, then rising: a few bits a
+ * block of 32 say all, and registers hold the blocks. */
+#define WORDS(x) ((intv)((x) * 0x00010001))
+
+/* Places in the table of LANES sums, still without bounds. */
+static intv step_entry(const lane_consts *v, intv acc, int row_sum)
+{
+    return requant(v, with_zero(v, acc, row_sum));
+}
+#endif
+
+#if USE_STEPS && VBMI
+/* Of words as vpackusdw leaves them, by column: the places of the lower and upper bytes among 128. */
+#define LANE_OF(c)  ((c) % 16 / 4 * 16 + (c) % 4 * 2 + ((c) < 16 ? 0 : (c) < 32 ? 8 : 64))
+#define FOUR(c, up) LANE_OF(c) + up, LANE_OF(c + 1) + up, LANE_OF(c + 2) + up, LANE_OF(c + 3) + up
+#define ALL(up)                                                                                                        \
+    FOUR(0, up), FOUR(4, up), FOUR(8, up), FOUR(12, up), FOUR(16, up), FOUR(20, up), FOUR(24, up), FOUR(28, up),       \
+        FOUR(32, up), FOUR(36, up), FOUR(40, up), FOUR(44, up)
+__constant uchar step_selectors[2][64] __attribute__((aligned(64))) = {{ALL(0)}, {ALL(1)}};
+
+static intv select_bytes(int up, intv p, intv q)
+{
+    intv out = *(__constant const intv *)step_selectors[up];
+    __asm__("vpermi2b %2, %1, %0" : "+v"(out) : "v"(p), "v"(q));
+    return out;
+}
+
+/* Bits 5 to 12 of every word, in its lower byte. */
+static intv blocks_of(intv words)
+{
+    const intv at = (intv)(0x15150505, 0x35352525, 0x15150505, 0x35352525, 0x15150505, 0x35352525, 0x15150505, 0x35352525,
+                           0x15150505, 0x35352525, 0x15150505, 0x35352525, 0x15150505, 0x35352525, 0x15150505, 0x35352525);
+    intv out;
+    __asm__("vpmultishiftqb %2, %1, %0" : "=v"(out) : "v"(at), "v"(words));
+    return out;
+}
+
+/* One row of 48 columns as bytes on its way to the table. */
+typedef struct steps_row {
+    intv low, block, segment;
+    __global uchar *out; /* 0: there is none */
+} steps_row;
+
+static void __attribute__((always_inline)) start_steps(steps_row *row, int last, __global uchar *out, intv x0, intv x1, intv x2)
+{
+    intv p, q;
+    __asm__("vpackusdw %2, %1, %0" : "=v"(p) : "v"(x0), "v"(x1));
+    __asm__("vpackusdw %1, %1, %0" : "=v"(q) : "v"(x2));
+    __asm__("vpminuw %1, %0, %0" : "+v"(p) : "v"(WORDS(last)));
+    __asm__("vpminuw %1, %0, %0" : "+v"(q) : "v"(WORDS(last)));
+    row->low = select_bytes(0, p, q);
+    row->block = select_bytes(0, blocks_of(p), blocks_of(q));
+    if (STEP_SEGMENTS > 2) row->segment = select_bytes(1, p, q) & (intv)(0x30303030);
+    row->out = out;
+}
+
+/* Blocks are two bytes, 512 apart: ops/gemm_s8.c, step_bytes, says how an entry follows. */
+static void __attribute__((always_inline)) finish_steps(const steps_row *row, __global const char *bytes)
+{
+    intv first = row->block, change = first;
+    if (!row->out) return;
+#define BLOCK(i)           VLOAD((__global const int *)(bytes + 64 * (i)))
+#define LOOK_UP(mask, at)                                                                                              \
+    __asm__("vpermi2b %2, %1, %0 " mask : "+v"(first) : "v"(BLOCK(2 * at)), "v"(BLOCK(2 * at + 1)), "Yk"(is##at));     \
+    __asm__("vpermi2b %2, %1, %0 " mask                                                                                \
+            : "+v"(change)                                                                                             \
+            : "v"(BLOCK(2 * at + 8)), "v"(BLOCK(2 * at + 9)), "Yk"(is##at));
+#if STEP_SEGMENTS <= 2
+    const ulong is0 = 0;
+    LOOK_UP("", 0)
+#else
+#define SEGMENT(at)                                                                                                    \
+    ulong is##at;                                                                                                      \
+    __asm__("vpcmpeqb %2, %1, %0" : "=Yk"(is##at) : "v"(row->segment), "v"((intv)(0x10101010 * at)));                       \
+    LOOK_UP("%{%3%}", at)
+    SEGMENT(0)
+    SEGMENT(1)
+#if STEP_SEGMENTS > 4
+    SEGMENT(2)
+    SEGMENT(3)
+#endif
+#endif
+    const intv x = row->low & (intv)(0x1f1f1f1f), one = (intv)(0x01010101);
+    __asm__("vpcmpnltb %2, %1, %%k1\n\tvpaddb %3, %0, %0%{%%k1%}" : "+v"(first) : "v"(x), "v"(change), "v"(one) : "k1");
+    __asm__("vpcmpnltub %2, %1, %%k1\n\tvpsubb %3, %0, %0%{%%k1%}"
+            : "+v"(first)
+            : "v"(x | (intv)(0x80808080)), "v"(change), "v"(one)
+            : "k1");
+    ((__global unaligned_codes *)row->out)->v = as_uint16(first).lo;
+    ((__global unaligned_half *)(row->out + 32))->v = as_uint16(first).hi.lo;
+}
+#undef LOOK_UP
+#elif USE_STEPS
 /* Lookups in registers, 32 at a time, where gathering 16 bytes takes some 26 cycles. A table that follows a smooth curve
  * changes by at most 1 within 32 entries, so a block of 32 entries is one 16-bit number: the entry for x, the index within
  * the block, is (number + 8 * x) >> 8. Blocks before `split` fall: there x counts from the block's end. */
-#define WORDS(x) ((intv)((x) * 0x00010001))
 #define LOOK_UP(segment)                                                                                               \
     {                                                                                                                  \
         const intv low = VLOAD(numbers + 32 * segment), high = VLOAD(numbers + 32 * segment + 16);                     \
@@ -191,10 +289,9 @@ static void put_vector(const gemm_shape *s, const lane_consts *v, __global const
             : "v"(segments), "v"(WORDS(segment)), "v"(low), "v"(high)                                                  \
             : "k1");
 
-/* Places in the table of LANES sums. */
-static intv step_entry(const gemm_shape *s, const lane_consts *v, intv acc, int row_sum)
+static intv bound(intv x, int last)
 {
-    return min(max(requant(v, with_zero(v, acc, row_sum)), (intv)(0)), (intv)(s->code_max));
+    return min(max(x, (intv)(0)), (intv)(last));
 }
 
 /* The same of two vectors, as words. */
@@ -255,56 +352,80 @@ static void put_steps(__global const int *numbers, int split, __global uchar *ou
 }
 #endif
 
-/* Rows of PANEL sums each, from n0, to their places; row_sums belong to the same rows. The sums come through memory so
- * that this is a loop and not ROWS copies of its body. */
+/* A tile whose sums wait: its epilogue runs in parts between the products of the next tile, whose instructions leave
+ * room for it. */
+typedef struct waiting {
+    const lane_consts *consts; /* [VECTORS] */
+    const int *row_sums;
+    int m0, n0, rows; /* 0 rows: none waits */
+#if USE_STEPS && VBMI
+    steps_row *steps; /* of the row before: its look-ups have nothing to wait for beside the next row's arithmetic */
+#endif
+} waiting;
+
+#if REQUANT < 2
+#if USE_STEPS && !VBMI
+#define PART 2 /* rows of sums that a part takes */
+#else
+#define PART 1
+#endif
+
+/* PART rows of PANEL sums each, from row r of the tile, to their places. */
+static void __attribute__((always_inline)) put_part(const gemm_shape *s, const waiting *t, __global const uchar *table,
+                                                    __global result_t *c, const intv *sums, int r)
+{
+    if (r >= t->rows) return;
+#if USE_STEPS && VBMI
+    intv x[VECTORS];
+    finish_steps(t->steps, (__global const char *)table + ((s->code_max + 64) & ~63));
+#pragma unroll
+    for (int i = 0; i < VECTORS; i++) x[i] = step_entry(&t->consts[i], sums[r * VECTORS + i], t->row_sums[r]);
+    start_steps(t->steps, s->code_max, c + (size_t)(t->m0 + r) * s->ldc + t->n0, x[0], x[1], x[2]);
+#elif USE_STEPS
+    __global const int *const numbers = (__global const int *)(table + ((s->code_max + 64) & ~63));
+    const int r1 = min(r + 1, t->rows - 1); /* an odd row out counts twice */
+    __global uchar *const out = c + (size_t)(t->m0 + r) * s->ldc + t->n0;
+    intv a[VECTORS], b[VECTORS];
+#pragma unroll
+    for (int i = 0; i < VECTORS; i++) {
+        a[i] = bound(step_entry(&t->consts[i], sums[r * VECTORS + i], t->row_sums[r]), s->code_max);
+        b[i] = bound(step_entry(&t->consts[i], sums[r1 * VECTORS + i], t->row_sums[r1]), s->code_max);
+    }
+    put_steps(numbers, s->split, out, out + (size_t)(r1 - r) * s->ldc, words_of(a[0], a[1]), words_of(b[0], b[1]),
+              words_of(a[2], b[2]));
+#else
+    __global result_t *const out = c + (size_t)c_row(s, t->m0 + r) * s->ldc + t->n0;
+#pragma unroll
+    for (int v = 0; v < VECTORS; v++)
+        put_vector(s, &t->consts[v], table, out + v * LANES,
+                   with_zero(&t->consts[v], sums[r * VECTORS + v], t->row_sums[r]));
+#endif
+}
+
+static void put_rest(const gemm_shape *s, const waiting *t, __global const uchar *table, __global result_t *c,
+                     const intv *sums)
+{
+    for (int r = 0; r < t->rows; r += PART) put_part(s, t, table, c, sums, r);
+#if USE_STEPS && VBMI
+    finish_steps(t->steps, (__global const char *)table + ((s->code_max + 64) & ~63));
+#endif
+}
+#endif
+
+/* Rows of sums, from n0, to their places, for panels that reach beyond n and for 64-bit requantization; row_sums belong
+ * to the same rows. */
 static void put_rows(const gemm_shape *s, __global const int *consts, __global const uchar *table, __global result_t *c,
                      const intv *sums, const int *row_sums, int m0, int rows, int n0)
 {
-    __global result_t *outs[ROWS];
-#pragma unroll
-    for (int r = 0; r < ROWS; r++) outs[r] = c + (size_t)(m0 + r) * s->ldc + n0;
-#if EPILOGUE >= 2
-    for (int r = 0; s->rows_in && r < ROWS; r++) outs[r] = c + (size_t)c_row(s, m0 + r) * s->ldc + n0;
-#endif
-#if USE_STEPS
-    if (n0 + PANEL <= s->n) {
-        lane_consts v[VECTORS];
-        __global const int *const numbers = (__global const int *)(table + ((s->code_max + 64) & ~63));
-        for (int i = 0; i < VECTORS; i++) v[i] = load_consts(s, consts, n0 + i * LANES);
-        for (int r = 0; r < rows; r += 2) {
-            const int r1 = min(r + 1, rows - 1); /* an odd row out counts twice */
-            intv a[VECTORS], b[VECTORS];
-#pragma unroll
-            for (int i = 0; i < VECTORS; i++) {
-                a[i] = step_entry(s, &v[i], sums[r * VECTORS + i], row_sums[r]);
-                b[i] = step_entry(s, &v[i], sums[r1 * VECTORS + i], row_sums[r1]);
-            }
-            put_steps(numbers, s->split, outs[r], outs[r1], words_of(a[0], a[1]), words_of(b[0], b[1]),
-                      words_of(a[2], b[2]));
-        }
-        return;
-    }
-#endif
-#pragma unroll
-    for (int v = 0; v < VECTORS; v++) {
-        const int col = n0 + v * LANES, cols = s->n - col;
-#if W_ZERO || REQUANT < 2
-        const lane_consts lanes = load_consts(s, consts, col);
-#endif
-#if REQUANT < 2
-        if (cols >= LANES) {
-            for (int r = 0; r < rows; r++)
-                put_vector(s, &lanes, table, outs[r] + v * LANES, with_zero(&lanes, sums[r * VECTORS + v], row_sums[r]));
-            continue;
-        }
-#endif
-        for (int r = 0; r < rows; r++) {
-            intv acc = sums[r * VECTORS + v];
+    const int cols = min(PANEL, s->n - n0);
+    for (int r = 0; r < rows; r++) {
+        __global result_t *const out = c + (size_t)c_row(s, m0 + r) * s->ldc + n0;
+        for (int j = 0; j < cols; j++) {
+            int acc = ((const int *)(sums + r * VECTORS))[j];
 #if W_ZERO
-            acc += lanes.w_zero * row_sums[r];
+            acc += consts[FIELD_W_ZERO * s->n_pad + n0 + j] * row_sums[r];
 #endif
-            for (int j = 0; j < LANES && j < cols; j++)
-                put_one(s, consts, table, outs[r] + v * LANES + j, col + j, ((const int *)&acc)[j]);
+            put_one(s, consts, table, out + j, n0 + j, acc);
         }
     }
 }
@@ -405,15 +526,25 @@ static void widen(wide_t *wide, __global const uchar *a, const gemm_shape *s, in
 }
 #endif
 
-/* ROWS rows from m0, of which those before m exist and are stored, x one panel. */
-static void tile(const gemm_shape *s, __global const uchar *a, __global const char *panel, __global const int *consts,
-                 __global const uchar *table, __global result_t *c, const int *row_sums, int m0, int n0, int steps)
+/* Where the products of a tile leave room for a part of the epilogue of the one before it. */
+#if REQUANT < 2
+#define PARTS      (ROWS / PART)
+#define PUT_PART() put_part(s, before, table, c, sums, PART * part);
+#else
+#define PARTS      1
+#define PUT_PART()
+#endif
+
+/* Sums of ROWS rows from m0, rows beyond m - 1 like that one, x one panel. */
+static void __attribute__((always_inline)) tile(const gemm_shape *s, __global const uchar *a, __global const char *panel,
+                                                __global const int *consts, __global const uchar *table,
+                                                __global result_t *c, intv *sums, const waiting *before, int m0,
+                                                int n0, int steps)
 {
     const int groups = (s->k + GROUP - 1) / GROUP;
     const intv bias_p = VLOAD(consts + FIELD_BIAS * s->n_pad + n0);
     SECOND(const intv bias_q = VLOAD(consts + FIELD_BIAS * s->n_pad + n0 + LANES);)
     THIRD(const intv bias_u = VLOAD(consts + FIELD_BIAS * s->n_pad + n0 + 2 * LANES);)
-    intv sums[ROWS * VECTORS];
     EACH_ROW(DECLARE)
     for (int plane = 0; plane < A_PLANES; plane++, a += s->a_plane) {
         if (plane) { EACH_ROW(NEXT_PLANE) }
@@ -441,9 +572,13 @@ static void tile(const gemm_shape *s, __global const uchar *a, __global const ch
         EACH_ROW(ROW_START)
 #if DOT == 3
 #define STEP(r) MAC_ROW(p##r, q##r, u##r, a##r[g])
-        for (int g = 0; g < groups; g++) {
-            LOAD_GROUP(g)
-            EACH_ROW(STEP)
+        const int share = (groups + PARTS - 1) / PARTS;
+        for (int part = 0, g = 0; part < PARTS; part++) {
+            for (const int end = min(g + share, groups); g < end; g++) {
+                LOAD_GROUP(g)
+                EACH_ROW(STEP)
+            }
+            if (plane == 0) { PUT_PART() }
         }
 #else
         for (int g0 = 0; g0 < groups; g0 += steps) {
@@ -459,8 +594,10 @@ static void tile(const gemm_shape *s, __global const uchar *a, __global const ch
 #endif
 #endif
     }
+#if DOT != 3 && REQUANT < 2
+    put_rest(s, before, table, c, sums);
+#endif
     EACH_ROW(KEEP)
-    put_rows(s, consts, table, c, sums, row_sums, m0, min(ROWS, s->m - m0), n0);
 }
 
 #if W_ZERO
@@ -504,9 +641,33 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_s8(GEMM_ARGS)
         row_sums[r - first] = A_PLANES == 2 ? 256 * row_sum(row, k) + row_sum(row + a_plane, k) : row_sum(row, k);
     }
 #endif
-    for (int n0 = n_first; n0 < n_end; n0 += PANEL)
-        for (int m0 = first; m0 < end; m0 += ROWS)
-            tile(&s, a, w + (size_t)(n0 / PANEL) * panel_bytes, consts, table, c, row_sums + (m0 - first), m0, n0, steps);
+    intv sums[ROWS * VECTORS];
+    lane_consts lanes[2][VECTORS]; /* of a panel and the one before it */
+    waiting last = {lanes[0], row_sums, 0, 0, 0};
+#if USE_STEPS && VBMI
+    steps_row steps_rows;
+    steps_rows.out = 0;
+    last.steps = &steps_rows;
+#endif
+    for (int n0 = n_first, odd = 0; n0 < n_end; n0 += PANEL, odd ^= 1) {
+#if REQUANT < 2
+        for (int v = 0; v < VECTORS; v++) lanes[odd][v] = load_consts(&s, consts, n0 + v * LANES);
+#endif
+        for (int m0 = first; m0 < end; m0 += ROWS) {
+            const int rows = min(ROWS, m - m0);
+            const bool waits = REQUANT < 2 && n0 + PANEL <= n;
+            tile(&s, a, w + (size_t)(n0 / PANEL) * panel_bytes, consts, table, c, sums, &last, m0, n0, steps);
+            last.consts = lanes[odd];
+            last.row_sums = row_sums + (m0 - first);
+            last.m0 = m0;
+            last.n0 = n0;
+            last.rows = waits ? rows : 0;
+            if (!waits) put_rows(&s, consts, table, c, sums, row_sums + (m0 - first), m0, rows, n0);
+        }
+    }
+#if REQUANT < 2
+    put_rest(&s, &last, table, c, sums);
+#endif
 }
 
 /* The most this variant's multiply-add could do, for vitq-bench: products of registers with registers, in as many chains as

@@ -53,6 +53,19 @@ __kernel void probe(__global const uchar *a, __global const char *b, __global in
 }
 #endif
 
+#ifdef VQ_PROBE_AVX512VBMI
+/* out s32 [16]: bytes of a or b (bit 6) of the same lane by the lower two bits of a's, then fields of 8 bits, 6 apart. */
+__kernel void probe(__global const uchar *a, __global const char *b, __global int *out)
+{
+    const uint16 lane = (uint16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), odd = lane & 1u;
+    const uint16 x = vload16(0, (__global const uint *)a), y = vload16(0, (__global const uint *)b);
+    uint16 bytes = (x & 0x43434343u) | lane * 0x04040404u, fields;
+    __asm__ volatile("vpermi2b %2, %1, %0" : "+v"(bytes) : "v"(x), "v"(y));
+    __asm__ volatile("vpmultishiftqb %2, %1, %0" : "=v"(fields) : "v"(odd * 0x20202020u + 0x120c0600u), "v"(bytes));
+    vstore16(as_int16(fields), 0, out);
+}
+#endif
+
 #ifdef VQ_PROBE_AVXVNNI
 /* out s32 [8]: sums of 4 products u8 x s8 added to out. */
 __kernel void probe(__global const uchar *a, __global const char *b, __global int *out)

@@ -21,7 +21,8 @@ enum {
     VQ_CAP_AVX512VNNI = 1u << 3, /* 512-bit vpdpbusd as inline assembly */
     VQ_CAP_AVXVNNI = 1u << 4,    /* 256-bit vpdpbusd as inline assembly */
     VQ_CAP_CLBLAST = 1u << 5,    /* CLBlast runs on the device */
-    VQ_CAP_AVX512IFMA = 1u << 6  /* 512-bit vpmadd52huq as inline assembly */
+    VQ_CAP_AVX512IFMA = 1u << 6, /* 512-bit vpmadd52huq as inline assembly */
+    VQ_CAP_AVX512VBMI = 1u << 7  /* 512-bit vpermi2b and vpmultishiftqb as inline assembly */
 };
 
 typedef struct vq_device_info {

@@ -53,6 +53,15 @@ static int32_t lane_mul_hi(const uint8_t *a, const int8_t *b)
     return (int32_t)((uint64_t)(x & 0x3fffffff) * (y & 0x3fffffff) >> 32);
 }
 
+/* Bytes of both by the lower bits of those of a, then fields of 8 bits, 6 apart. */
+static int32_t lane_permute(const uint8_t *a, const int8_t *b)
+{
+    uint32_t bytes = 0, fields = 0;
+    for (int i = 0; i < 4; i++) bytes |= (uint32_t)(a[i] & 64 ? (uint8_t)b[a[i] & 3] : a[a[i] & 3]) << (8 * i);
+    for (int i = 0; i < 4; i++) fields |= (bytes >> (6 * i) & 255) << (8 * i);
+    return (int32_t)fields;
+}
+
 typedef struct probe {
     unsigned cap;
     const char *name, *options;
@@ -66,6 +75,7 @@ static const probe probes[] = {
     {VQ_CAP_AVX512BW, "AVX-512BW", "-cl-std=CL1.2 -DVQ_PROBE_AVX512BW", 16, false, lane_maddwd},
     {VQ_CAP_AVX512VNNI, "AVX-512 VNNI", "-cl-std=CL1.2 -DVQ_PROBE_AVX512VNNI", 16, true, lane_dot},
     {VQ_CAP_AVX512IFMA, "AVX-512 IFMA", "-cl-std=CL1.2 -DVQ_PROBE_AVX512IFMA", 16, true, lane_mul_hi},
+    {VQ_CAP_AVX512VBMI, "AVX-512 VBMI", "-cl-std=CL1.2 -DVQ_PROBE_AVX512VBMI", 16, false, lane_permute},
     {VQ_CAP_AVXVNNI, "AVX-VNNI", "-cl-std=CL1.2 -DVQ_PROBE_AVXVNNI", 8, true, lane_dot},
 };
 
@@ -80,6 +90,7 @@ static unsigned host_caps(void)
     if (__builtin_cpu_supports("avx512bw")) caps |= VQ_CAP_AVX512BW;
     if (__builtin_cpu_supports("avx512vnni")) caps |= VQ_CAP_AVX512VNNI;
     if (__builtin_cpu_supports("avx512ifma")) caps |= VQ_CAP_AVX512IFMA;
+    if (__builtin_cpu_supports("avx512vbmi")) caps |= VQ_CAP_AVX512VBMI;
     unsigned a = 0, b = 0, c = 0, d = 0;
     if (avx2 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4))) caps |= VQ_CAP_AVXVNNI;
 #endif

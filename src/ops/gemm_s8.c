@@ -156,6 +156,20 @@ static int step_table(uint16_t numbers[STEP_BLOCKS], int *split, const uint8_t *
     return segments;
 }
 
+/* The same blocks as two bytes each, for variants with VBMI. Entry x of a block is first + (x >= change, signed)
+ * - ((x | 128) >= change, unsigned): a change from 1 to 32 lets it rise there, the second term then always being 1; one
+ * that is negative as signed lets it fall, the first term being 1. */
+static void step_bytes(uint8_t first[STEP_BLOCKS], uint8_t change[STEP_BLOCKS], const uint16_t numbers[STEP_BLOCKS],
+                       int split)
+{
+    for (int b = 0; b < STEP_BLOCKS; b++) {
+        const bool falls = b * STEP_BLOCK < split;
+        const int at = STEP_BLOCK - (numbers[b] & 255) / 8;
+        first[b] = (uint8_t)((numbers[b] >> 8) + !falls);
+        change[b] = (uint8_t)(falls ? 128 + STEP_BLOCK - at : at);
+    }
+}
+
 /* Both bytes of an entry side by side: one look-up finds them. */
 static vq_status create_pairs(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w)
 {
@@ -172,7 +186,7 @@ done:
     return status;
 }
 
-static vq_status create_table(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, bool as_steps)
+static vq_status create_table(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, unsigned needs)
 {
     if (w->table_low) return create_pairs(op, dev, w);
     const size_t raw = VQ_ROUND_UP((size_t)w->table_len, 64);
@@ -180,9 +194,13 @@ static vq_status create_table(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_w
     uint8_t *bytes = NULL;
     vq_status status = VQ_OK;
     VQ_GO(vq_alloc(&bytes, raw + sizeof numbers, 1, "a table"));
-    if (as_steps) op->segments = step_table(numbers, &op->split, w->table, w->table_len);
+    if (needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI))
+        op->segments = step_table(numbers, &op->split, w->table, w->table_len);
     memcpy(bytes, w->table, (size_t)w->table_len);
-    memcpy(bytes + raw, numbers, sizeof numbers);
+    if (needs & VQ_CAP_AVX512VBMI)
+        step_bytes(bytes + raw, bytes + raw + STEP_BLOCKS, numbers, op->split);
+    else
+        memcpy(bytes + raw, numbers, sizeof numbers);
     VQ_GO(vq_buf_create_from(&op->table, dev, bytes, raw + sizeof numbers));
 done:
     free(bytes);
@@ -275,8 +293,7 @@ static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights
     VQ_TRY(create_weights(op, dev, w, dot));
     VQ_TRY(create_consts(op, dev, w, &requant));
     /* step tables take the 512-bit instructions that the AVX-512 variants rely on */
-    if (w->epilogue == VQ_GEMM_TABLE)
-        VQ_TRY(create_table(op, dev, w, variant->needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI)));
+    if (w->epilogue == VQ_GEMM_TABLE) VQ_TRY(create_table(op, dev, w, variant->needs));
     return create_kernel(op, dev, variant, w, dot, requant);
 }
 

@@ -16,6 +16,7 @@ static const struct {
     {"probe AVX512BW", "probe.cl", "-DVQ_PROBE_AVX512BW", 0, {0, 0, 0, 0}},
     {"probe AVX512VNNI", "probe.cl", "-DVQ_PROBE_AVX512VNNI", 0, {0, 0, 0, 0}},
     {"probe AVX512IFMA", "probe.cl", "-DVQ_PROBE_AVX512IFMA", 0, {0, 0, 0, 0}},
+    {"probe AVX512VBMI", "probe.cl", "-DVQ_PROBE_AVX512VBMI", 0, {0, 0, 0, 0}},
     {"probe AVXVNNI", "probe.cl", "-DVQ_PROBE_AVXVNNI", 0, {0, 0, 0, 0}},
 };
 
