@@ -46,6 +46,30 @@ OP mean_rows_f32(__global const float *x, int rows, int cols, int first, int cou
     y[image * y_cols + y_first + i] = sum / count;
 }
 
+/* Row r of the output is row map[r] of the input, or pad where that is negative. Grid: (rows * cols / VQ_P0, images). */
+OP gather_rows_f32(__global const float *x, int x_rows, __global const int *map, __global const float *pad,
+                   __global float *y, int rows, int cols)
+{
+    const int i = (int)get_global_id(0), row = i / cols, col = i - row * cols;
+    const size_t image = get_group_id(1);
+    if (row >= rows) return;
+    const int from = map[row];
+    y[(image * rows + row) * cols + col] = from < 0 ? pad[col] : x[(image * x_rows + from) * cols + col];
+}
+
+/* Scores of windows [images][windows][heads][t][t]: bias [heads][t][t] is added, and mask where the regions [windows][t]
+ * of the two tokens differ. Grid: (t * t / VQ_P0, windows * heads, images). */
+OP window_bias_f32(__global float *y, __global const float *bias, __global const int *region, float mask, int heads,
+                   int t)
+{
+    const int i = (int)get_global_id(0), row = i / t, col = i - row * t;
+    const int all = (int)get_num_groups(1), at = (int)get_group_id(1), window = at / heads, head = at - window * heads;
+    const size_t square = (size_t)t * t, first = (get_group_id(2) * all + at) * square;
+    if (row >= t) return;
+    const int apart = region[window * t + row] != region[window * t + col];
+    y[first + i] += bias[head * square + i] + (apart ? mask : 0.0f);
+}
+
 /* Grid: (count / VQ_P0). */
 OP scale_columns_f32(__global float *x, __global const float *factor, int cols, int count)
 {

@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static const vq_architecture *const architectures[] = {&vq_vit_architecture};
+static const vq_architecture *const architectures[] = {&vq_vit_architecture, &vq_swin_architecture};
 
 static vq_status unknown(const vq_config_doc *doc)
 {
-    char known[768] = "";
+    char known[1024] = "";
     for (size_t i = 0; i < VQ_ARRAY_LEN(architectures); i++) {
         const size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", architectures[i]->known);

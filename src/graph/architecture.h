@@ -15,5 +15,6 @@ typedef struct vq_architecture {
 } vq_architecture;
 
 extern const vq_architecture vq_vit_architecture;
+extern const vq_architecture vq_swin_architecture;
 
 #endif

@@ -14,6 +14,7 @@ static const char *const op_names[VQ_NODE_OP_COUNT] = {
     [VQ_NODE_GELU] = "gelu",
     [VQ_NODE_ADD] = "add",
     [VQ_NODE_POOL] = "pool",
+    [VQ_NODE_ROWS] = "rows",
 };
 
 const char *vq_node_op_name(vq_node_op op)

@@ -4,6 +4,7 @@
 #define VQ_SRC_GRAPH_H
 
 #include "base/safetensors.h"
+#include "base/windows.h"
 #include "vitq/image.h"
 
 typedef enum vq_node_op {
@@ -14,15 +15,31 @@ typedef enum vq_node_op {
     VQ_NODE_LAYERNORM,   /* over cols; weight gamma [C], bias beta [C], eps */
     VQ_NODE_LINEAR,      /* weight [N][K], bias [N] or -1 */
     VQ_NODE_SCORES,      /* Q K^T * scale per head; in[0] = in[1] = the qkv value [T][3C], columns q | k | v, each
-                            [heads][head_dim]; out [heads*T][T] */
+                            [heads][head_dim]; out [heads*T][T]. With windows, qkv [W*T][3C] holds the T tokens of W
+                            windows and out is [W*heads*T][T]; the weight is then a table of relative positions
+                            [(2 window_h - 1) * (2 window_w - 1)][heads] that is added to the scores, and
+                            VQ_WINDOW_MASK where the two tokens' regions differ (base/windows.h) */
     VQ_NODE_SOFTMAX,     /* along cols */
-    VQ_NODE_CONTEXT,     /* P V per head; in[0] = P [heads*T][T], in[1] = the qkv value; out [T][C] */
+    VQ_NODE_CONTEXT,     /* P V per head; in[0] = P [heads*T][T], in[1] = the qkv value; out [T][C]; with windows
+                            [W*heads*T][T] and [W*T][C] */
     VQ_NODE_GELU,        /* exact erf */
     VQ_NODE_ADD,         /* in[0] + in[1] */
     VQ_NODE_POOL,        /* means of rows, side by side: [T][C] -> [1][num_pools * C], part p the mean of the rows
                             pools[p].first .. first + count - 1 */
+    VQ_NODE_ROWS,        /* rows of in[0] in another order, no arithmetic: `order` says which; an addressing of the nodes
+                            around it wherever they can (lowering folds it away) */
     VQ_NODE_OP_COUNT
 } vq_node_op;
+
+/* What ROWS does: */
+typedef enum vq_row_order {
+    VQ_ROWS_TO_WINDOWS,   /* raster [H*W][C] to windows [W*T][C]; padding is the weight [C], or zeros where it is -1 */
+    VQ_ROWS_FROM_WINDOWS, /* and back, without the padding */
+    VQ_ROWS_MERGE         /* 2 x 2 neighbours side by side: [H*W][C] to [ceil(H/2)*ceil(W/2)][4C] (vq_merge_map) */
+} vq_row_order;
+
+/* Added to the score of two tokens that came together by the cyclic shift alone. */
+#define VQ_WINDOW_MASK (-100.0f)
 
 const char *vq_node_op_name(vq_node_op op);
 
@@ -44,6 +61,8 @@ typedef struct vq_node {
     int num_pools;
     int prefix;      /* TOKENS: rows in front of the patches */
     int patch;       /* PATCH_EMBED */
+    vq_row_order order; /* ROWS */
+    vq_windows windows; /* ROWS; SCORES, SOFTMAX and CONTEXT within windows. MERGE knows its height and width alone */
 } vq_node;
 
 /* A parameter. data is owned by the graph, f32, row-major. */

@@ -87,6 +87,40 @@ vq_status vq_mean_rows_f32_run(vq_device *dev, const vq_buf *x, int rows, int co
                      VQ_A_BUF(y), VQ_A_I32(y_cols), VQ_A_I32(y_first));
 }
 
+vq_status vq_gather_rows_f32_run(vq_device *dev, const vq_buf *x, int x_rows, const vq_buf *map, const vq_buf *pad,
+                                 const vq_buf *y, int rows, int cols, int batch)
+{
+    static const char op[] = "gather_rows_f32";
+    vq_kernel *kernel = NULL;
+    vq_grid grid;
+    if (x_rows < 1 || rows < 1 || cols < 1 || batch < 1 || rows > (INT32_MAX - 65536) / cols)
+        return vq_fail(VQ_ERR_SHAPE, "%s: %d rows of %d from %d, batch %d", op, rows, cols, x_rows, batch);
+    VQ_TRY(vq_need(op, "x", x, (size_t)batch * (size_t)x_rows * (size_t)cols, sizeof(float)));
+    VQ_TRY(vq_need(op, "map", map, (size_t)rows, sizeof(int32_t)));
+    VQ_TRY(vq_need(op, "pad", pad, (size_t)cols, sizeof(float)));
+    VQ_TRY(vq_need(op, "y", y, (size_t)batch * (size_t)rows * (size_t)cols, sizeof(float)));
+    VQ_TRY(prepare(&kernel, &grid, dev, op, (size_t)rows * (size_t)cols, (size_t)batch, 1));
+    return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(x), VQ_A_I32(x_rows), VQ_A_BUF(map), VQ_A_BUF(pad), VQ_A_BUF(y),
+                     VQ_A_I32(rows), VQ_A_I32(cols));
+}
+
+vq_status vq_window_bias_f32_run(vq_device *dev, const vq_buf *y, const vq_buf *bias, const vq_buf *region, float mask,
+                                 int windows, int heads, int t, int batch)
+{
+    static const char op[] = "window_bias_f32";
+    vq_kernel *kernel = NULL;
+    vq_grid grid;
+    if (windows < 1 || heads < 1 || t < 1 || t > 4095 || batch < 1)
+        return vq_fail(VQ_ERR_SHAPE, "%s: %d windows of %d tokens, %d heads, batch %d", op, windows, t, heads, batch);
+    const size_t square = (size_t)t * (size_t)t;
+    VQ_TRY(vq_need(op, "y", y, (size_t)batch * (size_t)windows * (size_t)heads * square, sizeof(float)));
+    VQ_TRY(vq_need(op, "bias", bias, (size_t)heads * square, sizeof(float)));
+    VQ_TRY(vq_need(op, "region", region, (size_t)windows * (size_t)t, sizeof(int32_t)));
+    VQ_TRY(prepare(&kernel, &grid, dev, op, square, (size_t)windows * (size_t)heads, (size_t)batch));
+    return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(y), VQ_A_BUF(bias), VQ_A_BUF(region), VQ_A_F32(mask), VQ_A_I32(heads),
+                     VQ_A_I32(t));
+}
+
 vq_status vq_scale_columns_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *factor, size_t rows, int cols)
 {
     static const char op[] = "scale_columns_f32";

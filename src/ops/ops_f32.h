@@ -43,6 +43,14 @@ vq_status vq_add_rows_f32_run(vq_device *dev, const vq_buf *x, size_t x_count, c
  * is. */
 vq_status vq_mean_rows_f32_run(vq_device *dev, const vq_buf *x, int rows, int cols, int first, int count,
                                const vq_buf *y, int y_cols, int y_first, int batch);
+/* y[b][r] = x[b][map[r]], or pad where map[r] is negative; x [B][x_rows][cols], y [B][rows][cols], map s32 [rows] below
+ * x_rows, pad [cols]. y may not overlap x. */
+vq_status vq_gather_rows_f32_run(vq_device *dev, const vq_buf *x, int x_rows, const vq_buf *map, const vq_buf *pad,
+                                 const vq_buf *y, int rows, int cols, int batch);
+/* y[b][w][h][i][j] += bias[h][i][j], and mask where region[w][i] != region[w][j]; y [B][windows][heads][t][t], region s32
+ * [windows][t]. */
+vq_status vq_window_bias_f32_run(vq_device *dev, const vq_buf *y, const vq_buf *bias, const vq_buf *region, float mask,
+                                 int windows, int heads, int t, int batch);
 /* x[r][k] *= factor[k] (weights of a reparameterized linear), x [rows][cols]. */
 vq_status vq_scale_columns_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *factor, size_t rows, int cols);
 

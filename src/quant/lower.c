@@ -439,7 +439,8 @@ static vq_status lower_node(vq_lowering *l, int i)
     case VQ_NODE_SCORES:      /* done by CONTEXT */
     case VQ_NODE_SOFTMAX: return VQ_OK;
     case VQ_NODE_GELU: /* done by what is in front of them, or not at all */
-    case VQ_NODE_ADD: return l->value_of[n->out] >= 0 ? VQ_OK : no_form(n);
+    case VQ_NODE_ADD:
+    case VQ_NODE_ROWS: return l->value_of[n->out] >= 0 ? VQ_OK : no_form(n);
     case VQ_NODE_OP_COUNT: break;
     }
     return no_form(n);

@@ -32,6 +32,12 @@ void vq_float_run_destroy(vq_float_run **run_ptr)
         for (int i = 0; i < run->graph->num_values; i++) vq_buf_destroy(&run->values[i]);
     if (run->params)
         for (int i = 0; i < run->graph->num_params; i++) vq_buf_destroy(&run->params[i]);
+    for (int i = 0; i < run->graph->num_nodes; i++) {
+        if (run->maps) vq_buf_destroy(&run->maps[i]);
+        if (run->extra) vq_buf_destroy(&run->extra[i]);
+    }
+    free(run->maps);
+    free(run->extra);
     vq_buf_destroy(&run->arena);
     vq_buf_destroy(&run->scratch);
     vq_buf_destroy(&run->pixels);
@@ -78,6 +84,70 @@ done:
     return status;
 }
 
+/* ---- rows and windows ----------------------------------------------------------------------------------------------
+ */
+
+/* Rows of one image that a ROWS node makes, each of `cols` columns: MERGE makes pieces of rows. */
+static int rows_made(const vq_graph *g, const vq_node *n)
+{
+    return g->values[n->out].rows * (g->values[n->out].cols / g->values[n->in[0]].cols);
+}
+
+static vq_status create_map(vq_float_run *run, int node)
+{
+    const vq_graph *const g = run->graph;
+    const vq_node *const n = &g->nodes[node];
+    const int rows = rows_made(g, n), cols = g->values[n->in[0]].cols;
+    int32_t *map = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&map, (size_t)rows, sizeof *map, n->name));
+    if (n->order == VQ_ROWS_TO_WINDOWS) vq_windows_map(&n->windows, map);
+    if (n->order == VQ_ROWS_FROM_WINDOWS) vq_windows_back(&n->windows, map);
+    if (n->order == VQ_ROWS_MERGE) vq_merge_map(n->windows.height, n->windows.width, map);
+    VQ_GO(vq_buf_create_from(&run->maps[node], run->dev, map, (size_t)rows * sizeof *map));
+    if (n->weight < 0) VQ_GO(vq_buf_create(&run->extra[node], run->dev, (size_t)cols * sizeof(float)));
+done:
+    free(map);
+    return status;
+}
+
+/* The table of relative positions for every pair of tokens, and regions. */
+static vq_status create_bias(vq_float_run *run, int node)
+{
+    const vq_node *const n = &run->graph->nodes[node];
+    const int t = vq_windows_tokens(&n->windows), tokens = vq_windows_count(&n->windows) * t;
+    const size_t count = (size_t)n->heads * (size_t)t * (size_t)t;
+    const float *const table = run->graph->params[n->weight].data;
+    int32_t *region = NULL;
+    float *bias = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&region, (size_t)tokens, sizeof *region, n->name));
+    VQ_GO(vq_alloc(&bias, count, sizeof *bias, n->name));
+    vq_windows_regions(&n->windows, region);
+    for (int h = 0; h < n->heads && table; h++)
+        for (int i = 0; i < t; i++)
+            for (int j = 0; j < t; j++)
+                bias[((size_t)h * (size_t)t + (size_t)i) * (size_t)t + (size_t)j] =
+                    table[vq_windows_relative(&n->windows, i, j) * n->heads + h];
+    VQ_GO(vq_buf_create_from(&run->maps[node], run->dev, region, (size_t)tokens * sizeof *region));
+    VQ_GO(vq_buf_create_from(&run->extra[node], run->dev, bias, count * sizeof *bias));
+    run->device_bytes += count * sizeof *bias;
+done:
+    free(region);
+    free(bias);
+    return status;
+}
+
+static vq_status create_maps(vq_float_run *run)
+{
+    const vq_graph *const g = run->graph;
+    for (int i = 0; i < g->num_nodes; i++) {
+        if (g->nodes[i].op == VQ_NODE_ROWS) VQ_TRY(create_map(run, i));
+        if (g->nodes[i].op == VQ_NODE_SCORES && g->nodes[i].weight >= 0) VQ_TRY(create_bias(run, i));
+    }
+    return VQ_OK;
+}
+
 vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch)
 {
     vq_float_run *run = NULL;
@@ -90,6 +160,9 @@ vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph
     VQ_GO(vq_alloc(&run->values, (size_t)graph->num_values, sizeof(vq_buf *), "float run"));
     VQ_GO(vq_alloc(&run->params, (size_t)graph->num_params, sizeof(vq_buf *), "float run"));
     VQ_GO(vq_alloc(&run->in, (size_t)graph->num_nodes, sizeof *run->in, "float run"));
+    VQ_GO(vq_alloc(&run->maps, (size_t)graph->num_nodes, sizeof(vq_buf *), "float run"));
+    VQ_GO(vq_alloc(&run->extra, (size_t)graph->num_nodes, sizeof(vq_buf *), "float run"));
+    VQ_GO(create_maps(run));
     for (int p = 0; p < graph->num_params; p++)
         if (graph->params[p].data)
             VQ_GO(vq_float_run_set_param(run, p, graph->params[p].data, vq_shape_count(&graph->params[p].shape)));
@@ -124,7 +197,8 @@ static size_t inner_of(const vq_float_run *run, int node, vq_granularity granula
     const vq_value *const v = &g->values[n->in[0]];
     switch (granularity) {
     case VQ_PER_HEAD:
-        if (n->op == VQ_NODE_CONTEXT) return (size_t)(v->rows / n->heads) * (size_t)v->cols;
+        if (n->op == VQ_NODE_CONTEXT)
+            return (size_t)(v->rows / n->heads / vq_windows_count(&n->windows)) * (size_t)v->cols;
         return (size_t)n->head_dim;
     case VQ_PER_TENSOR: return (size_t)v->rows * (size_t)v->cols;
     case VQ_PER_ROW: return (size_t)v->cols;
@@ -349,7 +423,7 @@ static vq_status run_scores(vq_float_run *run, int i, int batch)
     const vq_node *const n = &g->nodes[i];
     const vq_value *const qkv = &g->values[n->in[0]];
     const vq_buf *const x = run->values[n->in[0]];
-    const int t = qkv->rows, d = n->head_dim, width = n->heads * d;
+    const int windows = vq_windows_count(&n->windows), t = qkv->rows / windows, d = n->head_dim, width = n->heads * d;
     if (run->in[i].kind != VQ_QUANTIZER_NONE)
         VQ_TRY(fakequant(run, &run->in[i], x, value_count(g, n->in[0]) * (size_t)batch, x));
     const size_t per_image = (size_t)t * (size_t)qkv->cols, square = (size_t)t * (size_t)t;
@@ -361,7 +435,7 @@ static vq_status run_scores(vq_float_run *run, int i, int batch)
                                      .ldc = t,
                                      .trans_b = true,
                                      .alpha = n->scale,
-                                     .outer = batch,
+                                     .outer = batch * windows,
                                      .inner = n->heads,
                                      .b_offset = (size_t)width,
                                      .a_outer = per_image,
@@ -370,7 +444,10 @@ static vq_status run_scores(vq_float_run *run, int i, int batch)
                                      .b_inner = (size_t)d,
                                      .c_outer = square * (size_t)n->heads,
                                      .c_inner = square};
-    return vq_gemm_f32_run(run->dev, &shape, x, x, NULL, run->values[n->out]);
+    VQ_TRY(vq_gemm_f32_run(run->dev, &shape, x, x, NULL, run->values[n->out]));
+    if (n->weight < 0) return VQ_OK;
+    return vq_window_bias_f32_run(run->dev, run->values[n->out], run->extra[i], run->maps[i], VQ_WINDOW_MASK, windows,
+                                  n->heads, t, batch);
 }
 
 static vq_status run_context(vq_float_run *run, int i, int batch)
@@ -379,7 +456,7 @@ static vq_status run_context(vq_float_run *run, int i, int batch)
     const vq_node *const n = &g->nodes[i];
     const vq_value *const qkv = &g->values[n->in[1]];
     const vq_buf *const p = run->values[n->in[0]];
-    const int t = qkv->rows, d = n->head_dim, width = n->heads * d;
+    const int windows = vq_windows_count(&n->windows), t = qkv->rows / windows, d = n->head_dim, width = n->heads * d;
     if (run->in[i].kind != VQ_QUANTIZER_NONE)
         VQ_TRY(fakequant(run, &run->in[i], p, value_count(g, n->in[0]) * (size_t)batch, p));
     const size_t square = (size_t)t * (size_t)t;
@@ -389,7 +466,7 @@ static vq_status run_context(vq_float_run *run, int i, int batch)
                                      .lda = t,
                                      .ldb = qkv->cols,
                                      .ldc = width,
-                                     .outer = batch,
+                                     .outer = batch * windows,
                                      .inner = n->heads,
                                      .b_offset = 2 * (size_t)width,
                                      .a_outer = square * (size_t)n->heads,
@@ -432,6 +509,10 @@ vq_status vq_float_run_node(vq_float_run *run, int i, int batch)
     case VQ_NODE_GELU: return vq_gelu_f32_run(run->dev, x, y, count);
     case VQ_NODE_ADD: return vq_add_f32_run(run->dev, x, run->values[n->in[1]], y, count);
     case VQ_NODE_POOL: return run_pool(run, i, batch);
+    case VQ_NODE_ROWS:
+        return vq_gather_rows_f32_run(run->dev, x, in->rows, run->maps[i],
+                                      n->weight < 0 ? run->extra[i] : run->params[n->weight], y,
+                                      rows_made(g, n), in->cols, batch);
     case VQ_NODE_OP_COUNT: break;
     }
     return vq_fail(VQ_ERR_UNSUPPORTED, "%s: operation %d cannot run in float", n->name, (int)n->op);

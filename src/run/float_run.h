@@ -24,6 +24,8 @@ typedef struct vq_float_run {
     vq_buf **values; /* [num_values] views into the arena; [0] is NULL. A view is valid from its producer to its
                         last use: the plan lets later values take its place */
     vq_buf **params; /* [num_params] NULL where the graph has no data for them (yet) */
+    vq_buf **maps;   /* [num_nodes] ROWS: which row each is; SCORES within windows: regions of tokens */
+    vq_buf **extra;  /* [num_nodes] ROWS: zeros where there is no padding parameter; SCORES: bias [heads][T][T] */
     vq_dev_quantizer
         *in; /* [num_nodes]: LINEAR, PATCH_EMBED: of in[0]; SCORES: of its whole qkv value; CONTEXT: of P */
     size_t device_bytes;

@@ -235,6 +235,7 @@ static void run_node(forward *f, int i)
     case VQ_NODE_ADD:
         for (int j = 0; j < count; j++) y[j] = x[j] + x1[j];
         break;
+    case VQ_NODE_ROWS:
     case VQ_NODE_POOL:
         for (int j = 0; j < count; j++) {
             const int p = j / in->cols, c = j % in->cols;
