@@ -67,6 +67,7 @@ static const struct {
      "Examples:\n"
      "  vitq calibrate vit_tiny/ --images photos/ --bits w8a8 -o tiny.vitq.safetensors\n"
      "  vitq calibrate vit_tiny/ --images photos/ --bits w4a4 --samples 64 --seed 1 -o tiny4.vitq.safetensors\n"
+     "  vitq calibrate vit_tiny/ --images photos/ --recipe best --samples 256 --memory 600MB -o best.vitq.safetensors\n"
      "  vitq calibrate vit_tiny/ --images photos/ --recipe best --budget 4.5 -o tiny45.vitq.safetensors\n"
      "  vitq calibrate vit_tiny/ --images photos/ --recipe best --budget 4MB/4.5 -o tiny4mb.vitq.safetensors\n"
      "  vitq calibrate fashion_vit/ --images train-images-idx3-ubyte.gz -o fashion.vitq.safetensors\n"},
