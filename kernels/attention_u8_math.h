@@ -117,7 +117,7 @@ static ulong8 step(ulong8 c, ulong8 x, ulong8 g)
 }
 #endif
 
-/* vq_exp2_neg in every lane, t < 2^31. */
+/* vq_exp2_neg in every lane. */
 static uint16 exp2_neg16(uint16 t)
 {
     const uint16 h = -(t << 16u), g = h | as_uint16(h == 0u);

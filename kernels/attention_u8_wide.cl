@@ -40,7 +40,7 @@
 #define PANEL   (VECTORS * LANES)
 /* Probabilities leave their lanes by vpackusdw and vpackuswb: of 32 tokens' 8 groups of 4, dwords 4 * i and 4 * i + 1 hold
  * the high bytes of groups i and i + 4, the next two their low ones. */
-#define PACKED (DOT == 3 && LANES == 16 && STEPS == 1 && SMALL_SCORES)
+#define PACKED (DOT == 3 && LANES == 16 && STEPS == 1)
 
 #include "attention_u8_math.h"
 #include "vq_vector.h"
@@ -368,7 +368,7 @@ static void scores(int *y, int *top, const int *a, __global const char *scratch,
 static uint exponentials(const int *y, int top, int tokens)
 {
     uint16 sum = 0;
-    for (int j = 0; j < tokens; j += 16) /* 0 beyond the last token, where top - y >= 2^29 */
+    for (int j = 0; j < tokens; j += 16) /* 0 beyond the last token, where top - y >= 2^29 in 32 bits without a sign */
         sum += exp2_neg16((uint16)((uint)top) - AT(const uint16, y + j));
     return sum_lanes(sum);
 }
@@ -448,19 +448,28 @@ static ushort32 find_values(const ushort32 *search, ushort32 x)
 #define NEEDED(i) (STEPS == 1 ? i < 5 : i < STEPS || i >= 6)
 
 #if PACKED
-/* Probabilities of one row from y; base = top + log_sum, so that base - y < 2^31. Returns their sum. */
-static uint probabilities(int *p, const int *y, const table *prob, int base, int tokens)
+/* max(0, top - y + log_sum) >> shift of 16 tokens; what falls below 0 here becomes 0 where lanes are packed. Buckets end
+ * before 2^30 (ops/attention_u8.c), so larger differences may count as that much. */
+static int16 packed_entries(const int *y, int top, int log_sum, int shift)
+{
+    const int16 s = AT(const int16, y);
+    if (SMALL_SCORES) return ((int16)(top + log_sum) - s) >> shift;
+    return (as_int16(min((uint16)((uint)top) - as_uint16(s), (uint16)(1u << 30))) + log_sum) >> shift;
+}
+
+/* Probabilities of one row from y; returns their sum. */
+static uint probabilities(int *p, const int *y, const table *prob, int top, int log_sum, int tokens)
 {
     ushort32 search[8];
     int16 sums = 0;
     for (int i = 0; i < 8; i++)
         if (NEEDED(i)) search[i] = ((__global const at_ushort32 *)prob->search)[i].v;
     for (int j = 0; j < tokens; j += 32) {
-        const int16 a = ((int16)(base) - AT(const int16, y + j)) >> prob->shift;
-        const int16 b = ((int16)(base) - AT(const int16, y + j + 16)) >> prob->shift;
+        const int16 a = packed_entries(y + j, top, log_sum, prob->shift);
+        const int16 b = packed_entries(y + j + 16, top, log_sum, prob->shift);
         ushort32 entry;
         int16 bytes;
-        __asm__("vpackusdw %2, %1, %0" : "=v"(entry) : "v"(a), "v"(b)); /* an entry below 0 becomes 0 */
+        __asm__("vpackusdw %2, %1, %0" : "=v"(entry) : "v"(a), "v"(b));
         ushort32 value = find_values(search, entry);
         if (j + 32 > tokens) {
             const short16 t = (short16)(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23) + (short)j;
@@ -603,7 +612,7 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
     AT(int16, logs) = log2_q16(AT(uint16, sums));
     for (int r = 0; r < ROWS; r++)
 #if PACKED
-        p_sums[r] = probabilities(hi + r * P_LD, y + r * Y_LD, &lookup, top[r] + logs[r], tokens);
+        p_sums[r] = probabilities(hi + r * P_LD, y + r * Y_LD, &lookup, top[r], logs[r], tokens);
 #else
         p_sums[r] =
             probabilities(hi + r * P_LD, lo + (PROB_LOW ? r * P_LD : 0), y + r * Y_LD, &lookup, logs[r], tokens);

@@ -107,14 +107,15 @@ static void fill_search(uint16_t search[8][32], const uint16_t *begins, const ui
 }
 
 /* The other find_values there: buckets as small as 63 of them can be that reach the last edge. False where one has more
- * than one edge. */
-static bool fill_buckets(uint16_t search[8][32], const uint16_t *prob, int len)
+ * than one edge, or where they reach beyond scores' differences of 2^30. */
+static bool fill_buckets(uint16_t search[8][32], const uint16_t *prob, int len, int prob_shift)
 {
     uint16_t *const edges = search[0], *const values = search[2];
     int last = len - 1, shift = 0;
     while (last > 0 && prob[last] == prob[last - 1]) last--;
     while (last >> shift >= MAX_RUNS - 1) shift++;
     const int bound = VQ_MIN(((MAX_RUNS - 1) << shift) - 1, UINT16_MAX - 1);
+    if ((int64_t)bound << prob_shift > 1 << 30) return false;
     for (int i = 0; i < MAX_RUNS; i++) {
         int x = i << shift, end = (i + 1) << shift;
         values[i] = prob[VQ_MIN(x, len - 1)];
@@ -143,7 +144,8 @@ static vq_status create_tables(vq_attention_u8 *op, vq_device *dev, const vq_att
     if (most <= MAX_RUNS && (op->variant->needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI)))
         op->steps = most <= 16 ? 4 : 6;
     bool buckets = op->steps > 0;
-    for (int i = 0; i < tables && buckets; i++) buckets = fill_buckets(search[i], vq_attention_prob(w, i), w->prob_len);
+    for (int i = 0; i < tables && buckets; i++)
+        buckets = fill_buckets(search[i], vq_attention_prob(w, i), w->prob_len, w->prob_shift);
     if (buckets) op->steps = 1;
     for (int i = 0; i < tables && op->steps > 1; i++) {
         const int runs = find_runs(begins, values, vq_attention_prob(w, i), w->prob_len);
