@@ -9,10 +9,14 @@ enum { MAX_DEVICES = 64 };
 static const struct {
     unsigned cap;
     const char *name;
-} caps[] = {{VQ_CAP_CPU, "cpu"},           {VQ_CAP_AVX2, "avx2"},
-            {VQ_CAP_AVX512BW, "avx512bw"}, {VQ_CAP_AVX512VNNI, "avx512vnni"},
-            {VQ_CAP_AVXVNNI, "avxvnni"},   {VQ_CAP_AVX512IFMA, "avx512ifma"},
-            {VQ_CAP_AVX512VBMI, "avx512vbmi"}, {VQ_CAP_CLBLAST, "clblast"}};
+} caps[] = {{VQ_CAP_CPU, "cpu"},
+            {VQ_CAP_AVX2, "avx2"},
+            {VQ_CAP_AVX512BW, "avx512bw"},
+            {VQ_CAP_AVX512VNNI, "avx512vnni"},
+            {VQ_CAP_AVXVNNI, "avxvnni"},
+            {VQ_CAP_AVX512IFMA, "avx512ifma"},
+            {VQ_CAP_AVX512VBMI, "avx512vbmi"},
+            {VQ_CAP_CLBLAST, "clblast"}};
 
 enum { NUM_CAPS = sizeof caps / sizeof caps[0] };
 
