@@ -110,6 +110,12 @@ vq_status vq_alloc(void *out_ptr, size_t count, size_t size, const char *what)
     return VQ_OK;
 }
 
+bool vq_ends_with(const char *text, const char *end)
+{
+    const size_t a = strlen(text), b = strlen(end);
+    return a >= b && strcmp(text + a - b, end) == 0;
+}
+
 vq_status vq_strdup(char **out, const char *text)
 {
     const size_t size = strlen(text) + 1;

@@ -53,6 +53,8 @@ vq_status vq_alloc(void *out_ptr, size_t count, size_t size, const char *what);
 /* Copy of a string; free() releases it. */
 vq_status vq_strdup(char **out, const char *text);
 
+bool vq_ends_with(const char *text, const char *end);
+
 /* printf into a fresh string; free() releases it. */
 vq_status vq_format(char **out, const char *fmt, ...) VQ_PRINTF(2, 3);
 

@@ -20,12 +20,6 @@ static vq_status parent_dir(char **out, const char *path)
     return vq_format(out, "%.*s", slash == path ? 1 : (int)(slash - path), path);
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    const size_t a = strlen(text), b = strlen(end);
-    return a >= b && strcmp(text + a - b, end) == 0;
-}
-
 static vq_status refuse_pickle(const char *dir, const char *path)
 {
     return vq_fail(VQ_ERR_UNSUPPORTED,
@@ -69,7 +63,7 @@ static vq_status find_files(files *f, const char *path)
     const bool is_dir = vq_is_dir(path);
     if (!is_dir && !vq_is_file(path)) return vq_fail(VQ_ERR_IO, "%s: no such file or folder", path);
     VQ_TRY(is_dir ? vq_strdup(&f->dir, path) : parent_dir(&f->dir, path));
-    if (!is_dir && ends_with(path, ".bin")) return refuse_pickle(f->dir, path);
+    if (!is_dir && vq_ends_with(path, ".bin")) return refuse_pickle(f->dir, path);
     VQ_TRY(is_dir ? find_weights(&f->weights, f->dir) : vq_strdup(&f->weights, path));
     VQ_TRY(vq_path_join(&f->config, f->dir, "config.json"));
     VQ_TRY(vq_path_join(&f->pre, f->dir, "preprocessor_config.json"));

@@ -123,12 +123,6 @@ vq_status vq_shard_index_parse(vq_shard_index *out, const char *path, const char
 /* ---- files ---------------------------------------------------------------------------------------------------------
  */
 
-static bool ends_with(const char *text, const char *end)
-{
-    const size_t a = strlen(text), b = strlen(end);
-    return a >= b && strcmp(text + a - b, end) == 0;
-}
-
 static const vq_shard_entry *find_entry(const vq_weights *w, const char *tensor)
 {
     const vq_shard_entry key = {.tensor = (char *)(uintptr_t)tensor};
@@ -196,7 +190,7 @@ vq_status vq_weights_open(vq_weights **out, const char *path)
     *out = NULL;
     VQ_GO(vq_alloc(&w, 1, sizeof *w, "weights"));
     VQ_GO(vq_strdup(&w->path, path));
-    VQ_GO(ends_with(path, ".json") ? open_shards(w) : open_one(w));
+    VQ_GO(vq_ends_with(path, ".json") ? open_shards(w) : open_one(w));
     *out = w;
     w = NULL;
 done:

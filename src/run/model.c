@@ -42,10 +42,8 @@ static vq_status is_quantized_file(bool *quantized, const char *path)
 {
     vq_safetensors *st = NULL;
     *quantized = false;
-    const size_t length = strlen(path);
-    const bool index = length > 5 && strcmp(path + length - 5, ".json") == 0; /* of shards */
-    const bool pickle = length > 4 && strcmp(path + length - 4, ".bin") == 0;
-    if (vq_is_dir(path) || index || pickle) return VQ_OK;
+    /* an index of shards and a pickle are no safetensors */
+    if (vq_is_dir(path) || vq_ends_with(path, ".json") || vq_ends_with(path, ".bin")) return VQ_OK;
     VQ_TRY(vq_safetensors_open(&st, path));
     *quantized = vq_qmodel_is_file(st);
     vq_safetensors_destroy(&st);

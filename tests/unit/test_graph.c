@@ -83,6 +83,68 @@ static void test_graph__config_defaults(void **state)
     }
 }
 
+/* What the words of a name mean: tokens, those in front of the patches, columns that the head reads. */
+static void test_graph__config_names(void **state)
+{
+    static const struct {
+        const char *name;
+        int tokens, prefix, head;
+        bool pre_norm, layer_scale, qkv_bias;
+    } cases[] = {
+        {"vit_huge_patch14_224", 257, 1, 1280, false, false, true},
+        {"vit_medium_patch16_gap_256", 256, 0, 512, false, true, false},
+        {"vit_base_patch16_gap_224", 196, 0, 768, false, false, true},
+        {"vit_base_patch16_224_miil", 197, 1, 768, false, false, false},
+        {"vit_large_patch14_clip_336.openai_ft_in12k_in1k", 577, 1, 1024, true, false, true},
+        {"vit_small_patch14_dinov2", 1370, 1, 384, false, true, true},
+        {"vit_base_patch14_reg4_dinov2.lvd142m", 1374, 5, 768, false, true, true},
+        {"deit_tiny_distilled_patch16_224.fb_in1k", 198, 2, 384, false, false, true},
+        {"deit_base_distilled_patch16_384", 578, 2, 1536, false, false, true},
+        {"deit3_huge_patch14_224", 257, 1, 1280, false, true, true},
+        {"deit3_medium_patch16_224.fb_in22k_ft_in1k", 197, 1, 512, false, true, true},
+    };
+    static const char *const refused[] = {"vit_base_patch32_clip_quickgelu_224",
+                                          "vit_giant_patch14_dinov2",
+                                          "vit_base_patch16_rpn_224",
+                                          "deit3_tiny_patch16_224",
+                                          "vit_small_patch16",
+                                          "vit_small_224",
+                                          "vit_base_patch16_siglip_224",
+                                          "deit_small_patch16_gap_224",
+                                          "vit_base_patch0_224",
+                                          "vit_base_patch16_99999",
+                                          "vit",
+                                          "vit_",
+                                          "",
+                                          "vit_base_patch16_224__",
+                                          "vit_base_patch16_-224",
+                                          "deit_small_patch32_224"};
+    char json[512];
+    vq_graph *g;
+    (void)state;
+    for (size_t i = 0; i < VQ_ARRAY_LEN(cases); i++) {
+        snprintf(json, sizeof json, "{\"architecture\":\"%s\",\"mean\":[0,0,0],\"std\":[1,1,1]}", cases[i].name);
+        if (parse(&g, json) != VQ_OK) fail_msg("%s: %s", cases[i].name, last_error);
+        assert_int_equal(g->tokens, cases[i].tokens);
+        assert_int_equal(g->nodes[1].prefix, cases[i].prefix);
+        assert_int_equal(g->values[g->nodes[g->num_nodes - 1].in[0]].cols, cases[i].head);
+        bool pre_norm = false, layer_scale = false, qkv_bias = false;
+        for (int s = 0; s < g->num_sources; s++) {
+            pre_norm |= strncmp(g->sources[s].name, "norm_pre.", 9) == 0;
+            layer_scale |= strcmp(g->sources[s].name, "blocks.0.ls2.gamma") == 0;
+            qkv_bias |= strcmp(g->sources[s].name, "blocks.0.attn.qkv.bias") == 0;
+        }
+        assert_true(pre_norm == cases[i].pre_norm && layer_scale == cases[i].layer_scale);
+        assert_true(qkv_bias == cases[i].qkv_bias);
+        vq_graph_destroy(&g);
+    }
+    for (size_t i = 0; i < VQ_ARRAY_LEN(refused); i++) {
+        snprintf(json, sizeof json, "{\"architecture\":\"%s\",\"mean\":[0,0,0],\"std\":[1,1,1]}", refused[i]);
+        if (parse(&g, json) == VQ_OK || !strstr(last_error, "is not known; known: "))
+            fail_msg("%s: %s", refused[i], last_error);
+    }
+}
+
 static void test_graph__config_overrides(void **state)
 {
     vq_graph *g;
@@ -417,13 +479,10 @@ static int remove_dir(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_graph__config_defaults),
-        cmocka_unit_test(test_graph__config_overrides),
-        cmocka_unit_test(test_graph__config_names_the_fault),
-        cmocka_unit_test(test_graph__nodes_fit_together),
-        cmocka_unit_test(test_graph__loads_and_folds),
-        cmocka_unit_test(test_graph__weights_name_the_fault),
-        cmocka_unit_test(test_graph__real_model),
+        cmocka_unit_test(test_graph__config_defaults),        cmocka_unit_test(test_graph__config_names),
+        cmocka_unit_test(test_graph__config_overrides),       cmocka_unit_test(test_graph__config_names_the_fault),
+        cmocka_unit_test(test_graph__nodes_fit_together),     cmocka_unit_test(test_graph__loads_and_folds),
+        cmocka_unit_test(test_graph__weights_name_the_fault), cmocka_unit_test(test_graph__real_model),
         cmocka_unit_test(test_graph__plan_never_overlaps),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir) ? 1 : 0;
