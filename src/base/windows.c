@@ -70,8 +70,8 @@ void vq_windows_regions(const vq_windows *w, int32_t *region)
     const int count = vq_windows_count(w) * vq_windows_tokens(w);
     for (int i = 0; i < count; i++) {
         const place p = place_of(w, i);
-        region[i] = 3 * stripe(p.y, w->height, w->window_h, w->shift_h) +
-                    stripe(p.x, w->width, w->window_w, w->shift_w);
+        region[i] =
+            3 * stripe(p.y, w->height, w->window_h, w->shift_h) + stripe(p.x, w->width, w->window_w, w->shift_w);
     }
 }
 

@@ -9,9 +9,8 @@
 
 #include "cli/cli.h"
 
-#define ALL                                                                                            \
-    (CLI_DEVICES | CLI_INSPECT | CLI_SENSITIVITY | CLI_CALIBRATE | CLI_EVAL | CLI_SWEEP | CLI_PREDICT | \
-     CLI_EXPORT)
+#define ALL \
+    (CLI_DEVICES | CLI_INSPECT | CLI_SENSITIVITY | CLI_CALIBRATE | CLI_EVAL | CLI_SWEEP | CLI_PREDICT | CLI_EXPORT)
 #define RUN (CLI_CALIBRATE | CLI_SENSITIVITY | CLI_EVAL | CLI_SWEEP | CLI_PREDICT)
 
 typedef enum option_kind { FLAG, TEXT, NUMBER, BITS, MODE, SEED, BYTES } option_kind;

@@ -161,8 +161,8 @@ static int merging(swin *s, int x)
     vq_swin_grid(s->c, s->stage - 1, before);
     vq_swin_grid(s->c, s->stage, grid);
     s->rows = grid[0] * grid[1];
-    vq_node *const rows = vq_build_node(&s->b, VQ_NODE_ROWS, vq_join_name(ours, at.ours, "downsample.merge"), x, -1,
-                                        s->rows, wide);
+    vq_node *const rows =
+        vq_build_node(&s->b, VQ_NODE_ROWS, vq_join_name(ours, at.ours, "downsample.merge"), x, -1, s->rows, wide);
     rows->order = VQ_ROWS_MERGE;
     rows->windows = (vq_windows){.height = before[0], .width = before[1], .window_h = 1, .window_w = 1};
     x = layernorm(s, &at, "downsample.norm", "downsample.norm", rows->out, s->rows, wide, fixed_eps);
@@ -186,8 +186,7 @@ static void bias_sources(swin *s, const place *at, int param)
         return;
     }
     for (int i = 0; i < 3; i++)
-        source(s, vq_join_name(theirs, at->theirs, parts[i]), ".bias", vq_shape1(s->dim), param,
-               (size_t)(i * s->dim));
+        source(s, vq_join_name(theirs, at->theirs, parts[i]), ".bias", vq_shape1(s->dim), param, (size_t)(i * s->dim));
 }
 
 static int qkv_linear(swin *s, const place *at, int x)
@@ -214,8 +213,8 @@ static int to_windows(swin *s, const place *at, const vq_windows *w, int qkv)
         pad = vq_build_param(&s->b, vq_join_name(ours, at->ours, "attn.pad"), vq_shape1(3 * s->dim));
         bias_sources(s, at, pad);
     }
-    vq_node *const node = vq_build_node(&s->b, VQ_NODE_ROWS, vq_join_name(ours, at->ours, "attn.windows"), qkv, -1,
-                                        tokens, 3 * s->dim);
+    vq_node *const node =
+        vq_build_node(&s->b, VQ_NODE_ROWS, vq_join_name(ours, at->ours, "attn.windows"), qkv, -1, tokens, 3 * s->dim);
     node->order = VQ_ROWS_TO_WINDOWS;
     node->windows = *w;
     node->weight = pad;

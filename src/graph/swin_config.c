@@ -1,4 +1,5 @@
-/* config.json of a Swin Transformer as timm publishes it: `architecture` names the defaults, `model_args` override them. */
+/* config.json of a Swin Transformer as timm publishes it: `architecture` names the defaults, `model_args` override
+ * them. */
 #include <stdio.h>
 #include <string.h>
 
@@ -17,13 +18,22 @@ static const swin_size sizes[] = {
 };
 
 static const vq_neutral_arg neutral_args[] = {
-    {"drop_rate", NULL},       {"proj_drop_rate", NULL},   {"attn_drop_rate", NULL}, {"drop_path_rate", NULL},
-    {"weight_init", NULL},     {"head_dim", "null"},       {"embed_layer", "null"},  {"norm_layer", "null"},
-    {"global_pool", "\"avg\""}, {"strict_img_size", "true"}, {NULL, NULL},
+    {"drop_rate", NULL},
+    {"proj_drop_rate", NULL},
+    {"attn_drop_rate", NULL},
+    {"drop_path_rate", NULL},
+    {"weight_init", NULL},
+    {"head_dim", "null"},
+    {"embed_layer", "null"},
+    {"norm_layer", "null"},
+    {"global_pool", "\"avg\""},
+    {"strict_img_size", "true"},
+    {NULL, NULL},
 };
 
-static const char *const known_args[] = {"embed_dim",  "depths",   "num_heads",   "mlp_ratio", "img_size",  "patch_size",
-                                         "window_size", "in_chans", "num_classes", "qkv_bias",  "pad_first", NULL};
+static const char *const known_args[] = {"embed_dim",   "depths",     "num_heads",   "mlp_ratio",
+                                         "img_size",    "patch_size", "window_size", "in_chans",
+                                         "num_classes", "qkv_bias",   "pad_first",   NULL};
 
 /* "swin_tiny_patch4_window7_224", with an optional ".tag". */
 static bool read_name(vq_swin_config *c, const char *name)
@@ -109,8 +119,8 @@ static vq_status check_stage(const vq_swin_config *c, const char *path, int stag
     if (stage == 0) return VQ_OK;
     vq_swin_grid(c, stage - 1, before);
     if (!c->hf && (before[0] % 2 || before[1] % 2))
-        return vq_fail(VQ_ERR_FORMAT, "%s: img_size %d x %d makes a grid of %d x %d in stage %d, which must be even", path,
-                       c->base.img_height, c->base.img_width, before[0], before[1], stage - 1);
+        return vq_fail(VQ_ERR_FORMAT, "%s: img_size %d x %d makes a grid of %d x %d in stage %d, which must be even",
+                       path, c->base.img_height, c->base.img_width, before[0], before[1], stage - 1);
     return VQ_OK;
 }
 

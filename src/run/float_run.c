@@ -511,8 +511,8 @@ vq_status vq_float_run_node(vq_float_run *run, int i, int batch)
     case VQ_NODE_POOL: return run_pool(run, i, batch);
     case VQ_NODE_ROWS:
         return vq_gather_rows_f32_run(run->dev, x, in->rows, run->maps[i],
-                                      n->weight < 0 ? run->extra[i] : run->params[n->weight], y,
-                                      rows_made(g, n), in->cols, batch);
+                                      n->weight < 0 ? run->extra[i] : run->params[n->weight], y, rows_made(g, n),
+                                      in->cols, batch);
     case VQ_NODE_OP_COUNT: break;
     }
     return vq_fail(VQ_ERR_UNSUPPORTED, "%s: operation %d cannot run in float", n->name, (int)n->op);

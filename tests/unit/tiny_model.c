@@ -380,8 +380,8 @@ void tiny_int_node(const vq_int_graph *ints, const vq_int_node *n, void *const *
         break;
     }
     case VQ_INT_GEMM:
-        vq_ref_gemm_s8(&n->u.gemm.w, in, ld * n->u.gemm.row_step, out, ldo, batch * n->u.gemm.rows, n->u.gemm.rows_in, n->u.gemm.rows_out,
-                       n->u.gemm.row_first);
+        vq_ref_gemm_s8(&n->u.gemm.w, in, ld * n->u.gemm.row_step, out, ldo, batch * n->u.gemm.rows, n->u.gemm.rows_in,
+                       n->u.gemm.rows_out, n->u.gemm.row_first);
         break;
     case VQ_INT_LAYERNORM:
         vq_ref_layernorm_s32(&n->u.layernorm.w, in, ld * n->u.layernorm.row_step, out, ldo,
