@@ -28,7 +28,7 @@ megabytes() {
 }
 
 for bits in w8a8 w4a4; do
-    "$vitq" calibrate models/fashion_vit --images "$data/train-images-idx3-ubyte.gz" --recipe best --bits "$bits" \
+    "$vitq" calibrate models/fashion_vit --images "$data/train-images-idx3-ubyte.gz" --bits "$bits" \
         -o "$out/fashion_$bits.vitq.safetensors"
     echo
 done
