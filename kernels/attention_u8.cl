@@ -1,6 +1,7 @@
 /* attention_u8: one work-group of VQ_P0 (a power of two) work-items per query row of one head of one image, the row's
  * scores and then its probabilities in local memory. Grid: (rows, heads, images). base/int_ops.h has the formulas.
  * MAX_T: a bound on the tokens. */
+#include "attention_u8_rows.h"
 #include "vq_int.h"
 #include "vq_local.h"
 
@@ -42,23 +43,32 @@ VQ_LOCAL_FUNCTION uint score(__local const uchar *q, __global const uchar *k, in
 __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void
 attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_out, __global const int *consts,
              __global const ushort *prob, int prob_step, int prob_last, int prob_shift, int tokens, int width,
-             int padded, int zero, int code_max)
+             int padded, int zero, int code_max, WINDOW_ARGS)
 {
     __local uint y[MAX_T];
     __local uint part[VQ_P0];
     __local uchar q[MAX_D];
     const int item = (int)get_local_id(0), row = (int)get_group_id(0), head = (int)get_group_id(1);
     const int heads = (int)get_num_groups(1), all = heads * width;
-    const size_t image = get_group_id(2), first = image * tokens;
-    __global const uchar *const base = qkv + first * ld_qkv + head * width;
+    const size_t part_id = get_group_id(2), first = FIRST_ROW(part_id, tokens);
+    __global const int *const map_of = MAP_OF(part_id, tokens);
+    const token_rows of_q = columns((token_rows){qkv + first * ld_qkv, pad, map_of, ld_qkv}, head * width);
+    const token_rows of_k = columns(of_q, all), of_v = columns(of_k, all);
+    const int to = ROW_INDEX(map_of, row);
+    if (to < 0) return; /* padding has no output */
     __global const int *const of_head = consts + head * 4;
     __global const int *const channel = consts + heads * 4 + head * 3 * padded;
-    for (int d = item; d < width; d += VQ_P0) q[d] = base[(size_t)row * ld_qkv + d];
+    for (int d = item; d < width; d += VQ_P0) q[d] = row_of(&of_q, row)[d];
     barrier(CLK_LOCAL_MEM_FENCE);
 
     uint top = 0;
     for (int j = item; j < tokens; j += VQ_P0) {
-        y[j] = score(q, base + all + (size_t)j * ld_qkv, width, of_head[0], of_head[1], of_head[2]);
+        y[j] = score(q, row_of(&of_k, j), width, of_head[0], of_head[1], of_head[2]);
+#if WINDOWS
+        __global const int *const region_of = region + (map_of - map);
+        const int added = bias[((size_t)head * tokens + row) * tokens + j] + (region_of[j] != region_of[row] ? mask : 0);
+        y[j] = (uint)clamp((int)y[j] - (1 << 30) + added, -(1 << 30), 1 << 30) + (1u << 30);
+#endif
         top = max(top, y[j]);
     }
     top = reduce_max(part, top);
@@ -77,10 +87,9 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
     p_sum = reduce_sum(part, p_sum);
 
     for (int d = item; d < width; d += VQ_P0) {
-        __global const uchar *const v = base + 2 * all + d;
         uint a = p_sum * (uint)channel[d]; /* the total fits s32, so wrapping parts do no harm */
-        for (int j = 0; j < tokens; j++) a += y[j] * (uint)(v[(size_t)j * ld_qkv] - 128);
+        for (int j = 0; j < tokens; j++) a += y[j] * (uint)(row_of(&of_v, j)[d] - 128);
         const int code = add_sat(vq_requant((int)a, channel[padded + d], channel[2 * padded + d]), zero);
-        out[(first + row) * ld_out + head * width + d] = (uchar)clamp(code, 0, code_max);
+        out[(first + to) * ld_out + head * width + d] = (uchar)clamp(code, 0, code_max);
     }
 }

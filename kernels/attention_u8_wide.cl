@@ -43,6 +43,7 @@
 #define PACKED (DOT == 3 && LANES == 16 && STEPS == 1)
 
 #include "attention_u8_math.h"
+#include "attention_u8_rows.h"
 #include "vq_vector.h"
 
 #if ROWS == 12
@@ -235,15 +236,14 @@ static int pack_token(__global group_t *column, __global const uchar *row, int w
     return sum - 128 * width;
 }
 
-static void pack_k(__global char *to, __global int *correction, __global const uchar *k, int ld, int tokens, int width,
-                   int q_zero)
+static void pack_k(__global char *to, __global int *correction, const token_rows *k, int tokens, int width, int q_zero)
 {
     const int groups = ROUND_UP(width, GROUP) / GROUP;
     for (int j = 0; j < ROUND_UP(tokens, PANEL); j++) {
         __global group_t *const column =
             (__global group_t *)(to + (size_t)(j / PANEL) * groups * PANEL * GROUP) + j % PANEL;
         if (j < tokens) {
-            correction[j] = -q_zero * pack_token(column, k + (size_t)j * ld, width);
+            correction[j] = -q_zero * pack_token(column, row_of(k, j), width);
         } else {
             correction[j] = 0;
             for (int g = 0; g < groups; g++) column[g * PANEL] = 0;
@@ -252,11 +252,11 @@ static void pack_k(__global char *to, __global int *correction, __global const u
 }
 
 /* GROUP tokens from j, channels d .. d+15, as a vector of groups. */
-static uint16 groups_of_v(__global const uchar *v, int ld, int tokens, int width, int j, int d)
+static uint16 groups_of_v(const token_rows *v, int tokens, int width, int j, int d)
 {
     uint16 groups = 0;
     for (int i = 0; i < GROUP && j + i < tokens; i++) {
-        __global const uchar *const row = v + (size_t)(j + i) * ld + d;
+        __global const uchar *const row = row_of(v, j + i) + d;
         uchar16 codes;
         if (d + 16 <= width) {
             codes = LOAD_AT(uchar16, row);
@@ -279,14 +279,14 @@ static int16 sum_of_groups(uint16 groups)
     return sum;
 }
 
-static void pack_v(__global char *to, __global int *v_sum, __global const uchar *v, int ld, int tokens, int width)
+static void pack_v(__global char *to, __global int *v_sum, const token_rows *v, int tokens, int width)
 {
     const int depth = ROUND_UP(tokens, GROUP);
     for (int d = 0; d < ROUND_UP(width, PANEL); d += 16) {
         int16 sum = 0;
         for (int j = 0; j < depth; j += GROUP) {
             __global char *const at = to + ((size_t)(d / PANEL) * depth + j) * PANEL + d % PANEL * GROUP;
-            const uint16 groups = groups_of_v(v, ld, tokens, width, j, d);
+            const uint16 groups = groups_of_v(v, tokens, width, j, d);
 #if GROUP == 4
             STORE_AT(int16, at) = as_int16(groups);
 #elif GROUP == 2
@@ -300,18 +300,17 @@ static void pack_v(__global char *to, __global int *v_sum, __global const uchar 
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_u8_pack(__global const uchar *qkv, int ld_qkv,
-                                                                               __global char *scratch,
-                                                                               __global const int *consts, int tokens,
-                                                                               int width)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+attention_u8_pack(__global const uchar *qkv, int ld_qkv, __global char *scratch, __global const int *consts, int tokens,
+                  int width, MAP_ARGS)
 {
     const int head = (int)get_group_id(0), heads = (int)get_num_groups(0);
-    const size_t image = get_group_id(1);
-    __global const uchar *const q = qkv + image * tokens * ld_qkv + head * width;
-    __global char *const to = scratch + (image * heads + head) * ALL(tokens, width);
-    pack_k(to + K_AT(tokens, width), (__global int *)to, q + heads * width, ld_qkv, tokens, width, consts[head * 4]);
-    pack_v(to + V_AT(tokens, width), (__global int *)(to + SUM_AT(tokens)), q + 2 * heads * width, ld_qkv, tokens,
-           width);
+    const size_t part = get_group_id(1);
+    const token_rows rows = {qkv + FIRST_ROW(part, tokens) * ld_qkv, pad, MAP_OF(part, tokens), ld_qkv};
+    const token_rows k = columns(rows, (heads + head) * width), v = columns(rows, (2 * heads + head) * width);
+    __global char *const to = scratch + (part * heads + head) * ALL(tokens, width);
+    pack_k(to + K_AT(tokens, width), (__global int *)to, &k, tokens, width, consts[head * 4]);
+    pack_v(to + V_AT(tokens, width), (__global int *)(to + SUM_AT(tokens)), &v, tokens, width);
 }
 
 /* ---- one block of rows ------------------------------------------------------------------------------------------- */
@@ -321,10 +320,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void attention_u8_pack(_
 #define P_LD ((MAX_T + 32) / GROUP * (PACKED ? 2 : 1))
 
 /* ROWS rows of Q as left operands, zeros beyond width; rows beyond the last repeat it. */
-static void load_q(int *a, __global const uchar *q, int ld, int rows, int width)
+static void load_q(int *a, const token_rows *q, int row, int rows, int width)
 {
     for (int r = 0; r < ROWS; r++) {
-        __global const uchar *const from = q + (size_t)min(r, rows - 1) * ld;
+        __global const uchar *const from = row_of(q, row + min(r, rows - 1));
 #if GROUP == 4
         int d = 0;
         for (; d + 16 <= width; d += 16) AT(uchar16, a + r * A_LD + d / 4) = LOAD_AT(uchar16, from + d);
@@ -339,9 +338,22 @@ static void load_q(int *a, __global const uchar *q, int ld, int rows, int width)
     }
 }
 
+/* What windows add to the scores of the block's rows. */
+typedef struct window_scores {
+    __global const int *bias, *region; /* of the head; of the window */
+    int row, rows, mask;
+} window_scores;
+
+static int16 window_added(const window_scores *w, int r, int j, int tokens)
+{
+    const int row = w->row + min(r, w->rows - 1);
+    const int16 apart = LOAD_AT(int16, w->region + j) != (int16)(w->region[row]);
+    return LOAD_AT(int16, w->bias + (size_t)row * tokens + j) + (apart & w->mask);
+}
+
 /* Scores of all rows into y, -2^30 or less beyond the last token, and the largest of each row into top. */
 static void scores(int *y, int *top, const int *a, __global const char *scratch, int tokens, int width, int mult,
-                   int shift)
+                   int shift, const window_scores *window)
 {
     int acc[ROWS * PANEL] ALIGNED;
     const int groups = ROUND_UP(width, GROUP) / GROUP;
@@ -355,6 +367,10 @@ static void scores(int *y, int *top, const int *a, __global const char *scratch,
         for (int v = 0; v < PANEL; v += 16)
             for (int r = 0; r < ROWS; r++) {
                 int16 s = requant_score(AT(int16, acc + r * PANEL + v), mult, shift);
+#if WINDOWS
+                s += window_added(window, r, j0 + v, tokens);
+                if (!SMALL_SCORES) s = clamp(s, -(1 << 30), 1 << 30);
+#endif
                 if (j0 + v + 16 > tokens) s = select((int16)(SMALL_SCORES ? -(1 << 30) : INT_MIN), s, LANE_INDEX + (j0 + v) < tokens);
                 AT(int16, y + r * Y_LD + j0 + v) = s;
                 tops[r] = max(tops[r], s);
@@ -563,7 +579,7 @@ static void weigh(int *acc, const int *hi, const int *lo, __global const char *p
 }
 
 /* codes of up to 16 channels of all rows */
-static void put_codes(__global uchar *to, int ld, int rows, const int *acc, const uint *p_sums,
+static void put_codes(__global uchar *to, __global const int *map_of, int first, int ld, int rows, const int *acc, const uint *p_sums,
                       __global const int *channel, int padded, int count, int zero, int code_max)
 {
     const uint16 v_zero = as_uint16(LOAD_AT(int16, channel));
@@ -572,7 +588,9 @@ static void put_codes(__global uchar *to, int ld, int rows, const int *acc, cons
         const uint16 sum = AT(const uint16, acc + r * PANEL) + v_zero * p_sums[r];
         const int16 code = add_sat(requant16(as_int16(sum), mult, shift), (int16)(zero));
         const uchar16 codes = convert_uchar16(clamp(code, 0, code_max));
-        __global uchar *const row = to + (size_t)r * ld;
+        const int at = ROW_INDEX(map_of, first + r);
+        if (at < 0) continue; /* padding has no output */
+        __global uchar *const row = to + (size_t)at * ld;
         if (count >= 16) {
             STORE_AT(uchar16, row) = codes;
         } else {
@@ -588,7 +606,7 @@ static void put_codes(__global uchar *to, int ld, int rows, const int *acc, cons
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_out, __global const char *scratch,
              __global const int *consts, __global const ushort *prob, int prob_step, int prob_last, int prob_shift,
-             __global const ushort *search, int tokens, int width, int padded, int zero, int code_max)
+             __global const ushort *search, int tokens, int width, int padded, int zero, int code_max, WINDOW_ARGS)
 {
     int y[ROWS * Y_LD] ALIGNED, hi[ROWS * P_LD] ALIGNED;
 #if !PACKED
@@ -597,16 +615,20 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
     int a[ROWS * A_LD] ALIGNED, acc[ROWS * PANEL] ALIGNED, top[ROWS], logs[16] ALIGNED;
     uint sums[16] ALIGNED, p_sums[ROWS];
     const int head = (int)get_group_id(1), heads = (int)get_num_groups(1), row = (int)get_group_id(0) * ROWS;
-    const size_t image = get_group_id(2), first = image * tokens + row;
+    const size_t part = get_group_id(2), first = FIRST_ROW(part, tokens);
+    __global const int *const map_of = MAP_OF(part, tokens);
+    const token_rows q = columns((token_rows){qkv + first * ld_qkv, pad, map_of, ld_qkv}, head * width);
+    const window_scores window = {bias + (size_t)head * tokens * tokens, region + (map_of - map), row,
+                                  min(ROWS, tokens - row), mask};
     const int rows = min(ROWS, tokens - row), depth = ROUND_UP(tokens, GROUP);
-    __global const char *const packed = scratch + (image * heads + head) * ALL(tokens, width);
+    __global const char *const packed = scratch + (part * heads + head) * ALL(tokens, width);
     __global const int *const head_consts = consts + head * 4;
     __global const int *const channel = consts + heads * 4 + head * 3 * padded;
     const table lookup = {prob + (size_t)head * prob_step, prob_last, prob_shift,
                           search + (prob_step ? head * 256 : 0)};
 
-    load_q(a, qkv + first * ld_qkv + head * width, ld_qkv, rows, width);
-    scores(y, top, a, packed, tokens, width, head_consts[1], head_consts[2]);
+    load_q(a, &q, row, rows, width);
+    scores(y, top, a, packed, tokens, width, head_consts[1], head_consts[2], &window);
     for (int r = 0; r < 16; r++) sums[r] = 1;
     for (int r = 0; r < ROWS; r++) sums[r] = exponentials(y + r * Y_LD, top[r], tokens);
     AT(int16, logs) = log2_q16(AT(uint16, sums));
@@ -626,7 +648,7 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
               (__global const int *)(packed + SUM_AT(tokens)) + d0, depth / GROUP);
 #endif
         for (int d = d0; d < min(d0 + PANEL, width); d += 16)
-            put_codes(out + first * ld_out + head * width + d, ld_out, rows, acc + (d - d0), p_sums, channel + d,
+            put_codes(out + first * ld_out + head * width + d, map_of, row, ld_out, rows, acc + (d - d0), p_sums, channel + d,
                       padded, width - d, zero, code_max);
     }
 }

@@ -27,13 +27,21 @@ __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void layernorm_s32(L
     __local long part[VQ_P0];
     __local uint shared[2]; /* gain and its shift */
     const size_t row = get_group_id(0);
+#ifdef LAYERNORM_MERGE
+    __global const int *parts[4];
+    const int quarter = c / 4;
+    for (int p = 0; p < 4; p++) parts[p] = part_of(x, ldx, (int)row, p, merge_h, merge_w);
+#define IN(i) (parts[(i) / quarter] ? parts[(i) / quarter][(i) - (i) / quarter * quarter] : 0)
+#else
     __global const int *const in = x + row * (size_t)ldx;
+#define IN(i) in[i]
+#endif
     const int item = (int)get_local_id(0);
     long sum = 0, squares = 0; /* the squares' sum may pass 2^63: it wraps to the right u64 */
-    for (int i = item; i < c; i += VQ_P0) sum += in[i];
+    for (int i = item; i < c; i += VQ_P0) sum += IN(i);
     const int mean = mean_of(sum_group(part, sum), c);
     for (int i = item; i < c; i += VQ_P0) {
-        const long d = deviation(in[i], mean);
+        const long d = deviation(IN(i), mean);
         squares += d * d;
     }
     const ulong v = (ulong)sum_group(part, squares) + c_eps;
@@ -46,7 +54,7 @@ __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void layernorm_s32(L
     const long gain = shared[0];
     const int h = (int)shared[1];
     for (int i = item; i < c; i += VQ_P0) {
-        const long y = (deviation(in[i], mean) * gain + (1L << (h - 1))) >> h;
+        const long y = (deviation(IN(i), mean) * gain + (1L << (h - 1))) >> h;
         const long code = (y * mult[i] + bias[spread(i)]) >> shift[spread(i)];
         codes[row * (size_t)ld_codes + i] = (OUT)clamp(code, OUT_MIN, OUT_MAX);
     }

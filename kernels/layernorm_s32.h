@@ -17,7 +17,20 @@
  * bias    s64 with the rounding term, shift u64, both spread: of 16 channels first the even ones, then the odd ones */
 #define LAYERNORM_ARGS                                                                                                \
     __global const int *x, int ldx, __global const int *mult, __global const long *bias, __global const ulong *shift, \
-        __global OUT *codes, int ld_codes, int m, int c, ulong c_eps, uint root, int code_max
+        __global OUT *codes, int ld_codes, int m, int c, ulong c_eps, uint root, int code_max, int merge_h,           \
+        int merge_w
+
+#ifdef LAYERNORM_MERGE
+/* Part p (0..3) of merged row `row`: its c/4 channels, 0 beyond the grid. */
+static __global const int *part_of(__global const int *x, int ldx, int row, int p, int merge_h, int merge_w)
+{
+    const int across = (merge_w + 1) / 2, rows = (merge_h + 1) / 2 * across;
+    const int image = row / rows, at = row - image * rows, down = at / across, right = at - down * across;
+    const int y = 2 * down + (p & 1), left = 2 * right + p / 2;
+    if (y >= merge_h || left >= merge_w) return 0;
+    return x + ((size_t)image * (merge_h * merge_w) + (y * merge_w + left)) * ldx;
+}
+#endif
 
 #define LIMIT ((1 << 26) - 1)
 

@@ -21,14 +21,22 @@ static long add_lanes(long8 v)
     return b.x + b.y;
 }
 
+/* Rows are read where they are; merged ones are brought together first. */
+#ifdef LAYERNORM_MERGE
+#define SPACE
+#else
+#define SPACE __global
+#endif
+#define LOAD_ROW(p) (((SPACE const vq_at_int16 *)(p))->v)
+
 /* Sum of a row. */
-static long sum_row(__global const int *x, int c)
+static long sum_row(SPACE const int *x, int c)
 {
     long8 sum = 0;
     long rest = 0;
     int i = 0;
     for (; i + 16 <= c; i += 16) {
-        const int16 v = LOAD_AT(int16, x + i);
+        const int16 v = LOAD_ROW(x + i);
         sum += even(v) + odd(v);
     }
     for (; i < c; i++) rest += x[i];
@@ -47,11 +55,11 @@ static center center_of(long sum, int c)
 }
 
 /* Deviations of 16 values from column i, 0 from column c on. */
-static int16 deviations(__global const int *x, int i, int c, const center *m)
+static int16 deviations(SPACE const int *x, int i, int c, const center *m)
 {
     int16 v;
     if (i + 16 <= c) {
-        v = LOAD_AT(int16, x + i);
+        v = LOAD_ROW(x + i);
     } else {
         int rest[16] __attribute__((aligned(64)));
         for (int j = 0; j < 16; j++) rest[j] = i + j < c ? x[i + j] : m->mean;
@@ -60,7 +68,7 @@ static int16 deviations(__global const int *x, int i, int c, const center *m)
     return clamp(v, (int16)(m->low), (int16)(m->high)) - (int16)(m->mean);
 }
 
-static ulong sum_of_squares(__global const int *x, int c, const center *m)
+static ulong sum_of_squares(SPACE const int *x, int c, const center *m)
 {
     long8 squares = 0;
     for (int i = 0; i < c; i += 16) {
@@ -108,22 +116,22 @@ static ulong8 finish8(long8 sum, __global const ulong *shift, int code_max)
 #endif
 
 /* Row by row, each step would wait for the one before it; step by step, the rows' instructions overlap. */
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layernorm_s32(LAYERNORM_ARGS)
+static void normalize(SPACE const int *from, int ldx, int rows, __global OUT *codes, int ld_codes,
+                      __global const int *mult, __global const long *bias, __global const ulong *shift, int c,
+                      ulong c_eps, uint root, int code_max)
 {
     long sums[VQ_P0];
     center centers[VQ_P0];
     ulong squares[VQ_P0];
     uint gains[VQ_P0];
     int shifts[VQ_P0];
-    const int first = (int)get_group_id(0) * VQ_P0, rows = min(VQ_P0, m - first);
-    __global const int *const from = x + (size_t)first * ldx;
     for (int r = 0; r < rows; r++) sums[r] = sum_row(from + (size_t)r * ldx, c);
     for (int r = 0; r < rows; r++) centers[r] = center_of(sums[r], c);
     for (int r = 0; r < rows; r++) squares[r] = sum_of_squares(from + (size_t)r * ldx, c, &centers[r]) + c_eps;
     for (int r = 0; r < rows; r++) shifts[r] = gain_of(squares[r], root, &gains[r]);
     for (int r = 0; r < rows; r++) {
-        __global const int *const row = from + (size_t)r * ldx;
-        __global OUT *const out = codes + (size_t)(first + r) * ld_codes;
+        SPACE const int *const row = from + (size_t)r * ldx;
+        __global OUT *const out = codes + (size_t)r * ld_codes;
         const long round = 1L << (shifts[r] - 1);
         for (int i = 0; i < c; i += 16) {
             const int16 d = deviations(row, i, c, &centers[r]), mi = LOAD_AT(int16, mult + i);
@@ -140,4 +148,23 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layernorm_s32(LAYER
             }
         }
     }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layernorm_s32(LAYERNORM_ARGS)
+{
+    const int first = (int)get_group_id(0) * VQ_P0, rows = min(VQ_P0, m - first);
+#ifdef LAYERNORM_MERGE
+    int row[4096] __attribute__((aligned(64)));
+    const int quarter = c / 4;
+    for (int r = first; r < first + rows; r++) {
+        for (int p = 0; p < 4; p++) {
+            __global const int *const from = part_of(x, ldx, r, p, merge_h, merge_w);
+            for (int i = 0; i < quarter; i++) row[p * quarter + i] = from ? from[i] : 0;
+        }
+        normalize(row, 0, 1, codes + (size_t)r * ld_codes, ld_codes, mult, bias, shift, c, c_eps, root, code_max);
+    }
+#else
+    normalize(x + (size_t)first * ldx, ldx, rows, codes + (size_t)first * ld_codes, ld_codes, mult, bias, shift, c,
+              c_eps, root, code_max);
+#endif
 }

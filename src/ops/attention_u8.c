@@ -12,6 +12,9 @@ enum { MAX_HEAD_DIM = 256, MAX_TOKENS = 4095, MAX_RUNS = 64, CHANNEL_PAD = 32, H
 struct vq_attention_u8 {
     const vq_variant *variant;
     vq_buf *consts, *prob, *search;
+    vq_buf *map, *region, *bias, *pad;  /* within windows: of their tokens [windows][T]; [heads][T][T]; [3C] */
+    int windows, window_tokens, raster; /* 1, 0, 0 where there are none */
+    int mask;
     int heads, head_dim, padded, prob_step, prob_last, prob_shift, zero, code_max;
     int steps; /* of the search for a table's run in registers, 0: none; 1: by buckets */
     bool one_item, prob_low, small_scores;
@@ -29,6 +32,33 @@ static int num_tables(const vq_attention_u8_weights *w)
     return VQ_MAX(w->prob_tables, 1);
 }
 
+static int num_pairs(const vq_windows *w)
+{
+    return (2 * w->window_h - 1) * (2 * w->window_w - 1);
+}
+
+static bool is_axis(int size, int window, int shift)
+{
+    return size > 0 && size <= MAX_TOKENS && window > 0 && window <= size && shift >= 0 && shift < window;
+}
+
+static vq_status check_windows(const vq_attention_u8_weights *w)
+{
+    const vq_windows *const v = &w->windows;
+    if (v->height == 0) return VQ_OK;
+    if (!is_axis(v->height, v->window_h, v->shift_h) || !is_axis(v->width, v->window_w, v->shift_w) ||
+        vq_windows_tokens(v) > MAX_TOKENS || !w->bias || !w->pad != !vq_windows_padded(v))
+        return vq_fail(VQ_ERR_INVALID_ARG,
+                       "attention_u8: windows of %d x %d, shifted by %d and %d, in a grid of %d x %d", v->window_h,
+                       v->window_w, v->shift_h, v->shift_w, v->height, v->width);
+    for (int i = 0; i < num_pairs(v) * w->heads; i++)
+        if (w->bias[i] < -VQ_SCORE_BIAS_MAX || w->bias[i] > VQ_SCORE_BIAS_MAX)
+            return vq_fail(VQ_ERR_INVALID_ARG, "attention_u8: bias %d is %d, out of range", i, w->bias[i]);
+    if (w->mask > 0 || w->mask < -VQ_SCORE_BIAS_MAX)
+        return vq_fail(VQ_ERR_INVALID_ARG, "attention_u8: the mask is %d, out of range", w->mask);
+    return VQ_OK;
+}
+
 static vq_status check_weights(const vq_attention_u8_weights *w)
 {
     if (w->heads < 1 || w->head_dim < 1 || w->head_dim > MAX_HEAD_DIM || w->heads > INT32_MAX / 4 / MAX_HEAD_DIM)
@@ -44,6 +74,7 @@ static vq_status check_weights(const vq_attention_u8_weights *w)
         if (w->prob[i] & 255)
             return vq_fail(VQ_ERR_INVALID_ARG, "attention_u8: probability %d is %d, but prob_low is not set", i,
                            w->prob[i]);
+    VQ_TRY(check_windows(w));
     for (int h = 0; h < w->heads; h++) VQ_TRY(check_requant("head", h, w->score_mult[h], w->score_shift[h]));
     for (int c = 0; c < w->heads * w->head_dim; c++) VQ_TRY(check_requant("channel", c, w->mult[c], w->shift[c]));
     return VQ_OK;
@@ -158,12 +189,53 @@ done:
     return status;
 }
 
+/* Kernels read whole vectors from rows of biases and regions, past the last token too. */
+enum { SPARE_INTS = 32 };
+
+static vq_status create_windows(vq_attention_u8 *op, vq_device *dev, const vq_attention_u8_weights *w)
+{
+    const vq_windows *const v = &w->windows;
+    int32_t *map = NULL, *region = NULL, *bias = NULL;
+    vq_status status = VQ_OK;
+    op->windows = vq_windows_count(v);
+    if (v->height == 0) return VQ_OK;
+    const size_t t = (size_t)vq_windows_tokens(v), all = (size_t)op->windows * t + SPARE_INTS;
+    const size_t count = (size_t)w->heads * t * t + SPARE_INTS;
+    op->window_tokens = (int)t;
+    op->raster = v->height * v->width;
+    op->mask = w->mask;
+    VQ_GO(vq_alloc(&map, all, sizeof *map, "attention_u8 windows"));
+    VQ_GO(vq_alloc(&region, all, sizeof *region, "attention_u8 windows"));
+    VQ_GO(vq_alloc(&bias, count, sizeof *bias, "attention_u8 biases"));
+    vq_windows_map(v, map);
+    vq_windows_regions(v, region);
+    for (size_t h = 0; h < (size_t)w->heads; h++)
+        for (size_t i = 0; i < t; i++)
+            for (size_t j = 0; j < t; j++)
+                bias[(h * t + i) * t + j] =
+                    w->bias[(size_t)vq_windows_relative(v, (int)i, (int)j) * (size_t)w->heads + h];
+    VQ_GO(vq_buf_create_from(&op->map, dev, map, all * sizeof *map));
+    VQ_GO(vq_buf_create_from(&op->region, dev, region, all * sizeof *region));
+    VQ_GO(vq_buf_create_from(&op->bias, dev, bias, count * sizeof *bias));
+    if (w->pad) VQ_GO(vq_buf_create_from(&op->pad, dev, w->pad, (size_t)(3 * w->heads * w->head_dim)));
+done:
+    free(map);
+    free(region);
+    free(bias);
+    return status;
+}
+
 /* No score's size can reach 2^29, and the shifts allow 32-bit halves: kernels/attention_u8_math.h, requant_score. */
 static bool has_small_scores(const vq_attention_u8_weights *w)
 {
+    double added = w->windows.height ? -(double)w->mask : 0, most = 0;
+    for (int i = 0; w->windows.height && i < num_pairs(&w->windows) * w->heads; i++)
+        most = fmax(most, fabs((double)w->bias[i]));
+    added += most;
     for (int h = 0; h < w->heads; h++) {
         const double bound = w->head_dim * 128.0 * (255.0 + fabs((double)w->q_zero[h]));
-        if (w->score_shift[h] > 32 || ldexp(bound * w->score_mult[h], -w->score_shift[h]) + 1 >= 0x1p29) return false;
+        if (w->score_shift[h] > 32 || ldexp(bound * w->score_mult[h], -w->score_shift[h]) + 1 + added >= 0x1p29)
+            return false;
     }
     return true;
 }
@@ -184,6 +256,7 @@ static vq_status create(vq_attention_u8 *op, vq_device *dev, const vq_attention_
     op->code_max = (1 << w->bits) - 1;
     op->small_scores = has_small_scores(w);
     VQ_TRY(create_consts(op, dev, w));
+    VQ_TRY(create_windows(op, dev, w));
     return create_tables(op, dev, w);
 }
 
@@ -205,6 +278,10 @@ void vq_attention_u8_destroy(vq_attention_u8 **op_ptr)
 {
     vq_attention_u8 *const op = *op_ptr;
     if (!op) return;
+    vq_buf_destroy(&op->map);
+    vq_buf_destroy(&op->region);
+    vq_buf_destroy(&op->bias);
+    vq_buf_destroy(&op->pad);
     vq_buf_destroy(&op->search);
     vq_buf_destroy(&op->prob);
     vq_buf_destroy(&op->consts);
@@ -220,18 +297,21 @@ size_t vq_attention_u8_scratch_bytes(const vq_attention_u8 *op, int batch, int t
     if (!op->one_item || batch < 1 || tokens < 1) return 0;
     const int *const p = op->variant->p;
     const size_t panel = (size_t)(p[1] * p[2]), group = groups[p[3]];
-    const size_t t = (size_t)tokens, width = (size_t)op->head_dim;
+    const size_t t = (size_t)(op->raster ? op->window_tokens : tokens), width = (size_t)op->head_dim;
     const size_t t_padded = VQ_ROUND_UP(t, panel), width_padded = VQ_ROUND_UP(width, panel);
     const size_t bytes = (t_padded + width_padded) * sizeof(int32_t) + t_padded * VQ_ROUND_UP(width, group) +
                          width_padded * VQ_ROUND_UP(t, group);
-    return (size_t)batch * (size_t)op->heads * VQ_ROUND_UP(bytes, (size_t)64);
+    return (size_t)batch * (size_t)op->windows * (size_t)op->heads * VQ_ROUND_UP(bytes, (size_t)64);
 }
 
 static vq_status check_run(const vq_attention_u8 *op, const vq_buf *qkv, int ld_qkv, const vq_buf *out, int ld_out,
                            const vq_buf *scratch, int batch, int tokens)
 {
     const int c = op->heads * op->head_dim;
-    if (batch < 1 || tokens < 1 || tokens > MAX_TOKENS || ld_qkv < 3 * c || ld_out < c || batch > INT32_MAX / tokens)
+    if (op->raster && op->raster != tokens)
+        return vq_fail(VQ_ERR_SHAPE, "attention_u8: %d tokens of a grid of %d", tokens, op->raster);
+    if (batch < 1 || tokens < 1 || (tokens > MAX_TOKENS && !op->raster) || ld_qkv < 3 * c || ld_out < c ||
+        batch > INT32_MAX / tokens)
         return vq_fail(VQ_ERR_SHAPE, "attention_u8: %d images of %d tokens, %d heads of %d, row strides %d and %d",
                        batch, tokens, op->heads, op->head_dim, ld_qkv, ld_out);
     const size_t rows = (size_t)batch * (size_t)tokens,
@@ -252,29 +332,36 @@ static int max_tokens(int tokens)
 vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const vq_buf *qkv, int ld_qkv,
                               const vq_buf *out, int ld_out, const vq_buf *scratch, int batch, int tokens)
 {
-    const size_t heads = (size_t)op->heads, images = (size_t)batch;
-    char options[96];
+    const int t = op->raster ? op->window_tokens : tokens;
+    const size_t heads = (size_t)op->heads, parts = (size_t)batch * (size_t)op->windows;
+    const char *const windows = op->raster ? " -DWINDOWS=1" : "";
+    char options[112];
     vq_kernel *kernel, *pack;
     VQ_TRY(check_run(op, qkv, ld_qkv, out, ld_out, scratch, batch, tokens));
-    snprintf(options, sizeof options, "-DMAX_T=%d", max_tokens(tokens));
+    snprintf(options, sizeof options, "-DMAX_T=%d%s", max_tokens(t), windows);
     if (!op->one_item) {
-        const vq_grid grid = {{(size_t)tokens, heads, images}, {(size_t)op->variant->p[0]}};
+        const vq_grid grid = {{(size_t)t, heads, parts}, {(size_t)op->variant->p[0]}};
         VQ_TRY(vq_kernel_get(&kernel, dev, op->variant, "attention_u8", options));
         return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(qkv), VQ_A_I32(ld_qkv), VQ_A_BUF(out), VQ_A_I32(ld_out),
                          VQ_A_BUF(op->consts), VQ_A_BUF(op->prob), VQ_A_I32(op->prob_step), VQ_A_I32(op->prob_last),
-                         VQ_A_I32(op->prob_shift), VQ_A_I32(tokens), VQ_A_I32(op->head_dim), VQ_A_I32(op->padded),
-                         VQ_A_I32(op->zero), VQ_A_I32(op->code_max));
+                         VQ_A_I32(op->prob_shift), VQ_A_I32(t), VQ_A_I32(op->head_dim), VQ_A_I32(op->padded),
+                         VQ_A_I32(op->zero), VQ_A_I32(op->code_max), VQ_A_BUF(op->map), VQ_A_BUF(op->region),
+                         VQ_A_BUF(op->bias), VQ_A_BUF(op->pad), VQ_A_I32(op->mask), VQ_A_I32(op->windows),
+                         VQ_A_I32(op->raster));
     }
-    snprintf(options, sizeof options, "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d -DSMALL_SCORES=%d", max_tokens(tokens),
-             op->prob_low, op->steps, op->small_scores);
+    snprintf(options, sizeof options, "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d -DSMALL_SCORES=%d%s", max_tokens(t),
+             op->prob_low, op->steps, op->small_scores, windows);
     VQ_TRY(vq_kernel_get(&pack, dev, op->variant, "attention_u8_pack", options));
     VQ_TRY(vq_kernel_get(&kernel, dev, op->variant, "attention_u8", options));
-    const vq_grid pack_grid = {{heads, images}, {1}};
-    const vq_grid grid = {{VQ_CEIL_DIV((size_t)tokens, (size_t)op->variant->p[0]), heads, images}, {1}};
+    const vq_grid pack_grid = {{heads, parts}, {1}};
+    const vq_grid grid = {{VQ_CEIL_DIV((size_t)t, (size_t)op->variant->p[0]), heads, parts}, {1}};
     VQ_TRY(VQ_LAUNCH(dev, pack, pack_grid, VQ_A_BUF(qkv), VQ_A_I32(ld_qkv), VQ_A_BUF(scratch), VQ_A_BUF(op->consts),
-                     VQ_A_I32(tokens), VQ_A_I32(op->head_dim)));
+                     VQ_A_I32(t), VQ_A_I32(op->head_dim), VQ_A_BUF(op->map), VQ_A_BUF(op->pad), VQ_A_I32(op->windows),
+                     VQ_A_I32(op->raster)));
     return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(qkv), VQ_A_I32(ld_qkv), VQ_A_BUF(out), VQ_A_I32(ld_out),
                      VQ_A_BUF(scratch), VQ_A_BUF(op->consts), VQ_A_BUF(op->prob), VQ_A_I32(op->prob_step),
-                     VQ_A_I32(op->prob_last), VQ_A_I32(op->prob_shift), VQ_A_BUF(op->search), VQ_A_I32(tokens),
-                     VQ_A_I32(op->head_dim), VQ_A_I32(op->padded), VQ_A_I32(op->zero), VQ_A_I32(op->code_max));
+                     VQ_A_I32(op->prob_last), VQ_A_I32(op->prob_shift), VQ_A_BUF(op->search), VQ_A_I32(t),
+                     VQ_A_I32(op->head_dim), VQ_A_I32(op->padded), VQ_A_I32(op->zero), VQ_A_I32(op->code_max),
+                     VQ_A_BUF(op->map), VQ_A_BUF(op->region), VQ_A_BUF(op->bias), VQ_A_BUF(op->pad), VQ_A_I32(op->mask),
+                     VQ_A_I32(op->windows), VQ_A_I32(op->raster));
 }

@@ -1,4 +1,5 @@
 /* layernorm_s32 on a device. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "ops/args_int.h"
@@ -10,6 +11,7 @@ struct vq_layernorm_s32 {
     vq_kernel *kernel;
     vq_buf *mult, *bias, *shift;
     int c, code_max, rows_per_group;
+    int merge_h, merge_w;
     bool one_item, set;
     int64_t c_eps;
     int32_t root; /* sqrt(C) * 2^23 */
@@ -21,6 +23,9 @@ static vq_status check_weights(const vq_layernorm_s32_weights *w)
     if (w->c < 1 || w->c > MAX_C || (!w->set && (w->bits < 1 || w->bits > 8)) || w->eps < 1 || w->eps >> 32)
         return vq_fail(VQ_ERR_INVALID_ARG, "layernorm_s32: %d channels, %d bits, eps %llu * 2^-32", w->c, w->bits,
                        (unsigned long long)w->eps);
+    if (w->merge_h < 0 || w->merge_w < 0 || !w->merge_h != !w->merge_w || (w->merge_h && w->c % 4))
+        return vq_fail(VQ_ERR_INVALID_ARG, "layernorm_s32: %d channels merged from a grid of %d x %d", w->c, w->merge_h,
+                       w->merge_w);
     for (int i = 0; i < w->c; i++)
         if (w->shift[i] < 1 || w->shift[i] > 62 || w->mult[i] == INT32_MIN || w->bias[i] >= (int64_t)1 << 61 ||
             w->bias[i] <= -((int64_t)1 << 61))
@@ -71,8 +76,11 @@ done:
 static vq_status create(vq_layernorm_s32 *op, vq_device *dev, const vq_layernorm_s32_weights *w)
 {
     const vq_variant *const variant = vq_variant_choose(dev, VQ_OP_LAYERNORM_S32);
+    char options[48];
     VQ_TRY(check_weights(w));
     op->c = w->c;
+    op->merge_h = w->merge_h;
+    op->merge_w = w->merge_w;
     op->set = w->set;
     op->code_max = w->set ? 0 : (1 << w->bits) - 1;
     op->c_eps = (int64_t)((uint64_t)w->c * w->eps);
@@ -81,7 +89,8 @@ static vq_status create(vq_layernorm_s32 *op, vq_device *dev, const vq_layernorm
     op->local = op->one_item ? 1 : variant->p[0];
     op->rows_per_group = op->one_item ? variant->p[0] : 1;
     VQ_TRY(create_consts(op, dev, w));
-    return vq_kernel_get(&op->kernel, dev, variant, "layernorm_s32", w->set ? "-DLAYERNORM_SET" : NULL);
+    snprintf(options, sizeof options, "%s%s", w->set ? "-DLAYERNORM_SET " : "", w->merge_h ? "-DLAYERNORM_MERGE" : "");
+    return vq_kernel_get(&op->kernel, dev, variant, "layernorm_s32", options[0] ? options : NULL);
 }
 
 vq_status vq_layernorm_s32_create(vq_layernorm_s32 **out, vq_device *dev, const vq_layernorm_s32_weights *weights)
@@ -112,13 +121,16 @@ void vq_layernorm_s32_destroy(vq_layernorm_s32 **op_ptr)
 vq_status vq_layernorm_s32_run(vq_device *dev, const vq_layernorm_s32 *op, const vq_buf *x, int ldx,
                                const vq_buf *codes, int ld_codes, int m)
 {
-    if (m < 1 || ldx < op->c || ld_codes < op->c)
+    const int merged = VQ_CEIL_DIV(op->merge_h, 2) * VQ_CEIL_DIV(op->merge_w, 2), cols = merged ? op->c / 4 : op->c;
+    if (m < 1 || ldx < cols || ld_codes < op->c || (merged && m % merged))
         return vq_fail(VQ_ERR_SHAPE, "layernorm_s32: M %d, C %d, row strides %d and %d", m, op->c, ldx, ld_codes);
-    VQ_TRY(vq_need_bytes("layernorm_s32", "x", x, vq_rows_bytes((size_t)m, ldx, op->c, sizeof(int32_t))));
+    const size_t rows = merged ? (size_t)(m / merged) * (size_t)op->merge_h * (size_t)op->merge_w : (size_t)m;
+    VQ_TRY(vq_need_bytes("layernorm_s32", "x", x, vq_rows_bytes(rows, ldx, cols, sizeof(int32_t))));
     VQ_TRY(vq_need_bytes("layernorm_s32", "codes", codes,
                          vq_rows_bytes((size_t)m, ld_codes, op->c, op->set ? sizeof(int32_t) : 1)));
     const vq_grid grid = {{VQ_CEIL_DIV((size_t)m, (size_t)op->rows_per_group)}, {(size_t)op->local}};
     return VQ_LAUNCH(dev, op->kernel, grid, VQ_A_BUF(x), VQ_A_I32(ldx), VQ_A_BUF(op->mult), VQ_A_BUF(op->bias),
                      VQ_A_BUF(op->shift), VQ_A_BUF(codes), VQ_A_I32(ld_codes), VQ_A_I32(m), VQ_A_I32(op->c),
-                     VQ_A_I64(op->c_eps), VQ_A_I32(op->root), VQ_A_I32(op->code_max));
+                     VQ_A_I64(op->c_eps), VQ_A_I32(op->root), VQ_A_I32(op->code_max), VQ_A_I32(op->merge_h),
+                     VQ_A_I32(op->merge_w));
 }

@@ -40,20 +40,39 @@ int32_t vq_ref_log2_q16(uint32_t s)
     return (exponent - 20) * 65536 + bits;
 }
 
-/* One head of one image. */
+/* One head of one image or window. */
 typedef struct head {
     const vq_attention_u8_weights *w;
-    const uint8_t *q, *k, *v; /* rows ld apart */
+    const uint8_t *qkv; /* of the image, rows ld apart */
     int h, ld, tokens;
+    const int32_t *row, *region; /* of a window's tokens, or NULL */
 } head;
+
+enum { Q, K, V };
+
+/* Channels of the head in part Q, K or V of token i. */
+static const uint8_t *token(const head *a, int part, int i)
+{
+    const int width = a->w->head_dim, at = (part * a->w->heads + a->h) * width, row = a->row ? a->row[i] : i;
+    return row < 0 ? a->w->pad + at : a->qkv + (size_t)row * (size_t)a->ld + at;
+}
+
+static int32_t clip_score(int32_t y)
+{
+    const int32_t limit = 1 << 30;
+    return y < -limit ? -limit : y > limit ? limit : y;
+}
 
 static int32_t score(const head *a, int i, int j)
 {
-    const uint8_t *const q = a->q + (size_t)i * (size_t)a->ld, *const k = a->k + (size_t)j * (size_t)a->ld;
+    const vq_attention_u8_weights *const w = a->w;
+    const uint8_t *const q = token(a, Q, i), *const k = token(a, K, j);
     int32_t s = 0;
-    for (int d = 0; d < a->w->head_dim; d++) s += (q[d] - a->w->q_zero[a->h]) * (k[d] - 128);
-    const int32_t y = vq_ref_requant(s, a->w->score_mult[a->h], a->w->score_shift[a->h]), limit = 1 << 30;
-    return y < -limit ? -limit : y > limit ? limit : y;
+    for (int d = 0; d < w->head_dim; d++) s += (q[d] - w->q_zero[a->h]) * (k[d] - 128);
+    const int32_t y = clip_score(vq_ref_requant(s, w->score_mult[a->h], w->score_shift[a->h]));
+    if (!a->row) return y;
+    const int32_t bias = w->bias[vq_windows_relative(&w->windows, i, j) * w->heads + a->h];
+    return clip_score(y + bias + (a->region[i] != a->region[j] ? w->mask : 0));
 }
 
 /* Probabilities of row i: p[tokens], with t[tokens] as working space. */
@@ -81,34 +100,57 @@ static uint8_t output(const head *a, const uint16_t *p, int d)
 {
     const int c = a->h * a->w->head_dim + d;
     int64_t sum = 0;
-    for (int j = 0; j < a->tokens; j++)
-        sum += p[j] * ((int64_t)a->v[(size_t)j * (size_t)a->ld + (size_t)d] - 128 + a->w->v_zero[c]);
+    for (int j = 0; j < a->tokens; j++) sum += p[j] * ((int64_t)token(a, V, j)[d] - 128 + a->w->v_zero[c]);
     const int64_t code = (int64_t)vq_ref_requant((int32_t)sum, a->w->mult[c], a->w->shift[c]) + a->w->zero;
     const int64_t last = (1 << a->w->bits) - 1;
     return (uint8_t)(code < 0 ? 0 : code > last ? last : code);
 }
 
+/* All rows of one head; out is the image's. */
+static void run_head(const head *a, uint8_t *out, int ld_out, int32_t *t, uint16_t *p)
+{
+    const int width = a->w->head_dim;
+    for (int i = 0; i < a->tokens; i++) {
+        const int to = a->row ? a->row[i] : i;
+        if (to < 0) continue;
+        probabilities(a, i, t, p);
+        for (int d = 0; d < width; d++) out[(size_t)to * (size_t)ld_out + (size_t)(a->h * width + d)] = output(a, p, d);
+    }
+}
+
 vq_status vq_ref_attention_u8(const vq_attention_u8_weights *weights, const uint8_t *qkv, int ld_qkv, uint8_t *out,
                               int ld_out, int batch, int tokens)
 {
-    const size_t width = (size_t)weights->head_dim, c = width * (size_t)weights->heads, rows = (size_t)tokens;
-    int32_t *t = NULL;
+    const vq_windows *const windows = weights->windows.height ? &weights->windows : NULL;
+    const int count = vq_windows_count(&weights->windows), each = windows ? vq_windows_tokens(windows) : tokens;
+    const size_t rows = (size_t)tokens, all = (size_t)count * (size_t)each;
+    int32_t *t = NULL, *map = NULL, *regions = NULL;
     uint16_t *p = NULL;
     vq_status status = VQ_OK;
-    VQ_GO(vq_alloc(&t, rows, sizeof *t, "attention_u8 scores"));
-    VQ_GO(vq_alloc(&p, rows, sizeof *p, "attention_u8 probabilities"));
+    VQ_GO(vq_alloc(&t, (size_t)each, sizeof *t, "attention_u8 scores"));
+    VQ_GO(vq_alloc(&p, (size_t)each, sizeof *p, "attention_u8 probabilities"));
+    VQ_GO(vq_alloc(&map, all, sizeof *map, "attention_u8 windows"));
+    VQ_GO(vq_alloc(&regions, all, sizeof *regions, "attention_u8 windows"));
+    if (windows) {
+        vq_windows_map(windows, map);
+        vq_windows_regions(windows, regions);
+    }
     for (size_t b = 0; b < (size_t)batch; b++)
-        for (size_t h = 0; h < (size_t)weights->heads; h++) {
-            const uint8_t *const q = qkv + b * rows * (size_t)ld_qkv + h * width;
-            const head a = {weights, q, q + c, q + 2 * c, (int)h, ld_qkv, tokens};
-            for (size_t i = 0; i < rows; i++) {
-                uint8_t *const row = out + (b * rows + i) * (size_t)ld_out + h * width;
-                probabilities(&a, (int)i, t, p);
-                for (int d = 0; d < weights->head_dim; d++) row[d] = output(&a, p, d);
+        for (int w = 0; w < count; w++)
+            for (int h = 0; h < weights->heads; h++) {
+                const head a = {.w = weights,
+                                .qkv = qkv + b * rows * (size_t)ld_qkv,
+                                .h = h,
+                                .ld = ld_qkv,
+                                .tokens = each,
+                                .row = windows ? map + w * each : NULL,
+                                .region = regions + w * each};
+                run_head(&a, out + b * rows * (size_t)ld_out, ld_out, t, p);
             }
-        }
 done:
     free(t);
     free(p);
+    free(map);
+    free(regions);
     return status;
 }

@@ -66,8 +66,24 @@ static void row(const vq_layernorm_s32_weights *weights, const int32_t *x, void 
     }
 }
 
+/* Row i of merged ones into x [c]. */
+static void gather(const vq_layernorm_s32_weights *w, const int32_t *from, int ldx, int i, int32_t *x)
+{
+    const int across = (w->merge_w + 1) / 2, rows = (w->merge_h + 1) / 2 * across, quarter = w->c / 4;
+    for (int part = 0; part < 4; part++) {
+        const int up = 2 * (i % rows / across) + (part & 1), left = 2 * (i % rows % across) + part / 2;
+        const size_t row = (size_t)(i / rows) * (size_t)(w->merge_h * w->merge_w) + (size_t)(up * w->merge_w + left);
+        for (int c = 0; c < quarter; c++)
+            x[part * quarter + c] = up < w->merge_h && left < w->merge_w ? from[row * (size_t)ldx + (size_t)c] : 0;
+    }
+}
+
 void vq_ref_layernorm_s32(const vq_layernorm_s32_weights *weights, const int32_t *x, int ldx, void *out, int ld_out,
                           int m)
 {
-    for (int i = 0; i < m; i++) row(weights, x + (size_t)i * (size_t)ldx, out, (size_t)i * (size_t)ld_out);
+    int32_t merged[4096];
+    for (int i = 0; i < m; i++) {
+        if (weights->merge_h) gather(weights, x, ldx, i, merged);
+        row(weights, weights->merge_h ? merged : x + (size_t)i * (size_t)ldx, out, (size_t)i * (size_t)ld_out);
+    }
 }

@@ -5,12 +5,14 @@
 #include "ref/ref_int.h"
 
 #include <math.h>
+#include <stdio.h>
 
 typedef struct shape {
     int batch, tokens, heads, width;
-    int levels; /* values of the table; more than 16 need the table itself */
-    bool low;   /* values have low bytes */
-    bool own;   /* a table per head */
+    int levels;         /* values of the table; more than 16 need the table itself */
+    bool low;           /* values have low bytes */
+    bool own;           /* a table per head */
+    vq_windows windows; /* height 0: none; else tokens is height * width */
 } shape;
 
 typedef struct args {
@@ -63,6 +65,19 @@ static uint8_t *make_u8(check *ck, size_t count, int lo, int hi)
     return x;
 }
 
+/* Biases and masks up to the largest that are allowed, in half of the cases such as a model has. */
+static void make_windows(check *ck, vq_attention_u8_weights *w, const shape *s)
+{
+    const vq_windows *const v = &s->windows;
+    const int pairs = (2 * v->window_h - 1) * (2 * v->window_w - 1) * s->heads;
+    const bool wild = vq_rng_below(check_rng(ck), 2) != 0;
+    const int32_t most = wild ? VQ_SCORE_BIAS_MAX : 5 << VQ_PROB_BITS;
+    w->windows = *v;
+    w->bias = make_s32(ck, (size_t)pairs, -most, most);
+    w->mask = wild ? -VQ_SCORE_BIAS_MAX : -9454949;
+    if (vq_windows_padded(v)) w->pad = make_u8(ck, (size_t)(3 * s->heads * s->width), 0, 255);
+}
+
 /* Weights that keep every sum within 31 bits: values fall with u, so a row's sum of values is at most that of a row
  * whose probabilities are those of the table, besides the last value for every token. */
 static vq_attention_u8_weights make_weights(check *ck, const shape *s)
@@ -70,9 +85,11 @@ static vq_attention_u8_weights make_weights(check *ck, const shape *s)
     const size_t heads = (size_t)s->heads, c = heads * (size_t)s->width;
     vq_attention_u8_weights w = {.heads = s->heads, .head_dim = s->width};
     int last = 0;
+    const int tokens = s->windows.height ? vq_windows_tokens(&s->windows) : s->tokens;
     make_tables(ck, &w, s);
+    if (s->windows.height) make_windows(ck, &w, s);
     for (int h = 0; h < s->heads; h++) last = VQ_MAX(last, vq_attention_prob(&w, h)[w.prob_len - 1]);
-    const double sum = fmin(65535.0 * s->tokens, 4.0 * 65536 + (double)s->tokens * last);
+    const double sum = fmin(65535.0 * tokens, 4.0 * 65536 + (double)tokens * last);
     const int32_t zero = (int32_t)fmin(1 << 20, 2147483647.0 / sum - 129);
     w.q_zero = make_s32(ck, heads, -300, 300);
     w.score_mult = make_s32(ck, heads, 1 << 30, INT32_MAX);
@@ -94,9 +111,15 @@ static vq_attention_u8_weights make_weights(check *ck, const shape *s)
 static void check_shape(check *ck, const shape *s)
 {
     const size_t c = (size_t)s->heads * (size_t)s->width, rows = (size_t)s->batch * (size_t)s->tokens;
-    const double macs = (double)rows * (double)c * s->tokens * 2;
-    if (!check_case(ck, macs + 200.0 * s->batch * s->heads * s->tokens * s->tokens, "b%d_t%d_h%d_d%d_l%d%s%s", s->batch,
-                    s->tokens, s->heads, s->width, s->levels, s->low ? "" : "_hi", s->own ? "_own" : ""))
+    const vq_windows *const v = &s->windows;
+    const int each = v->height ? vq_windows_tokens(v) : s->tokens;
+    const double all = (double)s->batch * vq_windows_count(v) * each, macs = all * (double)c * each * 2;
+    char grid[64] = "";
+    if (v->height)
+        snprintf(grid, sizeof grid, "_%dx%d_w%dx%d_s%dx%d%s", v->height, v->width, v->window_h, v->window_w, v->shift_h,
+                 v->shift_w, v->pad_first ? "_first" : "");
+    if (!check_case(ck, macs + 200.0 * all * s->heads * each, "b%d_t%d_h%d_d%d_l%d%s%s%s", s->batch, s->tokens,
+                    s->heads, s->width, s->levels, s->low ? "" : "_hi", s->own ? "_own" : "", grid))
         return;
     const vq_attention_u8_weights w = make_weights(ck, s);
     const size_t ld_qkv = VQ_ROUND_UP(3 * c, VQ_CODE_PITCH) + (s->tokens % 2 ? 16 : 0);
@@ -121,14 +144,40 @@ static void check_shape(check *ck, const shape *s)
 void check_attention_u8(check *ck)
 {
     static const shape shapes[] = {
-        {1, 1, 1, 1, 2, true, false},       {2, 3, 1, 5, 8, true, false},      {1, 16, 2, 16, 16, false, false},
-        {2, 17, 2, 33, 16, true, false},    {1, 31, 3, 32, 15, true, true},    {1, 33, 1, 7, 17, true, true},
-        {1, 12, 1, 64, 256, true, false},   {2, 13, 3, 65, 16, false, false},  {1, 49, 2, 32, 16, true, false},
-        {1, 5, 1, 256, 16, true, false},    {1, 50, 3, 64, 64, false, true},   {1, 100, 1, 255, 16, true, false},
-        {1, 257, 1, 48, 16, true, false},   {1, 640, 1, 3, 4, true, false},    {1, 1025, 1, 16, 16, true, false},
-        {1, 4095, 1, 2, 16, true, false},   {1, 2305, 1, 12, 16, true, false}, {1, 577, 1, 64, 64, false, false},
-        {2, 29, 4, 17, 16, false, true},    {2, 65, 5, 20, 16, true, true},    {2, 90, 6, 33, 200, true, true},
-        {8, 197, 3, 64, 256, false, false}, {8, 197, 3, 64, 16, true, false},  {1, 197, 3, 64, 256, true, false},
+        {1, 1, 1, 1, 2, true, false, {0}},
+        {2, 3, 1, 5, 8, true, false, {0}},
+        {1, 16, 2, 16, 16, false, false, {0}},
+        {2, 17, 2, 33, 16, true, false, {0}},
+        {1, 31, 3, 32, 15, true, true, {0}},
+        {1, 33, 1, 7, 17, true, true, {0}},
+        {1, 12, 1, 64, 256, true, false, {0}},
+        {2, 13, 3, 65, 16, false, false, {0}},
+        {1, 49, 2, 32, 16, true, false, {0}},
+        {1, 5, 1, 256, 16, true, false, {0}},
+        {1, 50, 3, 64, 64, false, true, {0}},
+        {1, 100, 1, 255, 16, true, false, {0}},
+        {1, 257, 1, 48, 16, true, false, {0}},
+        {1, 640, 1, 3, 4, true, false, {0}},
+        {1, 1025, 1, 16, 16, true, false, {0}},
+        {1, 4095, 1, 2, 16, true, false, {0}},
+        {1, 2305, 1, 12, 16, true, false, {0}},
+        {1, 577, 1, 64, 64, false, false, {0}},
+        {2, 29, 4, 17, 16, false, true, {0}},
+        {2, 65, 5, 20, 16, true, true, {0}},
+        {2, 90, 6, 33, 200, true, true, {0}},
+        {8, 197, 3, 64, 256, false, false, {0}},
+        {8, 197, 3, 64, 16, true, false, {0}},
+        {1, 197, 3, 64, 256, true, false, {0}},
+        {2, 36, 1, 5, 16, true, false, {6, 6, 3, 3, 1, 1, false}},
+        {1, 64, 2, 16, 16, true, false, {8, 8, 4, 4, 2, 2, false}},
+        {2, 35, 3, 7, 16, true, true, {5, 7, 3, 3, 1, 1, false}},
+        {1, 35, 2, 9, 200, true, false, {5, 7, 3, 2, 1, 1, true}},
+        {1, 40, 1, 33, 16, false, false, {4, 10, 4, 4, 0, 2, false}},
+        {1, 100, 2, 32, 256, true, false, {10, 10, 7, 7, 3, 3, true}},
+        {1, 9, 1, 1, 2, true, false, {3, 3, 1, 1, 0, 0, false}},
+        {1, 196, 3, 32, 16, true, false, {14, 14, 7, 7, 3, 3, false}},
+        {2, 3136, 3, 32, 256, true, false, {56, 56, 7, 7, 3, 3, false}},
+        {1, 576, 2, 32, 16, true, false, {24, 24, 12, 12, 6, 6, false}},
     };
     for (const vq_variant *v = check_first(ck, VQ_OP_ATTENTION_U8); v; v = check_next(ck))
         for (size_t i = 0; i < VQ_ARRAY_LEN(shapes); i++) check_shape(ck, &shapes[i]);

@@ -3,9 +3,12 @@
 #include "ops/ops_int.h"
 #include "ref/ref_int.h"
 
+#include <stdio.h>
+
 typedef struct shape {
     int m, c;
     bool wild; /* any s32 values and any constants, not those of a layer */
+    int h, w;  /* not 0: rows merged from grids of this size; m counts the merged ones */
 } shape;
 
 typedef struct args {
@@ -35,18 +38,23 @@ static vq_layernorm_s32_weights make_weights(check *ck, const shape *s, bool set
         if (s->wild && i % 5 == 0) bias[i] = i % 2 ? limit : -limit;
     }
     const uint64_t eps = s->wild ? (uint64_t)check_between(ck, 1, 3) : 4295;
-    return (vq_layernorm_s32_weights){s->c, eps, mult, shift, bias, bits, set};
+    return (vq_layernorm_s32_weights){s->c, eps, mult, shift, bias, bits, set, s->h, s->w};
 }
 
 static void check_shape(check *ck, const shape *s, bool set)
 {
-    const int ldx = s->c + (s->wild ? 3 : 0), ld_codes = VQ_ROUND_UP(s->c, VQ_CODE_PITCH) + (s->wild ? 16 : 0);
-    const size_t m = (size_t)s->m;
-    if (!check_case(ck, 30.0 * s->m * s->c, "m%d_c%d%s%s", s->m, s->c, s->wild ? "_wild" : "", set ? "_set" : ""))
+    const int cols = s->h ? s->c / 4 : s->c, ldx = cols + (s->wild ? 3 : 0),
+              ld_codes = VQ_ROUND_UP(s->c, VQ_CODE_PITCH) + (s->wild ? 16 : 0);
+    const int merged = (s->h + 1) / 2 * ((s->w + 1) / 2);
+    const size_t m = (size_t)s->m, rows = merged ? m / (size_t)merged * (size_t)(s->h * s->w) : m;
+    char grid[32] = "";
+    if (s->h) snprintf(grid, sizeof grid, "_merge%dx%d", s->h, s->w);
+    if (!check_case(ck, 30.0 * s->m * s->c, "m%d_c%d%s%s%s", s->m, s->c, grid, s->wild ? "_wild" : "",
+                    set ? "_set" : ""))
         return;
     const vq_layernorm_s32_weights w = make_weights(ck, s, set);
     const int32_t limit = s->wild ? INT32_MAX : 50 << VQ_RESIDUAL_BITS;
-    check_buf *const x = check_in_s32(ck, m * (size_t)ldx, s->wild ? INT32_MIN : -limit, limit);
+    check_buf *const x = check_in_s32(ck, rows * (size_t)ldx, s->wild ? INT32_MIN : -limit, limit);
     check_buf *const codes = check_out(ck, m * (size_t)ld_codes * (set ? sizeof(int32_t) : 1));
     args a = {NULL, x, codes, ldx, ld_codes, s->m};
     const vq_status status = vq_layernorm_s32_create(&a.op, check_device(ck), &w);
@@ -66,9 +74,12 @@ static void check_shape(check *ck, const shape *s, bool set)
 void check_layernorm_s32(check *ck)
 {
     static const shape shapes[] = {
-        {1, 1, false},   {3, 7, false},   {2, 16, false},  {5, 33, false},   {17, 96, false},  {1, 1, true},
-        {4, 5, true},    {3, 15, true},   {20, 48, true},  {9, 17, true},    {33, 31, true},   {6, 129, true},
-        {2, 4095, true}, {3, 768, false}, {3, 2048, true}, {1, 4095, false}, {50, 192, false}, {1576, 192, false}};
+        {1, 1, false, 0, 0},    {3, 7, false, 0, 0},      {2, 16, false, 0, 0},  {5, 33, false, 0, 0},
+        {17, 96, false, 0, 0},  {1, 1, true, 0, 0},       {4, 5, true, 0, 0},    {3, 15, true, 0, 0},
+        {20, 48, true, 0, 0},   {9, 17, true, 0, 0},      {33, 31, true, 0, 0},  {6, 129, true, 0, 0},
+        {2, 4095, true, 0, 0},  {3, 768, false, 0, 0},    {3, 2048, true, 0, 0}, {1, 4095, false, 0, 0},
+        {50, 192, false, 0, 0}, {1576, 192, false, 0, 0}, {1, 4, true, 1, 1},    {12, 20, false, 3, 4},
+        {18, 64, true, 5, 5},   {32, 384, false, 8, 8},   {3, 60, true, 2, 6},   {2, 3072, true, 2, 2}};
     for (const vq_variant *v = check_first(ck, VQ_OP_LAYERNORM_S32); v; v = check_next(ck))
         for (size_t i = 0; i < 2 * VQ_ARRAY_LEN(shapes); i++) check_shape(ck, &shapes[i / 2], i % 2);
 }

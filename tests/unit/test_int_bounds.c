@@ -113,7 +113,7 @@ static void check_layernorm(vq_rng *rng, int c, double deviation, uint64_t eps)
         shift[i] = 1;
         bias[i] = 2 * (128 - (int64_t)floor(y[i]));
     }
-    const vq_layernorm_s32_weights w = {c, eps, mult, shift, bias, 8, false};
+    const vq_layernorm_s32_weights w = {c, eps, mult, shift, bias, 8, false, 0, 0};
     vq_ref_layernorm_s32(&w, x, c, codes, c, 1);
     for (int i = 0; i < c; i++) {
         const double error = codes[i] - 128 - (y[i] - floor(y[i]));
