@@ -13,7 +13,8 @@ typedef struct attention {
     int scores, context;                /* nodes */
     int qkv;                            /* value */
     int heads, width, tokens, head_dim; /* width = heads * head_dim */
-    int at_once;                        /* images that memory has room for */
+    int at_once;                        /* of them memory has room for */
+    int items;                          /* attentions side by side: images, or windows of all images */
     size_t count;                       /* elements of qkv in all samples */
     vq_quantizer *q, *k, *v, *p;
 } attention;
@@ -37,6 +38,7 @@ static vq_status attention_begin(attention *a, vq_calibration *c, int scores, in
     const vq_graph *const g = c->source;
     if (scores < 0 || context < 0) return vq_fail(VQ_ERR_UNSUPPORTED, "attention without both of its products");
     const vq_node *const n = &g->nodes[scores];
+    const int windows = vq_windows_count(&n->windows);
     *a = (attention){.c = c,
                      .scores = scores,
                      .context = context,
@@ -44,8 +46,9 @@ static vq_status attention_begin(attention *a, vq_calibration *c, int scores, in
                      .heads = n->heads,
                      .head_dim = n->head_dim,
                      .width = n->heads * n->head_dim,
-                     .tokens = g->values[n->in[0]].rows,
-                     .at_once = c->photos.at_once};
+                     .tokens = g->values[n->in[0]].rows / windows,
+                     .at_once = c->photos.at_once * windows,
+                     .items = c->samples * windows};
     a->count = vq_value_count(g, a->qkv) * (size_t)c->samples;
     a->q = &c->model->nodes[scores].in[0];
     a->k = &c->model->nodes[scores].in[1];
@@ -200,7 +203,7 @@ static vq_status copy_head(const attention *a, int images, const vq_matrix *x, c
 static vq_status load_qkv(const attention *a, vq_rows *qkv, int first, int count, const vq_buf **plain,
                           const vq_buf *quantized)
 {
-    const size_t each = a->count / (size_t)a->c->samples, n = (size_t)count * each;
+    const size_t each = a->count / (size_t)a->items, n = (size_t)count * each;
     VQ_TRY(vq_rows_load(plain, qkv, (size_t)first * each, n));
     if (!quantized) return VQ_OK;
     VQ_TRY(vq_float_run_fakequant(a->c->run, a->scores, *plain, n, quantized));
@@ -247,9 +250,9 @@ static vq_status search_qk_part(const attention *a, int part, vq_rows *qkv)
     VQ_GO(vq_float_run_set_qkv(a->c->run, a->scores, a->q, a->k, a->v));
     for (int h = 0; h < a->heads; h++) {
         s.head = h;
-        o = (vq_output_layer){.batch = a->c->samples,
+        o = (vq_output_layer){.batch = a->items,
                               .m = a->tokens,
-                              .row_step = vq_row_step(a->c, a->c->samples * a->tokens),
+                              .row_step = vq_row_step(a->c, a->items * a->tokens),
                               .cosine = how->objective == VQ_OBJECTIVE_COSINE,
                               .at_once = a->at_once,
                               .load = load_qk,
@@ -280,8 +283,8 @@ done:
 /* Elements of one value of all images to another place. */
 static vq_status copy_rows(const attention *a, vq_rows *to, vq_rows *from, size_t per_image)
 {
-    for (int first = 0; first < a->c->samples; first += a->at_once) {
-        const size_t at = (size_t)first * per_image, n = (size_t)VQ_MIN(a->at_once, a->c->samples - first) * per_image;
+    for (int first = 0; first < a->items; first += a->at_once) {
+        const size_t at = (size_t)first * per_image, n = (size_t)VQ_MIN(a->at_once, a->items - first) * per_image;
         const vq_buf *part = NULL;
         VQ_TRY(vq_rows_load(&part, from, at, n));
         VQ_TRY(vq_rows_write(to, at, n, part, 0));
@@ -306,7 +309,7 @@ vq_status vq_calibrate_scores(vq_calibration *c, int node)
         vq_rows now = vq_walk_value(c->walk, a.qkv);
         VQ_TRY(vq_temp_create(&c->qkv, c->walk, a.count));
         c->has_qkv = true;
-        VQ_TRY(copy_rows(&a, &c->qkv.rows, &now, vq_value_count(g, a.qkv)));
+        VQ_TRY(copy_rows(&a, &c->qkv.rows, &now, a.count / (size_t)a.items));
     }
     VQ_TRY(vq_float_run_set_qkv(c->run, node, a.q, a.k, a.v));
     return vq_walk_node(c->walk, node);
@@ -385,15 +388,15 @@ static vq_status softmax_begin(softmax_search *s, const attention *a, vq_rows *q
 {
     const size_t t = (size_t)a->tokens, d = (size_t)a->head_dim, size = sizeof(float);
     *s = (softmax_search){.a = a, .qkv = qkv, .qkv_hat = qkv_hat, .head = head};
-    s->row_step = VQ_MIN(vq_row_step(a->c, a->c->samples * a->tokens), a->tokens);
+    s->row_step = VQ_MIN(vq_row_step(a->c, a->items * a->tokens), a->tokens);
     s->rows = VQ_CEIL_DIV(a->tokens, s->row_step);
     const size_t image = (size_t)a->heads * ((size_t)s->rows * (t + d) + 2 * t * (d + 48)),
                  most = VQ_MAX(3 * a->c->photos.part / image, 1);
-    s->layer = (vq_output_layer){.batch = a->c->samples,
+    s->layer = (vq_output_layer){.batch = a->items,
                                  .m = s->rows,
                                  .row_step = 1,
                                  .cosine = a->c->recipe->softmax.objective == VQ_OBJECTIVE_COSINE,
-                                 .at_once = qkv->whole ? a->c->samples : (int)VQ_MIN(most, (size_t)a->c->samples),
+                                 .at_once = qkv->whole ? a->items : (int)VQ_MIN(most, (size_t)a->items),
                                  .load = load_softmax,
                                  .user = s};
     VQ_TRY(vq_buf_create(&s->p, a->c->dev, (size_t)s->layer.at_once * (size_t)s->rows * t * size));
@@ -488,8 +491,8 @@ done:
 static vq_status gather_probabilities(const attention *a, int head, vq_rows *to)
 {
     const size_t square = (size_t)a->tokens * (size_t)a->tokens;
-    for (int first = 0; first < a->c->samples; first += a->at_once) {
-        const int count = VQ_MIN(a->at_once, a->c->samples - first);
+    for (int first = 0; first < a->items; first += a->at_once) {
+        const int count = VQ_MIN(a->at_once, a->items - first);
         const size_t at = (size_t)first * square, n = (size_t)count * square;
         const vq_buf *part = NULL;
         VQ_TRY(vq_rows_open(&part, to, at, n));
@@ -503,7 +506,7 @@ static vq_status gather_probabilities(const attention *a, int head, vq_rows *to)
 static vq_status search_softmax_by_tensor(attention *a)
 {
     const int heads = a->c->recipe->softmax.per == VQ_PER_HEAD ? a->heads : 1;
-    const int rows = a->tokens * a->c->samples * (heads == 1 ? a->heads : 1);
+    const int rows = a->tokens * a->items * (heads == 1 ? a->heads : 1);
     vq_rows p = vq_walk_value(a->c->walk, a->c->source->nodes[a->context].in[0]);
     vq_temp copy = {0};
     vq_quantizer one = {0};
@@ -548,7 +551,7 @@ static vq_status search_softmax_by_output(attention *a, vq_rows *qkv, vq_buf *qk
 {
     const bool apart = a->c->recipe->softmax.per == VQ_PER_HEAD;
     const vq_codebook_task task = softmax_task(a);
-    const size_t square = (size_t)a->tokens * (size_t)a->tokens, count = square * (size_t)a->c->samples;
+    const size_t square = (size_t)a->tokens * (size_t)a->tokens, count = square * (size_t)a->items;
     const vq_groups by_head = {count * (size_t)a->heads, square, a->heads};
     vq_rows p = vq_walk_value(a->c->walk, a->c->source->nodes[a->context].in[0]);
     softmax_search *searches = NULL;
@@ -614,7 +617,7 @@ static vq_status search_value_by_output(attention *a, vq_rows *qkv)
     VQ_GO(create_f32(&s.v, a, t * d));
     VQ_GO(create_f32(&s.y_turned, a, t * d));
     for (s.head = 0; s.head < a->heads; s.head++) {
-        o = (vq_output_layer){.batch = a->c->samples,
+        o = (vq_output_layer){.batch = a->items,
                               .m = a->head_dim,
                               .row_step = 1,
                               .cosine = part->objective == VQ_OBJECTIVE_COSINE,
@@ -657,7 +660,7 @@ static vq_status requantize_value(attention *a)
 {
     vq_calibration *const c = a->c;
     vq_rows now = vq_walk_value(c->walk, a->qkv);
-    VQ_TRY(copy_rows(a, &now, &c->qkv.rows, a->count / (size_t)c->samples));
+    VQ_TRY(copy_rows(a, &now, &c->qkv.rows, a->count / (size_t)a->items));
     VQ_TRY(vq_float_run_set_qkv(c->run, a->scores, a->q, a->k, a->v));
     VQ_TRY(vq_walk_node(c->walk, a->scores));
     VQ_TRY(vq_device_finish(c->dev));

@@ -183,17 +183,6 @@ static vq_status choose_bits(vq_bits **out, const vq_calibration *c, const vq_bi
     return VQ_OK;
 }
 
-/* Statistics, searches and integers of attention know one window, the whole image. */
-static vq_status check_graph(const vq_graph *g)
-{
-    for (int i = 0; i < g->num_nodes; i++)
-        if (g->nodes[i].op == VQ_NODE_ROWS || vq_windows_count(&g->nodes[i].windows) > 1)
-            return vq_fail(VQ_ERR_UNSUPPORTED,
-                           "%s: attention within windows runs in FP32 only; it cannot be calibrated in this version",
-                           g->architecture);
-    return VQ_OK;
-}
-
 /* A recipe that only a sequential flow can do has its nearest relative in a parallel one. */
 static void make_parallel(vq_recipe *r)
 {
@@ -214,7 +203,6 @@ vq_status vq_calibrate_extra(vq_model **out, vq_device *dev, const vq_model *fp3
     vq_status status = VQ_OK;
     if (!extra) extra = &none;
     if (!fp32->graph) return vq_fail(VQ_ERR_UNSUPPORTED, "%s: already quantized; give the float model", fp32->path);
-    VQ_TRY(check_graph(fp32->graph));
     VQ_TRY(check_params(&c.params));
     VQ_TRY(vq_recipe_read(&recipe, c.params.recipe, c.params.parts));
     VQ_TRY(vq_recipe_set_search(&recipe, c.params.search));

@@ -6,10 +6,29 @@
 
 #include "calib/search.h"
 
-/* An attention whose V can be rewritten: the linear that alone makes it and the one that alone reads its output. */
+/* An attention whose V can be rewritten: the linear that alone makes it and the one that alone reads its output, and
+ * what stands for V in padding, -1 where there is none. */
 typedef struct value_path {
     const vq_node *context, *before, *behind;
+    int pad; /* parameter [3 * width] */
 } value_path;
+
+/* The value in front of a ROWS node that makes this one, or this one. */
+static int in_front_of_rows(const vq_graph *g, int value, int *pad)
+{
+    const int i = vq_graph_producer(g, value);
+    *pad = -1;
+    if (i < 0 || g->nodes[i].op != VQ_NODE_ROWS) return value;
+    *pad = g->nodes[i].weight;
+    return g->nodes[i].in[0];
+}
+
+static int behind_rows(const vq_graph *g, int value)
+{
+    for (int i = 0; i < g->num_nodes; i++)
+        if (g->nodes[i].op == VQ_NODE_ROWS && g->nodes[i].in[0] == value) return g->nodes[i].out;
+    return value;
+}
 
 static const vq_node *sole_linear_reader(const vq_graph *g, int value)
 {
@@ -27,8 +46,9 @@ static bool find_path(value_path *p, const vq_graph *g, int context)
 {
     const vq_node *const n = &g->nodes[context];
     if (n->op != VQ_NODE_CONTEXT) return false;
-    const int before = vq_graph_producer(g, n->in[1]);
-    *p = (value_path){n, before < 0 ? NULL : &g->nodes[before], sole_linear_reader(g, n->out)};
+    int pad;
+    const int before = vq_graph_producer(g, in_front_of_rows(g, n->in[1], &pad));
+    *p = (value_path){n, before < 0 ? NULL : &g->nodes[before], sole_linear_reader(g, behind_rows(g, n->out)), pad};
     return p->before && p->before->op == VQ_NODE_LINEAR && p->behind;
 }
 
@@ -78,6 +98,7 @@ static vq_status rotate(vq_graph *g, const value_path *p)
         const int row = 2 * width + h * d;
         rotate_rows(w + (size_t)row * (size_t)k, r, d, k, k, spare);
         if (bias) rotate_rows(bias + row, r, d, 1, 1, spare);
+        if (p->pad >= 0) rotate_rows(g->params[p->pad].data + row, r, d, 1, 1, spare);
         for (int o = 0; o < n; o++) /* (W R')[o][i] = sum_j R[i][j] W[o][j]: a row is rotated like a column of V */
             rotate_rows(behind + (size_t)o * (size_t)width + (size_t)(h * d), r, d, 1, 1, spare);
     }
@@ -117,6 +138,7 @@ static void migrate(vq_graph *g, const value_path *p, const float *scale)
         const size_t row = (size_t)(2 * width + c);
         for (int i = 0; i < k; i++) w[row * (size_t)k + (size_t)i] /= r;
         if (p->before->bias >= 0) g->params[p->before->bias].data[row] /= r;
+        if (p->pad >= 0) g->params[p->pad].data[row] /= r;
         for (int o = 0; o < n; o++) behind[(size_t)o * (size_t)width + (size_t)c] *= r;
     }
 }

@@ -139,6 +139,15 @@ static vq_status no_form(const vq_node *n)
     return vq_fail(VQ_ERR_UNSUPPORTED, "%s: %s has no integer form in this place", n->name, vq_node_op_name(n->op));
 }
 
+/* The value behind a ROWS node that alone reads this one, or this one: rows in another order are how the nodes around
+ * them are addressed. */
+static int behind_rows(const vq_graph *g, int value, vq_row_order order)
+{
+    const int reader = sole_reader(g, value);
+    const vq_node *const n = reader < 0 ? NULL : &g->nodes[reader];
+    return n && n->op == VQ_NODE_ROWS && n->order == order ? n->out : value;
+}
+
 static vq_status find_reader(int *reader, const vq_lowering *l, const vq_node *of, int value)
 {
     *reader = sole_reader(l->m->graph, value);
@@ -191,38 +200,61 @@ static vq_status flat_target(vq_gemm_target *t, double **step, int64_t **offset,
     return VQ_OK;
 }
 
-static vq_status lower_tokens(vq_lowering *l, const vq_node *tokens)
+/* The product of patches and weights, into or onto rows row_first.. of every image of a stream. */
+static vq_status lower_patches(vq_lowering *l, int patch_node, int stream, vq_gemm_epilogue epilogue, int rows_out,
+                               int row_first)
 {
     const vq_graph *const g = l->m->graph;
-    const int patch_node = vq_graph_producer(g, tokens->in[0]);
     const vq_node *const p = &g->nodes[patch_node];
-    vq_gemm_target target = {.epilogue = VQ_GEMM_ADD};
+    const vq_value *const patches = &g->values[p->out];
+    const int rows = new_value(l, patches->rows, g->pre.chans * p->patch * p->patch, false);
+    vq_gemm_target target = {.epilogue = epilogue};
     double *step = NULL;
     int64_t *offset = NULL;
     vq_int_node *n;
     vq_status status = VQ_OK;
-    if (patch_node < 0 || p->op != VQ_NODE_PATCH_EMBED || sole_reader(g, p->out) < 0) return no_form(tokens);
-    const vq_value *const in = &g->values[p->out], *const out = &g->values[tokens->out];
-    const int stream = new_value(l, out->rows, out->cols, true);
-    const int rows = new_value(l, in->rows, g->pre.chans * p->patch * p->patch, false);
-    l->value_of[tokens->out] = stream;
-    VQ_GO(new_node(l, &n, VQ_INT_TOKENS, tokens->name, -1, stream));
-    VQ_GO(lower_init(l, n, tokens));
     VQ_GO(new_node(l, &n, VQ_INT_PATCHIFY, "patchify", 0, rows));
     n->u.patchify =
         (vq_patchify_shape){.height = g->pre.height, .width = g->pre.width, .chans = g->pre.chans, .patch = p->patch};
     VQ_GO(new_node(l, &n, VQ_INT_GEMM, p->name, rows, stream));
-    n->u.gemm.rows = n->u.gemm.rows_in = in->rows;
+    n->u.gemm.rows = n->u.gemm.rows_in = patches->rows;
     n->u.gemm.row_step = 1;
-    n->u.gemm.rows_out = out->rows;
-    n->u.gemm.row_first = tokens->prefix;
-    VQ_GO(flat_target(&target, &step, &offset, out->cols, ldexp(1, -VQ_RESIDUAL_BITS), 0));
+    n->u.gemm.rows_out = rows_out;
+    n->u.gemm.row_first = row_first;
+    VQ_GO(flat_target(&target, &step, &offset, patches->cols, ldexp(1, -VQ_RESIDUAL_BITS), 0));
     VQ_GO(vq_lower_gemm(l, &n->u.gemm.w, n->name, patch_node,
                         &(const vq_input_form){.scale = 1, .a_max = 255, .planes = 1}, &target));
 done:
     free(step);
     free(offset);
     return status;
+}
+
+static vq_status lower_tokens(vq_lowering *l, const vq_node *tokens)
+{
+    const vq_graph *const g = l->m->graph;
+    const int patch_node = vq_graph_producer(g, tokens->in[0]);
+    const vq_value *const out = &g->values[tokens->out];
+    vq_int_node *n;
+    if (patch_node < 0 || g->nodes[patch_node].op != VQ_NODE_PATCH_EMBED || sole_reader(g, tokens->in[0]) < 0)
+        return no_form(tokens);
+    const int stream = new_value(l, out->rows, out->cols, true);
+    l->value_of[tokens->out] = stream;
+    VQ_TRY(new_node(l, &n, VQ_INT_TOKENS, tokens->name, -1, stream));
+    VQ_TRY(lower_init(l, n, tokens));
+    return lower_patches(l, patch_node, stream, VQ_GEMM_ADD, out->rows, tokens->prefix);
+}
+
+/* Done by TOKENS where that alone reads it; else the patches are a value of their own. */
+static vq_status lower_patch_embed(vq_lowering *l, int i)
+{
+    const vq_graph *const g = l->m->graph;
+    const vq_node *const p = &g->nodes[i];
+    const vq_value *const out = &g->values[p->out];
+    const int reader = sole_reader(g, p->out);
+    if (reader >= 0 && g->nodes[reader].op == VQ_NODE_TOKENS) return VQ_OK;
+    l->value_of[p->out] = new_value(l, out->rows, out->cols, true);
+    return lower_patches(l, i, l->value_of[p->out], VQ_GEMM_SET, out->rows, 0);
 }
 
 /* ---- LayerNorm -----------------------------------------------------------------------------------------------------
@@ -240,12 +272,14 @@ static vq_status lower_layernorm(vq_lowering *l, int i)
 {
     const vq_graph *const g = l->m->graph;
     const vq_node *const norm = &g->nodes[i], *end = norm;
-    const int in = l->value_of[norm->in[0]];
+    const int made_by = vq_graph_producer(g, norm->in[0]);
+    const vq_node *const merge = made_by >= 0 && g->nodes[made_by].op == VQ_NODE_ROWS ? &g->nodes[made_by] : NULL;
+    const int in = l->value_of[merge ? merge->in[0] : norm->in[0]];
     int reader = sole_reader(g, norm->out), row_step = 1;
     const vq_quantizer *q = NULL;
     vq_int_node *n;
-    if (in < 0 || !l->g->values[in].s32) return no_form(norm);
-    if (reader >= 0 && is_first_row(&g->nodes[reader])) {
+    if (in < 0 || !l->g->values[in].s32 || (merge && merge->order != VQ_ROWS_MERGE)) return no_form(norm);
+    if (!merge && reader >= 0 && is_first_row(&g->nodes[reader])) {
         end = &g->nodes[reader];
         row_step = g->values[norm->out].rows;
         reader = sole_reader(g, end->out);
@@ -256,6 +290,10 @@ static vq_status lower_layernorm(vq_lowering *l, int i)
     VQ_TRY(new_node(l, &n, VQ_INT_LAYERNORM, end->name, in, l->value_of[end->out]));
     n->u.layernorm.rows = v->rows;
     n->u.layernorm.row_step = row_step;
+    if (merge) {
+        n->u.layernorm.w.merge_h = merge->windows.height;
+        n->u.layernorm.w.merge_w = merge->windows.width;
+    }
     return vq_lower_layernorm(l, &n->u.layernorm.w, n->name, i, q);
 }
 
@@ -324,6 +362,19 @@ static vq_status qkv_target(vq_gemm_target *t, double *step, int64_t *offset, co
     return VQ_OK;
 }
 
+/* Is a value that several nodes read, a LayerNorm and an addition at least, the start of a residual stream? */
+static bool begins_stream(const vq_graph *g, int value)
+{
+    bool norm = false, add = false;
+    for (int i = 0; i < g->num_nodes; i++) {
+        const vq_node *const n = &g->nodes[i];
+        if (n->in[0] != value && n->in[1] != value) continue;
+        norm |= n->op == VQ_NODE_LAYERNORM;
+        add |= n->op == VQ_NODE_ADD;
+    }
+    return norm && add;
+}
+
 /* Decides by what reads the linear's output: epilogue, where it goes (the graph value *out_value), and its scales. For
  * ADD *stream is the integer value added to, else -1. */
 static vq_status choose_target(vq_lowering *l, vq_gemm_s8_weights *w, vq_gemm_target *t, double *step, int64_t *offset,
@@ -336,10 +387,11 @@ static vq_status choose_target(vq_lowering *l, vq_gemm_s8_weights *w, vq_gemm_ta
     *out_value = linear->out;
     *stream = -1;
     *name = linear->name;
-    if (find_attention(g, linear->out, &scores, &context)) return qkv_target(t, step, offset, l, scores, context);
+    if (find_attention(g, behind_rows(g, linear->out, VQ_ROWS_TO_WINDOWS), &scores, &context))
+        return qkv_target(t, step, offset, l, scores, context);
     double s = ldexp(1, -VQ_RESIDUAL_BITS);
     int64_t o = 0;
-    if (node == g->num_nodes - 1) {
+    if (node == g->num_nodes - 1 || begins_stream(g, linear->out)) {
         t->epilogue = VQ_GEMM_SET;
     } else if (reader >= 0 && g->nodes[reader].op == VQ_NODE_ADD) {
         const vq_node *const add = &g->nodes[reader];
@@ -406,19 +458,26 @@ done:
 /* ---- attention -----------------------------------------------------------------------------------------------------
  */
 
+/* From raster to raster: ROWS on either side are the attention's own addressing. */
 static vq_status lower_context(vq_lowering *l, int i)
 {
     const vq_graph *const g = l->m->graph;
     const vq_node *const context = &g->nodes[i];
-    const vq_value *const v = &g->values[context->out];
-    const int in = l->value_of[context->in[1]];
-    int scores, check;
+    const int made_by = vq_graph_producer(g, context->in[1]);
+    const bool windows = context->windows.height > 0;
+    const int out = windows ? behind_rows(g, context->out, VQ_ROWS_FROM_WINDOWS) : context->out;
+    const vq_value *const v = &g->values[out];
+    int scores, check, qkv = context->in[1];
     const vq_quantizer *q;
     vq_int_node *n;
+    if (windows && (made_by < 0 || g->nodes[made_by].op != VQ_NODE_ROWS || out == context->out))
+        return no_form(context);
+    if (windows) qkv = g->nodes[made_by].in[0];
+    const int in = l->value_of[qkv];
     if (in < 0 || !find_attention(g, context->in[1], &scores, &check) || check != i) return no_form(context);
-    VQ_TRY(reader_quantizer(&q, l, context, context->out));
-    l->value_of[context->out] = new_value(l, v->rows, v->cols, false);
-    VQ_TRY(new_node(l, &n, VQ_INT_ATTENTION, context->name, in, l->value_of[context->out]));
+    VQ_TRY(reader_quantizer(&q, l, context, out));
+    l->value_of[out] = new_value(l, v->rows, v->cols, false);
+    VQ_TRY(new_node(l, &n, VQ_INT_ATTENTION, context->name, in, l->value_of[out]));
     n->u.attention.tokens = v->rows;
     return vq_lower_attention(l, &n->u.attention.w, n->name, scores, i, q);
 }
@@ -435,12 +494,12 @@ static vq_status lower_node(vq_lowering *l, int i)
     case VQ_NODE_LINEAR: return lower_linear(l, i);
     case VQ_NODE_CONTEXT: return lower_context(l, i);
     case VQ_NODE_POOL: return lower_pool(l, i);
-    case VQ_NODE_PATCH_EMBED: /* done by TOKENS */
-    case VQ_NODE_SCORES:      /* done by CONTEXT */
+    case VQ_NODE_PATCH_EMBED: return lower_patch_embed(l, i);
+    case VQ_NODE_ROWS:   /* done by what is around it, or that finds no value */
+    case VQ_NODE_SCORES: /* done by CONTEXT */
     case VQ_NODE_SOFTMAX: return VQ_OK;
     case VQ_NODE_GELU: /* done by what is in front of them, or not at all */
-    case VQ_NODE_ADD:
-    case VQ_NODE_ROWS: return l->value_of[n->out] >= 0 ? VQ_OK : no_form(n);
+    case VQ_NODE_ADD: return l->value_of[n->out] >= 0 ? VQ_OK : no_form(n);
     case VQ_NODE_OP_COUNT: break;
     }
     return no_form(n);

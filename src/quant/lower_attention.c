@@ -108,7 +108,7 @@ static vq_status compute(attention_arrays *a, vq_attention_u8_weights *w, const 
                          int scores, int context, const vq_quantizer *out)
 {
     const vq_quantizer *const p = &l->m->nodes[context].in[0], *const v = &l->m->nodes[context].in[1];
-    const int width = w->heads * w->head_dim, tokens = l->m->graph->values[l->m->graph->nodes[context].out].rows;
+    const int width = w->heads * w->head_dim, tokens = l->m->graph->values[l->m->graph->nodes[context].in[0]].cols;
     double *p_scale = NULL;
     vq_status status = VQ_OK;
     VQ_TRY(compute_scores(a, l, name, scores));
@@ -164,6 +164,66 @@ static vq_status check_quantizers(const vq_lowering *l, int scores, int context,
     return vq_lower_check_uniform(out, n->name, "output");
 }
 
+/* ---- windows -------------------------------------------------------------------------------------------------------
+ */
+
+/* Scores are octaves, biases natural logarithms. */
+static vq_status compute_bias(int32_t *bias, const char *name, const float *table, int count)
+{
+    for (int i = 0; i < count; i++) {
+        const double b = rint(ldexp((double)table[i] * 1.44269504088896340736, VQ_PROB_BITS));
+        if (!(fabs(b) <= VQ_SCORE_BIAS_MAX))
+            return vq_fail(VQ_ERR_UNSUPPORTED, "%s: entry %d of the position biases is %g, must be within +-700", name,
+                           i, (double)table[i]);
+        bias[i] = (int32_t)b;
+    }
+    return VQ_OK;
+}
+
+/* Padding is zero in front of the linear, so its q, k and v are the linear's own bias: a constant row, quantized here
+ * once. What a reparameterization does to that bias is undone by the zero point in front of it, which padding has not
+ * seen. */
+static void compute_pad(uint8_t *pad, const float *row, const vq_quantizer *const part[3], int width)
+{
+    for (int i = 0; i < 3 * width; i++) {
+        const vq_quantizer *const q = part[i / width];
+        const int group = i % width * q->groups / width;
+        const float code = rintf(row[i] / q->scale[group]) + q->zero[group];
+        pad[i] = (uint8_t)fminf(fmaxf(code, 0), (float)(q->levels - 1));
+    }
+}
+
+static const vq_node *producer(const vq_graph *g, int value)
+{
+    const int i = vq_graph_producer(g, value);
+    return i < 0 ? NULL : &g->nodes[i];
+}
+
+static vq_status lower_windows(const vq_lowering *l, vq_attention_u8_weights *w, const char *name, int scores,
+                               int context)
+{
+    const vq_graph *const g = l->m->graph;
+    const vq_node *const n = &g->nodes[scores], *const rows = producer(g, n->in[0]);
+    const int width = n->heads * n->head_dim, entries = (2 * n->windows.window_h - 1) * (2 * n->windows.window_w - 1);
+    const vq_quantizer *const part[3] = {&l->m->nodes[scores].in[0], &l->m->nodes[scores].in[1],
+                                         &l->m->nodes[context].in[1]};
+    int32_t *bias = NULL;
+    uint8_t *pad = NULL;
+    if (!rows || rows->op != VQ_NODE_ROWS || n->weight < 0)
+        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: windows without their rows or position biases", name);
+    w->windows = n->windows;
+    w->mask = (int32_t)rint(ldexp((double)VQ_WINDOW_MASK * 1.44269504088896340736, VQ_PROB_BITS));
+    VQ_TRY(vq_lower_array(l, &bias, name, "bias", VQ_DTYPE_S32, vq_shape2(entries, n->heads)));
+    w->bias = bias;
+    if (!l->st) VQ_TRY(compute_bias(bias, name, g->params[n->weight].data, entries * n->heads));
+    if (!vq_windows_padded(&n->windows)) return VQ_OK;
+    VQ_TRY(vq_lower_array(l, &pad, name, "pad", VQ_DTYPE_U8, vq_shape1(3 * width)));
+    w->pad = pad;
+    if (rows->weight < 0) return vq_fail(VQ_ERR_UNSUPPORTED, "%s: windows without their padding", name);
+    if (!l->st) compute_pad(pad, g->params[rows->weight].data, part, width);
+    return VQ_OK;
+}
+
 vq_status vq_lower_attention(const vq_lowering *l, vq_attention_u8_weights *w, const char *name, int scores,
                              int context, const vq_quantizer *out)
 {
@@ -186,6 +246,7 @@ vq_status vq_lower_attention(const vq_lowering *l, vq_attention_u8_weights *w, c
     w->mult = a.mult;
     VQ_TRY(vq_lower_array(l, &a.shift, name, "shift", VQ_DTYPE_U8, width));
     w->shift = a.shift;
+    if (n->windows.height) VQ_TRY(lower_windows(l, w, name, scores, context));
     if (l->st)
         VQ_TRY(read_prob(w, l, name));
     else
@@ -195,5 +256,5 @@ vq_status vq_lower_attention(const vq_lowering *l, vq_attention_u8_weights *w, c
         return vq_fail(VQ_ERR_UNSUPPORTED, "%s: zero point %lld of the output is out of range", name, (long long)zero);
     w->zero = (int)zero;
     for (int i = 0; i < w->prob_len * w->prob_tables; i++) w->prob_low |= (w->prob[i] & 255) != 0;
-    return vq_prove_attention(w, name, l->m->graph->values[n->out].rows);
+    return vq_prove_attention(w, name, l->m->graph->values[n->in[0]].cols);
 }

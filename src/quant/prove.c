@@ -121,6 +121,11 @@ vq_status vq_prove_attention(const vq_attention_u8_weights *w, const char *name,
             return vq_fail(VQ_ERR_FORMAT, "%s: head %d has score multiplier %d and shift %d, out of range", name, h,
                            w->score_mult[h], w->score_shift[h]);
     }
+    const int entries = (2 * w->windows.window_h - 1) * (2 * w->windows.window_w - 1) * w->heads;
+    for (int i = 0; w->bias && i < entries; i++)
+        if (w->bias[i] < -VQ_SCORE_BIAS_MAX || w->bias[i] > VQ_SCORE_BIAS_MAX)
+            return vq_fail(VQ_ERR_UNSUPPORTED, "%s: entry %d of the position biases is %d, must be within +-2^26", name,
+                           i, w->bias[i]);
     double sum = 0;
     for (int c = 0; c < width; c++) {
         if (c % w->head_dim == 0)

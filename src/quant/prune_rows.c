@@ -44,7 +44,7 @@ static void prune_node(vq_int_graph *g, vq_int_node *n, rows_read *read)
         n->u.layernorm.row_step = g->values[n->in].rows;
         alone = true;
     } else if (n->op == VQ_INT_LAYERNORM) {
-        alone = n->u.layernorm.rows == 1; /* the pool's */
+        alone = n->u.layernorm.rows == 1 && !n->u.layernorm.w.merge_h; /* the pool's */
     }
     if (n->in >= 0) mark(&read[n->in], alone ? READ_FIRST : READ_ALL);
 }

@@ -54,6 +54,8 @@ static void destroy_attention(const vq_attention_u8_weights *w)
     release(w->score_mult);
     release(w->score_shift);
     release(w->prob);
+    release(w->bias);
+    release(w->pad);
     release(w->v_zero);
     release(w->mult);
     release(w->shift);

@@ -228,6 +228,9 @@ static vq_status add_attention(saving *s, const vq_int_node *n)
     VQ_TRY(add_int(s, n, "prob", VQ_DTYPE_U16,
                    w->prob_tables > 1 ? vq_shape2(w->prob_tables, w->prob_len) : vq_shape1(w->prob_len), w->prob));
     VQ_TRY(add_int(s, n, "prob_shift", VQ_DTYPE_S32, vq_shape1(1), shift));
+    const vq_shape pairs = vq_shape2((2 * w->windows.window_h - 1) * (2 * w->windows.window_w - 1), w->heads);
+    if (w->bias) VQ_TRY(add_int(s, n, "bias", VQ_DTYPE_S32, pairs, w->bias));
+    if (w->pad) VQ_TRY(add_int(s, n, "pad", VQ_DTYPE_U8, vq_shape1(3 * w->heads * w->head_dim), w->pad));
     VQ_TRY(add_int(s, n, "v_zero", VQ_DTYPE_S32, width, w->v_zero));
     VQ_TRY(add_int(s, n, "mult", VQ_DTYPE_S32, width, w->mult));
     return add_int(s, n, "shift", VQ_DTYPE_U8, width, w->shift);

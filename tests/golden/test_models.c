@@ -21,7 +21,7 @@ static const char *const classes[] = {"portable", "wide", ""};
 enum { NUM_CLASSES_OF_KERNELS = 3 };
 
 static struct {
-    char name[64], twin[64], forms[16]; /* twin: "-" or who has the same weights; forms: "ints", or "float" alone */
+    char name[64], twin[64]; /* twin: "-", or who has the same weights */
 } list[MAX_MODELS];
 static int num_models;
 static int num_hashes; /* goldens that say what the pixels are */
@@ -32,13 +32,6 @@ typedef union logits {
     float f32[IMAGES * CLASSES];
     int32_t s32[IMAGES * CLASSES];
 } logits;
-
-static void no_log(void *user, vq_log_level level, const char *text)
-{
-    (void)user;
-    (void)level;
-    (void)text;
-}
 
 static vq_model *load(const char *name)
 {
@@ -187,35 +180,11 @@ static void check_integers(const char *name, const vq_calib_params *params, doub
     vq_model_destroy(&fp32);
 }
 
-static bool has_own_integers(int m)
-{
-    return strcmp(list[m].twin, "-") == 0 && strcmp(list[m].forms, "ints") == 0;
-}
-
-/* What has no integer form is refused, and nothing comes of it. */
-static void test_models__float_only(void **state)
-{
-    int refused = 0;
-    (void)state;
-    vq_log_set(no_log, NULL, VQ_LOG_ERROR);
-    for (int m = 0; m < num_models; m++) {
-        if (strcmp(list[m].forms, "float") != 0) continue;
-        const vq_calib_params params = {.recipe = "repq", .w_bits = 8, .a_bits = 8};
-        vq_model *fp32 = load(list[m].name), *model = NULL;
-        const vq_status status = vq_calibrate(&model, devices[2], fp32, images, &params);
-        if (status != VQ_ERR_UNSUPPORTED || model) fail_msg("%s: calibrating gave %d", list[m].name, (int)status);
-        vq_model_destroy(&fp32);
-        refused++;
-    }
-    vq_log_set(NULL, NULL, VQ_LOG_WARN);
-    assert_true(refused > 0);
-}
-
 static void test_models__repq_w8a8(void **state)
 {
     (void)state;
     for (int m = 0; m < num_models; m++)
-        if (has_own_integers(m))
+        if (strcmp(list[m].twin, "-") == 0)
             check_integers(list[m].name, &(vq_calib_params){.recipe = "repq", .w_bits = 8, .a_bits = 8}, 0.05);
 }
 
@@ -223,7 +192,7 @@ static void test_models__minmax_w4a4(void **state)
 {
     (void)state;
     for (int m = 0; m < num_models; m++)
-        if (has_own_integers(m))
+        if (strcmp(list[m].twin, "-") == 0)
             check_integers(list[m].name, &(vq_calib_params){.recipe = "minmax", .w_bits = 4, .a_bits = 4}, 0.5);
 }
 
@@ -231,8 +200,7 @@ static bool read_list(void)
 {
     FILE *const f = fopen(VQ_SOURCE_DIR "/tests/golden/models/list.txt", "r");
     if (!f) return false;
-    while (num_models < MAX_MODELS &&
-           fscanf(f, "%63s %63s %15s", list[num_models].name, list[num_models].twin, list[num_models].forms) == 3)
+    while (num_models < MAX_MODELS && fscanf(f, "%63s %63s", list[num_models].name, list[num_models].twin) == 2)
         num_models++;
     fclose(f);
     return num_models > 0;
@@ -241,8 +209,9 @@ static bool read_list(void)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_models__fp32),        cmocka_unit_test(test_models__two_names_one_model),
-        cmocka_unit_test(test_models__float_only),  cmocka_unit_test(test_models__repq_w8a8),
+        cmocka_unit_test(test_models__fp32),
+        cmocka_unit_test(test_models__two_names_one_model),
+        cmocka_unit_test(test_models__repq_w8a8),
         cmocka_unit_test(test_models__minmax_w4a4),
     };
     for (int d = 0; d < NUM_CLASSES_OF_KERNELS; d++)
