@@ -92,18 +92,19 @@ static void count_layer(needs *n, const vq_graph *g, const vq_recipe *r, const v
     n->unit = VQ_MAX(n->unit, VQ_GRAM_ROWS * VQ_MAX(in, out));
 }
 
-/* Searches by the output of both products of attention, of one image. */
+/* Searches by the output of both products of attention, of one image: of all its windows. */
 static size_t attention_bytes(const vq_graph *g, const vq_recipe *r, const vq_node *node, int samples)
 {
-    const size_t t = (size_t)g->values[node->in[0]].rows, d = (size_t)node->head_dim, heads = (size_t)node->heads;
+    const size_t windows = (size_t)vq_windows_count(&node->windows), items = (size_t)samples * windows;
+    const size_t t = (size_t)g->values[node->in[0]].rows / windows, d = (size_t)node->head_dim, heads = (size_t)node->heads;
     const size_t square = t * t, head = t * d, qkv = 3 * heads * head, pad = 48;
-    const size_t wanted = r->rows ? VQ_CEIL_DIV((size_t)r->rows, (size_t)samples) + 1 : t;
+    const size_t wanted = r->rows ? VQ_CEIL_DIV((size_t)r->rows, items) + 1 : t;
     size_t qk = 0, softmax = 0, value = 0;
     if (by_output(&r->qk)) qk = qkv + square + 3 * (t + pad) * d;
     if (by_output(&r->softmax)) softmax = head + heads * (VQ_MIN(wanted, t) * (t + d) + 2 * (d + pad) * t);
     if (by_output(&r->value)) value = 2 * square + 2 * head + (t + pad) * t;
     if (softmax || value) qk = VQ_MAX(qk, 2 * qkv + VQ_MAX(softmax, value));
-    return qk * sizeof(float);
+    return qk * windows * sizeof(float);
 }
 
 static vq_status count_needs(needs *n, const vq_graph *g, const vq_recipe *r, int samples)

@@ -150,6 +150,70 @@ static void check_scale_columns(check *ck, size_t rows, size_t cols)
     check_near_f32(ck, "x", t.y, cols, cols, 0, 0, 0);
 }
 
+/* Rows in another order, some of them padding; a map repeats itself in every image. */
+typedef struct gather_args {
+    const check_buf *x, *map, *pad, *bias, *region;
+    check_buf *y;
+    int x_rows, rows, cols, batch, windows, heads;
+} gather_args;
+
+static vq_status run_gather_rows(void *user, vq_device *dev)
+{
+    const gather_args *const t = user;
+    return vq_gather_rows_f32_run(dev, t->x->buf, t->x_rows, t->map->buf, t->pad->buf, t->y->buf, t->rows, t->cols,
+                                  t->batch);
+}
+
+static void check_gather_rows(check *ck, int x_rows, int rows, int cols, int batch)
+{
+    if (!check_case(ck, (double)rows * cols * batch, "gather_rows_x%d_r%d_c%d_b%d", x_rows, rows, cols, batch)) return;
+    const size_t width = (size_t)cols;
+    gather_args t = {.x = check_in_f32(ck, (size_t)batch * (size_t)x_rows * width, -9, 9),
+                     .map = check_in_s32(ck, (size_t)rows, -1, x_rows - 1),
+                     .pad = check_in_f32(ck, width, -9, 9),
+                     .y = check_in_f32(ck, (size_t)batch * (size_t)rows * width, -9, 9),
+                     .x_rows = x_rows,
+                     .rows = rows,
+                     .cols = cols,
+                     .batch = batch};
+    for (int r = 0; r < batch * rows; r++) {
+        const int from = ((const int32_t *)t.map->host)[r % rows];
+        const float *const row =
+            from < 0 ? t.pad->host : (const float *)t.x->host + (size_t)(r / rows * x_rows + from) * width;
+        for (size_t c = 0; c < width; c++) ((float *)t.y->want)[(size_t)r * width + c] = row[c];
+    }
+    if (!check_run(ck, run_gather_rows, &t)) return;
+    check_near_f32(ck, "y", t.y, width, width, 0, 0, 0);
+}
+
+static vq_status run_window_bias(void *user, vq_device *dev)
+{
+    const gather_args *const t = user;
+    return vq_window_bias_f32_run(dev, t->y->buf, t->bias->buf, t->region->buf, -100, t->windows, t->heads, t->rows,
+                                  t->batch);
+}
+
+static void check_window_bias(check *ck, int windows, int heads, int tokens, int batch)
+{
+    const size_t t = (size_t)tokens, square = t * t, parts = (size_t)batch * (size_t)windows * (size_t)heads;
+    if (!check_case(ck, (double)(parts * square), "window_bias_w%d_h%d_t%d_b%d", windows, heads, tokens, batch)) return;
+    gather_args a = {.y = check_in_f32(ck, parts * square, -9, 9),
+                     .bias = check_in_f32(ck, (size_t)heads * square, -9, 9),
+                     .region = check_in_s32(ck, (size_t)windows * t, 0, 2),
+                     .rows = tokens,
+                     .batch = batch,
+                     .windows = windows,
+                     .heads = heads};
+    for (size_t i = 0; i < parts * square; i++) {
+        const size_t part = i / square, head = part % (size_t)heads, window = part / (size_t)heads % (size_t)windows;
+        const int32_t *const region = (const int32_t *)a.region->host + window * t;
+        const bool apart = region[i / t % t] != region[i % t];
+        ((float *)a.y->want)[i] += ((const float *)a.bias->host)[head * square + i % square] + (apart ? -100 : 0);
+    }
+    if (!check_run(ck, run_window_bias, &a)) return;
+    check_near_f32(ck, "y", a.y, t, t, 0, 0, 0);
+}
+
 void check_elementwise_f32(check *ck)
 {
     static const size_t counts[] = {1, 255, 256, 257, 302592};
@@ -168,6 +232,12 @@ void check_elementwise_f32(check *ck)
         check_mean_rows(ck, 1, 1, 0, 1, 1);
         check_mean_rows(ck, 197, 33, 1, 196, 3);
         check_mean_rows(ck, 7, 300, 2, 4, 2);
+        check_gather_rows(ck, 1, 1, 1, 1);
+        check_gather_rows(ck, 35, 54, 33, 3);
+        check_gather_rows(ck, 3136, 3136, 288, 2);
+        check_window_bias(ck, 1, 1, 1, 1);
+        check_window_bias(ck, 4, 3, 9, 3);
+        check_window_bias(ck, 64, 3, 49, 2);
         check_scale_columns(ck, 1, 1);
         check_scale_columns(ck, 7, 193);
         check_scale_columns(ck, 768, 192);

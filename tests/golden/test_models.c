@@ -196,6 +196,14 @@ static void test_models__minmax_w4a4(void **state)
             check_integers(list[m].name, &(vq_calib_params){.recipe = "minmax", .w_bits = 4, .a_bits = 4}, 0.5);
 }
 
+/* Searches by the output of attention within windows, shifted and padded. */
+static void test_models__best_w4a4_within_windows(void **state)
+{
+    (void)state;
+    check_integers("swin", &(vq_calib_params){.recipe = "best", .w_bits = 4, .a_bits = 4}, 0.5);
+    check_integers("swin_pad", &(vq_calib_params){.recipe = "best", .w_bits = 4, .a_bits = 4}, 0.5);
+}
+
 static bool read_list(void)
 {
     FILE *const f = fopen(VQ_SOURCE_DIR "/tests/golden/models/list.txt", "r");
@@ -213,6 +221,7 @@ int main(void)
         cmocka_unit_test(test_models__two_names_one_model),
         cmocka_unit_test(test_models__repq_w8a8),
         cmocka_unit_test(test_models__minmax_w4a4),
+        cmocka_unit_test(test_models__best_w4a4_within_windows),
     };
     for (int d = 0; d < NUM_CLASSES_OF_KERNELS; d++)
         if (vq_device_open(&devices[d], &(vq_device_params){.kernels = classes[d]}) != VQ_OK) {
