@@ -96,7 +96,8 @@ static void count_layer(needs *n, const vq_graph *g, const vq_recipe *r, const v
 static size_t attention_bytes(const vq_graph *g, const vq_recipe *r, const vq_node *node, int samples)
 {
     const size_t windows = (size_t)vq_windows_count(&node->windows), items = (size_t)samples * windows;
-    const size_t t = (size_t)g->values[node->in[0]].rows / windows, d = (size_t)node->head_dim, heads = (size_t)node->heads;
+    const size_t t = (size_t)g->values[node->in[0]].rows / windows, d = (size_t)node->head_dim,
+                 heads = (size_t)node->heads;
     const size_t square = t * t, head = t * d, qkv = 3 * heads * head, pad = 48;
     const size_t wanted = r->rows ? VQ_CEIL_DIV((size_t)r->rows, items) + 1 : t;
     size_t qk = 0, softmax = 0, value = 0;

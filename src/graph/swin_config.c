@@ -116,6 +116,12 @@ static vq_status check_stage(const vq_swin_config *c, const char *path, int stag
     if (grid[0] < 1 || grid[1] < 1)
         return vq_fail(VQ_ERR_FORMAT, "%s: img_size %d x %d with patch_size %d leaves no tokens in stage %d", path,
                        c->base.img_height, c->base.img_width, c->patch, stage);
+    /* the largest values of an image: scores, and what the MLP has inside */
+    const vq_windows w = vq_swin_windows(c, stage, false);
+    const double padded = (double)vq_windows_count(&w) * vq_windows_tokens(&w);
+    if (padded * c->heads[stage] * vq_windows_tokens(&w) > INT32_MAX || padded * VQ_MAX(hidden, 4.0 * dim) > INT32_MAX)
+        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: img_size %d x %d makes %.0f tokens in stage %d, too many for its width",
+                       path, c->base.img_height, c->base.img_width, padded, stage);
     if (stage == 0) return VQ_OK;
     vq_swin_grid(c, stage - 1, before);
     if (!c->hf && (before[0] % 2 || before[1] % 2))
@@ -180,6 +186,10 @@ vq_status vq_swin_stages(vq_swin_config *c, const cJSON *object, const char *pat
         return vq_fail(VQ_ERR_FORMAT, "%s: depths has %d entries and num_heads %d, must be one per stage", path, depths,
                        heads);
     c->stages = depths;
+    int blocks = 0;
+    for (int i = 0; i < depths; i++) blocks += c->depths[i];
+    if (blocks > VQ_MAX_DEPTH)
+        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: depths has %d blocks, at most %d", path, blocks, VQ_MAX_DEPTH);
     return VQ_OK;
 }
 
