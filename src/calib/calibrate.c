@@ -224,6 +224,7 @@ vq_status vq_calibrate_extra(vq_model **out, vq_device *dev, const vq_model *fp3
     if (!out) goto done;
     VQ_GO(write_manifest(&c, hash, names));
     if (c.params.memory_taken && c.photos.store) c.params.memory_taken->file_bytes = vq_store_bytes(c.photos.store);
+    if (!report(&c, "lower", "", 0, 1)) VQ_GO(VQ_ERR_CANCELLED);
     if (!c.params.official_levels) VQ_GO(vq_lower(&c.model->ints, c.model));
     VQ_GO(vq_model_from_qmodel(out, &c.model));
 done:

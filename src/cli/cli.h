@@ -37,6 +37,23 @@ bool cli_progress(void *unused, const char *stage, const char *item, size_t done
 void cli_note(const char *text); /* in the place of the progress line, for steps that cannot report */
 void cli_progress_end(void);     /* clears the line */
 
+/* ---- phases (phases.c): seconds spent in each, and the process's peak memory at its end ---- */
+enum { CLI_MAX_PHASES = 24 };
+typedef struct cli_phases {
+    struct {
+        char name[32];
+        double seconds, peak_memory;
+    } phases[CLI_MAX_PHASES], *current;
+    int count;
+    double since, peak_memory;
+} cli_phases;
+/* Ends the current phase and begins another, or goes on with an earlier one of that name; NULL: none. */
+void cli_phases_begin(cli_phases *p, const char *name);
+/* A vq_progress_fn for user = cli_phases *: its stages are phases; otherwise as cli_progress. */
+bool cli_phases_progress(void *phases, const char *stage, const char *item, size_t done, size_t total);
+void cli_phases_json(cJSON *root, const cli_phases *p); /* adds "phases" */
+void cli_phases_print(const cli_phases *p);             /* "open 0.2, load 0.4, ..." */
+
 /* ---- Ctrl-C (terminal.c) ---- */
 void cli_signals_init(void);
 bool cli_interrupted(void);

@@ -8,6 +8,7 @@
 
 typedef struct outcome {
     double seconds;
+    cli_phases phases;
     int samples, skipped;
     vq_calib_memory memory;
     vq_budget budget; /* --budget, else zero */
@@ -97,7 +98,8 @@ static vq_status calibrate(vq_model **out, vq_device *dev, const vq_model *fp32,
                                     .official_levels = options->official_levels,
                                     .memory = options->memory,
                                     .memory_taken = &result->memory,
-                                    .progress = cli_progress};
+                                    .progress = cli_phases_progress,
+                                    .progress_user = &result->phases};
     if (options->skip_bad) cli_skips_begin();
     const vq_status status = options->budget ? calibrate_budget(out, dev, fp32, set, &params, options, result)
                                              : vq_calibrate(out, dev, fp32, set, &params);
@@ -160,6 +162,7 @@ static int report(const cli_options *options, const char *model, vq_device *dev,
         cJSON_AddNumberToObject(o, "samples", result->samples);
         cJSON_AddNumberToObject(o, "skipped", result->skipped);
         cli_json_number(o, "seconds", result->seconds, 3);
+        cli_phases_json(o, &result->phases);
         cJSON_AddNumberToObject(o, "bytes", bytes);
         cJSON_AddNumberToObject(o, "peak_memory_bytes", cli_peak_memory());
         cJSON_AddNumberToObject(o, "planned_memory_bytes", (double)result->memory.planned);
@@ -175,7 +178,9 @@ static int report(const cli_options *options, const char *model, vq_device *dev,
     if (options->budget) print_budget(&result->mixed);
     printf("images       %d", result->samples);
     if (result->skipped) printf(" (%d unreadable ones skipped)", result->skipped);
-    printf("\ntime         %.1f s on %s\n", result->seconds, info->name);
+    printf("\ntime         %.1f s on %s: ", result->seconds, info->name);
+    cli_phases_print(&result->phases);
+    printf("\n");
     printf("peak memory  %.0f MB", cli_peak_memory() * 1e-6);
     if (result->memory.file_bytes)
         printf(", and a temporary file of %.0f MB", (double)result->memory.file_bytes * 1e-6);
@@ -195,13 +200,16 @@ int cli_calibrate(const cli_options *options)
     if (!model) return code;
     code = check(options, model, &result.budget);
     if (code) return code;
+    cli_phases_begin(&result.phases, "open");
     code = cli_code(vq_model_load(&fp32, model));
     if (!code && vq_model_is_quantized(fp32))
         code = cli_fail(VQ_ERR_UNSUPPORTED, "%s: is quantized already; give the FP32 model", model);
     if (!code) code = cli_code(vq_dataset_open(&set, options->images, options->labels, vq_model_num_classes(fp32)));
     if (!code) code = cli_code(cli_open_device(&dev, options));
     if (!code) code = cli_code(calibrate(&made, dev, fp32, set, options, &result));
+    cli_phases_begin(&result.phases, "save");
     if (!code) code = save(made, options->output);
+    cli_phases_begin(&result.phases, NULL);
     if (!code) {
         result.seconds = cli_now() - start;
         result.samples = manifest_samples(made);

@@ -184,6 +184,23 @@ static void check_file(const char *path)
     clear_tensors(&t);
 }
 
+/* Phases in order, with no more time than the whole and memory that only grows. */
+static void check_phases(const cJSON *made)
+{
+    static const char *const names[] = {"open", "load", "calibrate", "lower", "save"};
+    const cJSON *const phases = cJSON_GetObjectItemCaseSensitive(made, "phases");
+    double seconds = 0, peak = 1;
+    assert_int_equal(cJSON_GetArraySize(phases), 5);
+    for (int i = 0; i < 5; i++) {
+        const cJSON *const phase = cJSON_GetArrayItem(phases, i);
+        assert_string_equal(str(phase, "name"), names[i]);
+        assert_true(num(phase, "seconds") >= 0 && num(phase, "peak_memory_bytes") >= peak);
+        seconds += num(phase, "seconds");
+        peak = num(phase, "peak_memory_bytes");
+    }
+    assert_true(seconds > 0 && seconds < num(made, "seconds") + 0.01);
+}
+
 static void test_calibrate(void **state)
 {
     const char *const out = scratch("again.vitq.safetensors");
@@ -193,6 +210,7 @@ static void test_calibrate(void **state)
     free(read_file(&bytes, out));
     assert_string_equal(str(made, "recipe"), "repq");
     assert_true(num(made, "weight_bits") == 4 && num(made, "samples") == 32 && num(made, "bytes") == (double)bytes);
+    check_phases(made);
     cJSON_Delete(made);
     assert_true(same_files(out, w4a4));
     check_file(out);
