@@ -1,17 +1,14 @@
 #!/usr/bin/env python3
-"""Swin Transformers for tests/golden/models, as tools/make_golden_models.py makes the others, and models of real shapes
-with random weights. Only for maintainers:
+"""Swin Transformers for tests/golden/models, as tools/make_golden_models.py makes the others. Only for maintainers:
 
     python3 -m venv v && v/bin/pip install torch torchvision timm==0.9.16 transformers==4.46.3 'pillow<13'
     v/bin/python tools/make_golden_swin.py [NAME...]
-    v/bin/python tools/make_golden_swin.py --real swin_tiny_patch4_window7_224 FOLDER
 """
 
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-REAL = sys.argv[2:4] if sys.argv[1:2] == ["--real"] else None
 WANTED = sys.argv[1:]
 sys.argv[1:] = ["none"]  # make_golden_models makes its own list when it is read: of that nothing
 
@@ -107,19 +104,4 @@ def make_all():
         hf_swin("swin_hf_pad", swin_args(16, [2, 2], [2, 2], 4, 44), seed=35)  # 11 x 11, merged to 6 x 6
 
 
-def make_real(architecture, folder):
-    """What a user would have: the size and preprocessing that timm gives it, weights at random."""
-    os.makedirs(folder, exist_ok=True)
-    model = timm.create_model(architecture)
-    randomize(model, 1)
-    golden.save_tensors(folder, model.state_dict())
-    cfg = model.pretrained_cfg
-    keep = ("input_size", "interpolation", "crop_pct", "mean", "std", "num_classes")
-    golden.write_json(folder, "config.json", {"architecture": architecture, "num_classes": cfg["num_classes"],
-                                              "pretrained_cfg": {k: cfg[k] for k in keep}})
-
-
-if REAL:
-    make_real(*REAL)
-else:
-    make_all()
+make_all()
