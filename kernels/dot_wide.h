@@ -2,9 +2,14 @@
  * lane's codes in x (u8, or s16 where DOT is 2) and weights in y. Included where LANES, intv and DOT are defined:
  * DOT  1 vpmaddubsw: sums in 16 bits, which to_sum() widens. 4 codes a lane
  *      2 vpmaddwd on operands of 16 bits. 2 codes a lane
- *      3 vpdpbusd. 4 codes a lane */
+ *      3 vpdpbusd. 4 codes a lane
+ * DOT_ASM may be __asm__ volatile: then equal products are taken each time, as a measurement wants them. */
 #ifndef DOT_WIDE_H
 #define DOT_WIDE_H
+
+#ifndef DOT_ASM
+#define DOT_ASM __asm__
+#endif
 
 #if LANES == 16
 #define REG "v"
@@ -18,13 +23,13 @@
 #define MAC(sum, x, y)                                                                                                 \
     {                                                                                                                  \
         intv pairs;                                                                                                    \
-        __asm__("vpmaddubsw %2, %1, %0" : "=" REG(pairs) : REG(x), REG(y));                                            \
-        __asm__("vpaddw %1, %0, %0" : "+" REG(sum) : REG(pairs));                                                      \
+        DOT_ASM("vpmaddubsw %2, %1, %0" : "=" REG(pairs) : REG(x), REG(y));                                            \
+        DOT_ASM("vpaddw %1, %0, %0" : "+" REG(sum) : REG(pairs));                                                      \
     }
 static intv to_sum(intv pairs)
 {
     intv sum;
-    __asm__("vpmaddwd %2, %1, %0" : "=" REG(sum) : REG(pairs), REG((intv)(0x00010001)));
+    DOT_ASM("vpmaddwd %2, %1, %0" : "=" REG(sum) : REG(pairs), REG((intv)(0x00010001)));
     return sum;
 }
 #endif
@@ -33,13 +38,13 @@ static intv to_sum(intv pairs)
 #define MAC(sum, x, y)                                                                                                 \
     {                                                                                                                  \
         intv pairs;                                                                                                    \
-        __asm__("vpmaddwd %2, %1, %0" : "=" REG(pairs) : REG(x), REG(y));                                              \
+        DOT_ASM("vpmaddwd %2, %1, %0" : "=" REG(pairs) : REG(x), REG(y));                                              \
         sum += pairs;                                                                                                  \
     }
 #endif
 
 #if DOT == 3
-#define MAC(sum, x, y) __asm__(VEX "vpdpbusd %2, %1, %0" : "+" REG(sum) : REG(x), REG(y));
+#define MAC(sum, x, y) DOT_ASM(VEX "vpdpbusd %2, %1, %0" : "+" REG(sum) : REG(x), REG(y));
 #endif
 
 #endif
