@@ -8,8 +8,10 @@ static const struct {
     const char *name, *about;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"gemm", "matrix products of real layers, int8 and FP32, per kernel variant", bench_gemm},
-    {"sweep", "calibration: candidate quantizers scored by tensor and by layer output", bench_sweep},
+    {"peaks", "what the device can do at most: multiply-adds, copies, launches", bench_cmd_peaks},
+    {"ops", "every op by every kernel variant on layers of real models", bench_cmd_ops},
+    {"gemm", "matrix products alone, int8 and FP32", bench_cmd_gemm},
+    {"sweep", "calibration: candidate quantizers scored by tensor and by layer output", bench_cmd_sweep},
 };
 
 static void usage(FILE *out)

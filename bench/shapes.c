@@ -12,11 +12,12 @@ const char *bench_epilogue_name(vq_bench_epilogue epilogue)
     return epilogues[epilogue];
 }
 
-bool bench_epilogue_parse(vq_bench_epilogue *out, const char *text)
+static bool to_epilogue(bench_shape *out, const char *text)
 {
+    if (!strcmp(text, "attention")) return out->attention = true;
     for (size_t i = 0; i < sizeof epilogues / sizeof epilogues[0]; i++) {
         if (strcmp(text, epilogues[i]) != 0) continue;
-        *out = (vq_bench_epilogue)i;
+        out->epilogue = (vq_bench_epilogue)i;
         return true;
     }
     return false;
@@ -28,9 +29,10 @@ static int parse_line(bench_shape *out, const char *line)
     char what[16] = "codes", rest[2];
     const char *const start = line + strspn(line, " \t");
     if (strchr("#\r\n", *start)) return 0;
-    const int fields = sscanf(start, "%31s %d %d %d %15s %1s", out->name, &out->m, &out->n, &out->k, what, rest);
-    const bool ok = (fields == 4 || fields == 5) && out->m > 0 && out->n > 0 && out->k > 0;
-    return ok && bench_epilogue_parse(&out->epilogue, what) ? 1 : -1;
+    const int fields =
+        sscanf(start, "%31s %d %d %d %15s %d %1s", out->name, &out->m, &out->n, &out->k, what, &out->window, rest);
+    if (fields < 4 || fields > 6 || out->m < 1 || out->n < 1 || out->k < 1 || !to_epilogue(out, what)) return -1;
+    return fields < 6 || (out->attention && out->window > 0) ? 1 : -1;
 }
 
 static bool append(bench_shapes *shapes, const bench_shape *shape)
@@ -45,7 +47,7 @@ static bool append(bench_shapes *shapes, const bench_shape *shape)
     return true;
 }
 
-static bool read_lines(bench_shapes *shapes, FILE *file, const char *path, const char *model)
+static bool read_lines(bench_shapes *shapes, FILE *file, const char *path, const char *model, bool attentions)
 {
     char line[256];
     const size_t before = shapes->count;
@@ -54,10 +56,12 @@ static bool read_lines(bench_shapes *shapes, FILE *file, const char *path, const
         snprintf(shape.model, sizeof shape.model, "%s", model);
         const int kind = parse_line(&shape, line);
         if (kind < 0) {
-            fprintf(stderr, "vitq-bench: %s:%d: not \"name M N K [codes|table|add|set]\"\n", path, number);
+            fprintf(stderr,
+                    "vitq-bench: %s:%d: not \"name M N K [codes|table|add|set]\" or \"name T H D attention [W]\"\n",
+                    path, number);
             return false;
         }
-        if (kind && !append(shapes, &shape)) return false;
+        if (kind && (attentions || !shape.attention) && !append(shapes, &shape)) return false;
     }
     if (ferror(file) || shapes->count == before) {
         fprintf(stderr, "vitq-bench: %s %s\n", path, ferror(file) ? "cannot be read" : "holds no shapes");
@@ -66,7 +70,7 @@ static bool read_lines(bench_shapes *shapes, FILE *file, const char *path, const
     return true;
 }
 
-bool bench_shapes_read(bench_shapes *shapes, const char *name)
+static bool read_file(bench_shapes *shapes, const char *name, bool attentions)
 {
     char path[4096], model[BENCH_NAME];
     const bool is_path = strchr(name, '/') || strchr(name, '.');
@@ -82,7 +86,15 @@ bool bench_shapes_read(bench_shapes *shapes, const char *name)
                 path);
         return false;
     }
-    const bool ok = read_lines(shapes, file, path, model);
+    const bool ok = read_lines(shapes, file, path, model, attentions);
     fclose(file);
     return ok;
+}
+
+bool bench_shapes_read(bench_shapes *shapes, char **names, int count, bool attentions)
+{
+    if (!count) return read_file(shapes, "vit_tiny", attentions);
+    for (int i = 0; i < count; i++)
+        if (!read_file(shapes, names[i], attentions)) return false;
+    return true;
 }

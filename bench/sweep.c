@@ -1,22 +1,11 @@
 /* vitq-bench sweep: how fast candidate quantizers are scored, beside what memory and arithmetic allow. Measurements are
  * interleaved over rounds, the limits measured again in every round. */
-#include <cjson/cJSON.h>
-#include <getopt.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bench.h"
 
-enum { MAX_VARIANTS = 32, MAX_ROUNDS = 99 };
-
-typedef struct options {
-    int device, batch, rounds, bits, candidates;
-    double seconds;
-    bool json, quiet;
-    const char *kinds, *variants; /* comma lists of parts of names; NULL: all, and the device's choice */
-    bench_shapes shapes;
-} options;
+enum { MAX_VARIANTS = BENCH_MAX_VARIANTS, MAX_ROUNDS = BENCH_MAX_ROUNDS };
 
 /* One kind by one variant on one shape: its rounds. */
 typedef struct cell {
@@ -29,7 +18,8 @@ typedef struct cell {
 } cell;
 
 typedef struct bench {
-    options o;
+    bench_options o;
+    bench_shapes shapes;
     vq_device *dev;
     vq_sweep_limits limits; /* the best of all rounds */
     cell *cells;
@@ -38,48 +28,31 @@ typedef struct bench {
 
 static const char *const kind_names[] = {"uniform", "channels", "codebook", "output", "output-codebook", "output-f32"};
 
-static void help(void)
-{
-    printf(
-        "usage: vitq-bench sweep [options] [SHAPES...]\n\n"
-        "Times the sweeps of calibration on layers of real models: one pass over a tensor that scores many candidate\n"
-        "quantizers, by the error of the tensor itself or of the layer's output. Errors are compared with the plain-C\n"
-        "witness first.\n\n"
-        "SHAPES are names in bench/shapes (vit_tiny, vit_small, vit_base, swin_tiny, demo; of every\n"
-        "patch and image size vit_{tiny,small,medium,base,large,huge}_family, deit_distilled, dinov2; default "
-        "vit_tiny) or\n"
-        "files with lines \"name M N K\", M for one image: x is [M][K], the output [M][N].\n\n"
-        "kinds:\n"
-        "  uniform          error of x: uniform quantizers for the whole tensor\n"
-        "  channels         error of x: uniform quantizers for every column\n"
-        "  codebook         error of x: thresholds and values\n"
-        "  output           error of the output: uniform codes times 8-bit weights, exact integer sums\n"
-        "  output-codebook  the same for codebooks of 16-bit values, as two integer products\n"
-        "  output-f32       error of the output with FP32 weights\n\n"
-        "options:\n"
-        "  -b, --batch N        images: M is multiplied by it (default 8)\n"
-        "  -c, --candidates N   quantizers per call (default 16); errors of x go over it in passes of 16\n"
-        "      --bits N         bits of the quantizers, 2 to 8 (default 4); a codebook has 2^N levels\n"
-        "      --kinds LIST     only kinds with one of these texts in their names, e.g. output,codebook\n"
-        "      --variants LIST  kernel variants with one of these texts in their names, or all (default: the one that\n"
-        "                       the device uses)\n"
-        "  -r, --rounds N       rounds over all of it (default 3); the median of rounds is reported\n"
-        "  -s, --seconds X      time to measure for, per kind, shape and round (default 0.1)\n"
-        "  -d, --device N       number of the device in 'vitq devices' (default 0)\n"
-        "      --json           print one JSON object on stdout\n"
-        "  -q, --quiet          no progress line\n"
-        "  -h, --help           this text\n\n"
-        "columns: us is the median time of a call, upload of candidates and reading of errors included; Gce/s 1e9\n"
-        "candidate-elements, M*K*candidates, a second; GOP/s the products' operations; bound the larger of two times:\n"
-        "memory, x and y read once at the speed a kernel reads at, and compute, the arithmetic alone (quantizing and\n"
-        "comparing on registers; for outputs the products at the peak of multiply-adds, encoding not counted); share\n"
-        "is the bound's time by the call's.\n\n"
-        "examples:\n"
-        "  vitq-bench sweep                             ViT-Ti at batch 8\n"
-        "  vitq-bench sweep --kinds output -c 128       a whole step of a search over layer outputs\n"
-        "  vitq-bench sweep --bits 3 --variants all demo\n"
-        "  vitq-bench sweep --json vit_base > sweep.json\n");
-}
+static const bench_page page = {
+    "[options] [SHAPES...]",
+    "Times the sweeps of calibration on layers of real models: one pass over a tensor that scores many candidate\n"
+    "quantizers, by the error of the tensor itself or of the layer's output. Errors are compared with the plain-C\n"
+    "witness first.\n\n"
+    "SHAPES are names in bench/shapes (vit_tiny, vit_small, vit_base, swin_tiny, demo; of every patch and image size\n"
+    "vit_{tiny,small,medium,base,large,huge}_family, deit_distilled, dinov2; default vit_tiny) or files with lines\n"
+    "\"name M N K\", M for one image: x is [M][K], the output [M][N].\n\n"
+    "kinds:\n"
+    "  uniform          error of x: uniform quantizers for the whole tensor\n"
+    "  channels         error of x: uniform quantizers for every column\n"
+    "  codebook         error of x: thresholds and values\n"
+    "  output           error of the output: uniform codes times 8-bit weights, exact integer sums\n"
+    "  output-codebook  the same for codebooks of 16-bit values, as two integer products\n"
+    "  output-f32       error of the output with FP32 weights\n\n"
+    "Without --variants the device's choice is measured; --variants all takes every one.\n",
+    "us is the median time of a call, upload of candidates and reading of errors included; Gce/s 1e9\n"
+    "candidate-elements, M*K*candidates, a second; GOP/s the products' operations; bound the larger of two times:\n"
+    "memory, x and y read once at the speed a kernel reads at, and compute, the arithmetic alone (quantizing and\n"
+    "comparing on registers; for outputs the products at the peak of multiply-adds, encoding not counted); share\n"
+    "is the bound's time by the call's.\n",
+    "  vitq-bench sweep                             ViT-Ti at batch 8\n"
+    "  vitq-bench sweep --kinds output -c 128       a whole step of a search over layer outputs\n"
+    "  vitq-bench sweep --bits 3 --variants all demo\n"
+    "  vitq-bench sweep --json vit_base > sweep.json\n"};
 
 /* ---- command line ------------------------------------------------------------------------------------------------ */
 
@@ -91,40 +64,6 @@ static bool known_kinds(const char *list)
     for (int i = 0; i < VQ_SWEEP_KINDS; i++) fprintf(stderr, " %s", kind_names[i]);
     fprintf(stderr, "\n");
     return false;
-}
-
-/* 0 to go on, else 1 + exit code. */
-static int parse(options *o, int argc, char **argv)
-{
-    static const struct option longs[] = {
-        {"batch", required_argument, NULL, 'b'},    {"candidates", required_argument, NULL, 'c'},
-        {"bits", required_argument, NULL, 'w'},     {"kinds", required_argument, NULL, 'k'},
-        {"variants", required_argument, NULL, 'v'}, {"rounds", required_argument, NULL, 'r'},
-        {"seconds", required_argument, NULL, 's'},  {"device", required_argument, NULL, 'd'},
-        {"json", no_argument, NULL, 'j'},           {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
-    };
-    *o = (options){.batch = 8, .rounds = 3, .bits = 4, .candidates = 16, .seconds = 0.1};
-    bool ok = true;
-    for (int c; ok && (c = getopt_long(argc, argv, "b:c:r:s:d:qh", longs, NULL)) != -1;) {
-        switch (c) {
-        case 'b': ok = bench_int(&o->batch, "sweep", "batch", optarg, 1, 4096); break;
-        case 'c': ok = bench_int(&o->candidates, "sweep", "candidates", optarg, 1, 4096); break;
-        case 'w': ok = bench_int(&o->bits, "sweep", "bits", optarg, 2, 8); break;
-        case 'r': ok = bench_int(&o->rounds, "sweep", "rounds", optarg, 1, MAX_ROUNDS); break;
-        case 'd': ok = bench_int(&o->device, "sweep", "device", optarg, 0, 65535); break;
-        case 's': ok = bench_seconds(&o->seconds, "sweep", optarg); break;
-        case 'k': ok = known_kinds(o->kinds = optarg); break;
-        case 'v': o->variants = optarg; break;
-        case 'j': o->json = true; break;
-        case 'q': o->quiet = true; break;
-        case 'h': help(); return 1;
-        default: fprintf(stderr, "'vitq-bench sweep --help' lists the options\n"); return 1 + BENCH_USAGE;
-        }
-    }
-    if (ok && optind == argc) ok = bench_shapes_read(&o->shapes, "vit_tiny");
-    for (int i = optind; ok && i < argc; i++) ok = bench_shapes_read(&o->shapes, argv[i]);
-    return ok ? 0 : 1 + BENCH_USAGE;
 }
 
 /* ---- measuring --------------------------------------------------------------------------------------------------- */
@@ -147,12 +86,12 @@ static vq_status pick_variants(const char *names[MAX_VARIANTS], int *count, benc
 
 static vq_status add_cells(bench *b)
 {
-    b->cells = malloc(b->o.shapes.count * VQ_SWEEP_KINDS * MAX_VARIANTS * sizeof *b->cells);
+    b->cells = malloc(b->shapes.count * VQ_SWEEP_KINDS * MAX_VARIANTS * sizeof *b->cells);
     if (!b->cells) {
-        fprintf(stderr, "vitq-bench: out of memory for %zu shapes\n", b->o.shapes.count);
+        fprintf(stderr, "vitq-bench: out of memory for %zu shapes\n", b->shapes.count);
         return VQ_ERR_NO_MEMORY;
     }
-    for (size_t i = 0; i < b->o.shapes.count; i++)
+    for (size_t i = 0; i < b->shapes.count; i++)
         for (int kind = 0; kind < VQ_SWEEP_KINDS; kind++) {
             const char *names[MAX_VARIANTS];
             int count;
@@ -161,7 +100,7 @@ static vq_status add_cells(bench *b)
             if (status != VQ_OK) return status;
             for (int v = 0; v < count; v++)
                 b->cells[b->num_cells++] =
-                    (cell){.kind = (vq_sweep_kind)kind, .variant = names[v], .shape = &b->o.shapes.items[i]};
+                    (cell){.kind = (vq_sweep_kind)kind, .variant = names[v], .shape = &b->shapes.items[i]};
         }
     if (b->num_cells) return VQ_OK;
     fprintf(stderr, "vitq-bench sweep: no variant of this device has \"%s\" in its name\n", b->o.variants);
@@ -208,13 +147,11 @@ static vq_status measure_all(bench *b)
     for (int r = 0; r < b->o.rounds && status == VQ_OK; r++) {
         status = measure_limits(b);
         for (size_t i = 0; i < b->num_cells && status == VQ_OK; i++) {
-            if (!b->o.quiet)
-                fprintf(stderr, "\rround %d of %d, %zu of %zu: %-28s", r + 1, b->o.rounds, i + 1, b->num_cells,
-                        kind_names[b->cells[i].kind]);
+            bench_progress(&b->o, r, i + 1, b->num_cells, kind_names[b->cells[i].kind]);
             status = measure(b, &b->cells[i]);
         }
     }
-    if (!b->o.quiet) fprintf(stderr, "\r%60s\r", "");
+    bench_progress(&b->o, 0, 0, 0, NULL);
     return status;
 }
 
@@ -260,65 +197,70 @@ static void print_table(const bench *b)
     }
 }
 
-static cJSON *cell_json(const bench *b, const cell *c)
+static bool fill_row(bench_report *r, const bench *b, cell *c)
 {
-    cJSON *const o = cJSON_CreateObject();
     const summary s = summary_of(c);
-    cJSON_AddStringToObject(o, "kind", kind_names[c->kind]);
-    cJSON_AddStringToObject(o, "variant", c->result.variant);
-    cJSON_AddStringToObject(o, "model", c->shape->model);
-    cJSON_AddStringToObject(o, "layer", c->shape->name);
-    cJSON_AddNumberToObject(o, "m", c->shape->m * b->o.batch);
-    cJSON_AddNumberToObject(o, "n", c->shape->n);
-    cJSON_AddNumberToObject(o, "k", c->shape->k);
-    cJSON_AddNumberToObject(o, "seconds_median", s.median);
-    cJSON_AddNumberToObject(o, "seconds_fastest_round", c->median[0]);
-    cJSON_AddNumberToObject(o, "seconds_slowest_round", c->median[c->done - 1]);
-    cJSON_AddNumberToObject(o, "giga_candidate_elements_per_second", s.rate);
-    cJSON_AddNumberToObject(o, "gops", s.gops);
-    cJSON_AddNumberToObject(o, "memory_seconds", c->result.memory_seconds);
-    cJSON_AddNumberToObject(o, "compute_seconds", c->result.compute_seconds);
-    cJSON_AddStringToObject(o, "bound", s.memory ? "memory" : "compute");
-    cJSON_AddNumberToObject(o, "share_of_bound", s.bound / s.median);
-    cJSON_AddNumberToObject(o, "max_error", c->result.max_error);
-    return o;
+    bench_row *const row = bench_report_add(r, "sweep");
+    if (!row) return false;
+    snprintf(row->op, sizeof row->op, "%s", c->kind >= VQ_SWEEP_OUTPUT ? "output_error" : "quant_error_f32");
+    snprintf(row->kind, sizeof row->kind, "%s", kind_names[c->kind]);
+    snprintf(row->variant, sizeof row->variant, "%s", c->result.variant);
+    snprintf(row->model, sizeof row->model, "%s", c->shape->model);
+    snprintf(row->layer, sizeof row->layer, "%s", c->shape->name);
+    snprintf(row->bound, sizeof row->bound, "%s", s.memory ? "memory" : "compute");
+    row->batch = b->o.batch;
+    row->m = c->shape->m;
+    row->n = c->shape->n;
+    row->k = c->shape->k;
+    row->a_bits = b->o.bits;
+    row->candidates = b->o.candidates;
+    bench_row_times(row, c->median, c->done);
+    row->rate = s.rate;
+    row->gops = s.gops;
+    row->memory_seconds = c->result.memory_seconds;
+    row->compute_seconds = c->result.compute_seconds;
+    row->bound_seconds = s.bound;
+    row->share_of_bound = s.bound / s.median;
+    row->max_error = c->result.max_error;
+    return true;
 }
 
-static vq_status print_json(const bench *b)
+static vq_status print_report(bench *b)
 {
-    cJSON *const root = bench_json_begin(b->dev);
-    cJSON_AddNumberToObject(root, "batch", b->o.batch);
-    cJSON_AddNumberToObject(root, "bits", b->o.bits);
-    cJSON_AddNumberToObject(root, "candidates", b->o.candidates);
-    cJSON_AddNumberToObject(root, "rounds", b->o.rounds);
-    cJSON_AddNumberToObject(root, "limit_read_gbps", b->limits.read_gbps);
-    cJSON_AddNumberToObject(root, "limit_uniform", b->limits.uniform);
-    cJSON_AddNumberToObject(root, "limit_codebook", b->limits.codebook);
-    cJSON_AddNumberToObject(root, "limit_gops_int8", b->limits.int8);
-    cJSON_AddNumberToObject(root, "limit_gops_fp32", b->limits.fp32);
-    cJSON *const list = cJSON_AddArrayToObject(root, "results");
-    for (size_t i = 0; i < b->num_cells; i++) cJSON_AddItemToArray(list, cell_json(b, &b->cells[i]));
-    return bench_json_end(root);
-}
-
-int bench_sweep(int argc, char **argv)
-{
-    bench b = {0};
-    const int code = parse(&b.o, argc, argv);
+    bench_report r = {.peaks = {.s8 = b->limits.int8,
+                                .f32 = b->limits.fp32,
+                                .read_gbps = b->limits.read_gbps,
+                                .uniform = b->limits.uniform,
+                                .codebook = b->limits.codebook}};
     vq_status status = VQ_OK;
+    bench_report_begin(&r, b->dev, &b->o);
+    for (size_t i = 0; i < b->num_cells && status == VQ_OK; i++)
+        if (!fill_row(&r, b, &b->cells[i])) status = VQ_ERR_NO_MEMORY;
+    if (status == VQ_OK) status = bench_report_print(&r, &b->o);
+    bench_report_free(&r);
+    return status;
+}
+
+int bench_cmd_sweep(int argc, char **argv)
+{
+    bench b = {.o = {.batch = 8, .rounds = 3, .bits = 4, .candidates = 16, .seconds = 0.1}};
+    int code = bench_parse(&b.o, BENCH_SWEEP, &page, argc, argv);
+    vq_status status = VQ_OK;
+    if (!code && (!known_kinds(b.o.kinds) || !bench_shapes_read(&b.shapes, b.o.args, b.o.num_args, false)))
+        code = 1 + BENCH_USAGE;
     if (code) goto done;
     status = vq_device_open(&b.dev, &(vq_device_params){.index = b.o.device});
     if (status == VQ_OK) status = measure_all(&b);
     if (status != VQ_OK) goto done;
     for (size_t i = 0; i < b.num_cells; i++)
         qsort(b.cells[i].median, (size_t)b.cells[i].done, sizeof(double), bench_by_size);
-    if (b.o.json)
-        status = print_json(&b);
+    if (b.o.json || b.o.csv)
+        status = print_report(&b);
     else
         print_table(&b);
 done:
     free(b.cells);
-    free(b.o.shapes.items);
+    free(b.shapes.items);
     vq_device_destroy(&b.dev);
     return code ? code - 1 : (int)status;
 }

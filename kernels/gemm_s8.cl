@@ -10,7 +10,6 @@
 #define EACH   VQ_P1
 #define TILE   (SIDE * EACH)
 #define K_STEP 8 /* fours */
-#define CHAINS 8 /* of the peak's sums */
 
 static int dot4(uint a, uint w, int acc)
 {
@@ -76,37 +75,5 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8(GEMM_
             put_one(&s, consts, table, c + (size_t)c_row(&s, row) * ldc + col, col,
                     acc[i][j] + zeros + consts[FIELD_BIAS * n_pad + col]);
         }
-    }
-}
-
-/* The most such products could do, for vitq-bench; PEAK_F32: float multiply-adds instead. out s32 [groups][2]: products per
- * step of a work-group; the sums, so that they are not left out. */
-__kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8_peak(__global int *out, int steps)
-{
-    __global int *const mine = out + 2 * get_group_id(0);
-    const int start = mine[0];
-#ifdef PEAK_F32
-    float sums[CHAINS], x = (float)start, total = 0;
-    for (int j = 0; j < CHAINS; j++) sums[j] = x;
-    for (int i = 0; i < steps; i++)
-        for (int j = 0; j < CHAINS; j++) sums[j] = mad(x, x, sums[j]);
-#else
-    int sums[CHAINS], total = 0;
-    uint x = (uint)start;
-    for (int j = 0; j < CHAINS; j++) sums[j] = start;
-    for (int i = 0; i < steps; i++) {
-        for (int j = 0; j < CHAINS; j++) sums[j] = dot4(x, x, sums[j]);
-        x += 0x01010101u; /* else the products move out of the loop */
-    }
-#endif
-    for (int j = 0; j < CHAINS; j++) total += sums[j];
-    barrier(CLK_GLOBAL_MEM_FENCE);
-    if (get_local_id(0) + get_local_id(1) == 0) {
-#ifdef PEAK_F32
-        mine[0] = SIDE * SIDE * CHAINS;
-#else
-        mine[0] = SIDE * SIDE * CHAINS * 4;
-#endif
-        mine[1] = (int)total;
     }
 }

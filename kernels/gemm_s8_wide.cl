@@ -669,29 +669,3 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_s8(GEMM_ARGS)
     put_rest(&s, &last, table, c, sums);
 #endif
 }
-
-/* The most this variant's multiply-add could do, for vitq-bench: products of registers with registers, in as many chains as
- * hide the latency. out s32 [groups][2]: products per step of an item; the sums, so that they are not left out. */
-#if DOT > 0 || defined(__AVX512F__)
-#define CHAIN(r)      typeof_partial p##r = start, q##r = start;
-#define CHAIN_STEP(r) MAC(p##r, x, y) MAC(q##r, x, y)
-#define CHAIN_ADD(r)  total += p##r + q##r;
-#define CHAINS        (2 * ROWS)
-#else
-#define CHAIN(r)      typeof_partial p##r = start;
-#define CHAIN_STEP(r) MAC(p##r, x, y)
-#define CHAIN_ADD(r)  total += p##r;
-#define CHAINS        ROWS
-#endif
-
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_s8_peak(__global int *out, int steps)
-{
-    __global int *const mine = out + 2 * get_group_id(0);
-    const typeof_partial start = (typeof_partial)(mine[0]), x = start, y = start;
-    typeof_partial total = start;
-    EACH_ROW(CHAIN)
-    for (int i = 0; i < steps; i++) { EACH_ROW(CHAIN_STEP) }
-    EACH_ROW(CHAIN_ADD)
-    mine[0] = CHAINS * LANES * GROUP;
-    mine[1] = (int)total.s0 + (int)total.s7;
-}

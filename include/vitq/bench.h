@@ -8,11 +8,7 @@
 extern "C" {
 #endif
 
-/* Kinds of matrix product C [M][N] = A [M][K] * W [N][K] transposed. */
-typedef enum vq_bench_type {
-    VQ_BENCH_S8, /* u8 codes with s8 weights and the integer runtime's epilogues, exact */
-    VQ_BENCH_F32 /* floats with a bias */
-} vq_bench_type;
+/* ---- ops: every kernel of vitq on a shape of a real model ---------------------------------------------------------- */
 
 /* What follows an integer product (its cost is part of the measurement). */
 typedef enum vq_bench_epilogue {
@@ -22,37 +18,59 @@ typedef enum vq_bench_epilogue {
     VQ_BENCH_SET    /* s32: patch embedding, logits */
 } vq_bench_epilogue;
 
-/* Names of the kernel variants that the device can run for a type, weakest first; fills up to max and stores how many
+/* What an op's operations are counted in, and which peak bounds it. */
+typedef enum vq_bench_type {
+    VQ_BENCH_S8, /* u8 x s8 multiply-adds, two operations each */
+    VQ_BENCH_F32 /* float operations; a fused multiply-add is two */
+} vq_bench_type;
+
+/* Ops by number, from 0; NULL past the last. About says in a line what m, n and k are for it. Those of peaks come first:
+ *   peak_s8, peak_f32  multiply-adds on registers alone
+ *   copy               m KiB from one buffer to another: bytes are those read and written
+ *   enqueue            a launch of an empty kernel put into the queue: what the host pays
+ *   round_trip         the same, and waiting for it */
+const char *vq_bench_op_name(int i);
+const char *vq_bench_op_about(int i);
+bool vq_bench_op_is_peak(const char *op);
+vq_bench_type vq_bench_op_type(const char *op);
+
+/* Names of the kernel variants that the device can run for an op, weakest first; fills up to max and stores how many
  * there are in *count. The names are static. */
-vq_status vq_bench_variants(const char **names, int max, int *count, vq_device *dev, vq_bench_type type);
+vq_status vq_bench_op_variants(const char **names, int max, int *count, vq_device *dev, const char *op);
+/* The variant that vitq uses on this device: by VITQ_KERNELS, the tuning table, or the strongest. */
+vq_status vq_bench_op_choice(const char **variant, vq_device *dev, const char *op);
 
-/* Measures the most multiply-adds a second the device reaches on registers alone, as 1e9 operations (2 per
- * multiply-add): with the strongest dot-product instruction the kernels may use there, or with float multiply-adds. The
- * best of a few tries of some 20 ms. */
-vq_status vq_bench_peak(double *gops, vq_device *dev, vq_bench_type type);
-
-typedef struct vq_bench_gemm_params {
-    vq_bench_type type;
+typedef struct vq_bench_op_params {
+    const char *op;             /* a vq_bench_op_name */
     const char *variant;        /* NULL: the device's choice */
-    int m, n, k;                /* 1..2^20 each, n*k and m*n below 2^30 */
-    vq_bench_epilogue epilogue; /* S8 */
-    int w_bits, a_bits;         /* S8, 2..8; 0: 8 */
+    int batch;                  /* images, for ops whose about says so; 0: 1 */
+    int m, n, k;                /* as about says, 1..2^20; 0: 1. Tensors below 2^30 elements */
+    int window;                 /* attention_u8: side of the windows of a square raster of m tokens; 0: none */
+    vq_bench_epilogue epilogue; /* gemm_s8 */
+    int w_bits, a_bits;         /* of gemm_s8's weights and codes, 2..8; 0: 8 */
     double seconds;             /* time to measure for; 0: 0.2 */
     uint64_t seed;              /* of the operands */
-} vq_bench_gemm_params;
+} vq_bench_op_params;
 
-typedef struct vq_bench_gemm_result {
+typedef struct vq_bench_op_result {
     const char *variant;
-    int verified_rows;            /* of C that were compared with the plain-C witness before timing: all of them, or as
-                                     many as it computes in a second, spread over C */
-    double max_error;             /* F32: largest |difference| / (sum |a||w| + |bias|); S8: 0 */
+    size_t verified;  /* elements of the result that were compared with the plain-C witness before timing: all of them,
+                         or, where that takes longer than about a second, rows spread over the result or a smaller
+                         batch */
+    double max_error; /* of floats, relative to what rounding errors grow with; integers are compared for equality: 0 */
     int samples, runs_each;       /* each sample is the mean of runs_each runs, enqueued together */
     double min, p10, median, p90; /* seconds a run */
-    double gops;                  /* 2*M*N*K / median / 1e9 */
-} vq_bench_gemm_result;
+    double ops, bytes;            /* of a run: operations of vq_bench_op_type, 0 where they are not what it is about; bytes
+                                     that must be read and written, each once */
+} vq_bench_op_result;
 
-/* Makes a layer from random operands, verifies its result (VQ_ERR_DEVICE where it is wrong), then times it. */
-vq_status vq_bench_gemm(vq_bench_gemm_result *out, vq_device *dev, const vq_bench_gemm_params *params);
+/* Makes random operands as a calibrated model has them, verifies the result (VQ_ERR_DEVICE where it is wrong), warms up
+ * with two runs, then times. The variant's choice on the device is restored. */
+vq_status vq_bench_op(vq_bench_op_result *out, vq_device *dev, const vq_bench_op_params *params);
+
+/* The most multiply-adds a second the device reaches on registers alone with any variant, as 1e9 operations (2 per
+ * multiply-add); the best of a few tries of some 10 ms. */
+vq_status vq_bench_peak(double *gops, vq_device *dev, vq_bench_type type);
 
 /* ---- sweeps of calibration: many candidate quantizers of a tensor, one pass over it -------------------------------
  */

@@ -1,4 +1,5 @@
-/* A layer made of random operands, in the ranges and with the constants that a calibrated vision transformer has. */
+/* Matrix products: a layer made of random operands, in the ranges and with the constants that a calibrated vision
+ * transformer has. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,8 @@
 
 enum { TABLE_LEN = 16384 };
 
-struct vq_bench_problem {
-    vq_bench_gemm_params params;
+typedef struct problem {
+    vq_bench_op_params params; /* m of all images */
     vq_device *dev;
     int lda, ldc;
     size_t c_elem; /* bytes */
@@ -28,11 +29,11 @@ struct vq_bench_problem {
     /* F32 */
     vq_buf *w_f32, *bias;
     float *host_w, *host_bias;
-};
+} problem;
 
-static bool is_f32(const vq_bench_problem *p)
+static bool is_f32(const problem *p)
 {
-    return p->params.type == VQ_BENCH_F32;
+    return !strcmp(p->params.op, "gemm_f32");
 }
 
 /* ---- operands ---------------------------------------------------------------------------------------------------- */
@@ -44,7 +45,7 @@ static vq_status fill_f32(float **out, vq_rng *rng, size_t count, float scale)
     return VQ_OK;
 }
 
-static void fill_codes(uint8_t *codes, vq_rng *rng, const vq_bench_problem *p, int a_max)
+static void fill_codes(uint8_t *codes, vq_rng *rng, const problem *p, int a_max)
 {
     for (size_t i = 0; i < (size_t)p->params.m * (size_t)p->lda; i++)
         codes[i] = (uint8_t)vq_rng_below(rng, (uint32_t)a_max + 1);
@@ -59,7 +60,7 @@ static void fill_table(uint8_t *table)
 }
 
 /* A factor whose results spread over the range the epilogue keeps: 3 deviations of the sums. */
-static double factor_of(const vq_bench_problem *p, int a_max, int w_max)
+static double factor_of(const problem *p, int a_max, int w_max)
 {
     const double deviation = sqrt(p->params.k / 3.0) * a_max * w_max / 1.7 + 1;
     switch (p->params.epilogue) {
@@ -69,7 +70,7 @@ static double factor_of(const vq_bench_problem *p, int a_max, int w_max)
     }
 }
 
-static void fill_constants(vq_bench_problem *p, vq_rng *rng, int a_max, int w_max)
+static void fill_constants(problem *p, vq_rng *rng, int a_max, int w_max)
 {
     const size_t n = (size_t)p->params.n;
     for (size_t i = 0; i < n; i++) {
@@ -84,9 +85,9 @@ static void fill_constants(vq_bench_problem *p, vq_rng *rng, int a_max, int w_ma
 }
 
 /* Weights of 8 bits keep their zero points, as those of real layers do: their codes span more than s8 around them. */
-static vq_status make_s8(vq_bench_problem *p, vq_rng *rng)
+static vq_status make_s8(problem *p, vq_rng *rng)
 {
-    const vq_bench_gemm_params *const q = &p->params;
+    const vq_bench_op_params *const q = &p->params;
     const size_t n = (size_t)q->n, count = n * (size_t)q->k;
     const int a_max = (1 << q->a_bits) - 1, w_max = 1 << (q->w_bits - 1);
     VQ_TRY(vq_alloc(&p->host_a, (size_t)q->m * (size_t)p->lda, 1, "codes"));
@@ -116,9 +117,9 @@ static vq_status make_s8(vq_bench_problem *p, vq_rng *rng)
     return vq_gemm_s8_create(&p->op, p->dev, &p->weights);
 }
 
-static vq_status make_f32(vq_bench_problem *p, vq_rng *rng)
+static vq_status make_f32(problem *p, vq_rng *rng)
 {
-    const vq_bench_gemm_params *const q = &p->params;
+    const vq_bench_op_params *const q = &p->params;
     const size_t a_count = (size_t)q->m * (size_t)q->k, w_count = (size_t)q->n * (size_t)q->k;
     float *a = NULL;
     const vq_status status = fill_f32(&a, rng, a_count, 1);
@@ -131,7 +132,7 @@ static vq_status make_f32(vq_bench_problem *p, vq_rng *rng)
     return vq_buf_create_from(&p->bias, p->dev, p->host_bias, (size_t)q->n * sizeof *a);
 }
 
-static vq_status make(vq_bench_problem *p)
+static vq_status make(problem *p)
 {
     const bool codes = !is_f32(p) && p->params.epilogue <= VQ_BENCH_TABLE;
     const size_t c_count =
@@ -148,26 +149,9 @@ static vq_status make(vq_bench_problem *p)
     return is_f32(p) ? make_f32(p, &rng) : make_s8(p, &rng);
 }
 
-vq_status vq_bench_problem_create(vq_bench_problem **out, vq_device *dev, const vq_bench_gemm_params *params)
+static void destroy(vq_bench_case *c)
 {
-    vq_bench_problem *p;
-    *out = NULL;
-    VQ_TRY(vq_alloc(&p, 1, sizeof *p, "a product"));
-    p->params = *params;
-    p->dev = dev;
-    const vq_status status = make(p);
-    if (status != VQ_OK) {
-        vq_bench_problem_destroy(&p);
-        return status;
-    }
-    *out = p;
-    return VQ_OK;
-}
-
-void vq_bench_problem_destroy(vq_bench_problem **problem)
-{
-    vq_bench_problem *const p = *problem;
-    if (!p) return;
+    problem *const p = c->op;
     vq_gemm_s8_destroy(&p->op);
     vq_buf_destroy(&p->a);
     vq_buf_destroy(&p->c);
@@ -182,19 +166,36 @@ void vq_bench_problem_destroy(vq_bench_problem **problem)
     free(p->host_w);
     free(p->host_bias);
     free(p);
-    *problem = NULL;
+    c->op = NULL;
+}
+
+static vq_status make_case(vq_bench_case *c)
+{
+    problem *p;
+    VQ_TRY(vq_alloc(&p, 1, sizeof *p, "a product"));
+    c->op = p;
+    p->params = c->p;
+    p->params.m *= c->p.batch;
+    p->dev = c->dev;
+    VQ_TRY(make(p));
+    const double m = p->params.m, n = p->params.n, k = p->params.k;
+    const bool add = !is_f32(p) && c->p.epilogue == VQ_BENCH_ADD;
+    c->ops = 2 * m * n * k;
+    c->bytes = (is_f32(p) ? 4 : 1) * (m * k + n * k) + (add ? 2 : 1) * (double)p->c_elem * m * n;
+    return VQ_OK;
 }
 
 /* ---- runs -------------------------------------------------------------------------------------------------------- */
 
-static vq_gemm_f32_shape shape_f32(const vq_bench_problem *p, int m)
+static vq_gemm_f32_shape shape_f32(const problem *p, int m)
 {
-    const vq_bench_gemm_params *const q = &p->params;
+    const vq_bench_op_params *const q = &p->params;
     return (vq_gemm_f32_shape){.m = m, .n = q->n, .k = q->k, .lda = q->k, .ldb = q->k, .ldc = q->n, .trans_b = true};
 }
 
-vq_status vq_bench_problem_run(vq_bench_problem *p)
+static vq_status run(vq_bench_case *c)
 {
+    const problem *const p = c->op;
     if (is_f32(p)) {
         const vq_gemm_f32_shape shape = shape_f32(p, p->params.m);
         return vq_gemm_f32_run(p->dev, &shape, p->a, p->w_f32, p->bias, p->c);
@@ -205,7 +206,7 @@ vq_status vq_bench_problem_run(vq_bench_problem *p)
 
 /* ---- verification ------------------------------------------------------------------------------------------------ */
 
-static vq_status verify_s8(const vq_bench_problem *p, int row, const uint8_t *got, uint8_t *want)
+static vq_status verify_s8(const problem *p, int row, const uint8_t *got, uint8_t *want)
 {
     const size_t bytes = (size_t)p->params.n * p->c_elem, pitch = (size_t)p->ldc * p->c_elem;
     memcpy(want, (const uint8_t *)p->host_c + (size_t)row * pitch, bytes);
@@ -219,7 +220,7 @@ static vq_status verify_s8(const vq_bench_problem *p, int row, const uint8_t *go
 }
 
 /* Against the witness, whose sums are doubles, in units of what rounding errors grow with. */
-static vq_status verify_f32(const vq_bench_problem *p, int row, const float *got, float *want, double *max_error)
+static vq_status verify_f32(const problem *p, int row, const float *got, float *want, double *max_error)
 {
     const vq_gemm_f32_shape shape = shape_f32(p, 1);
     const float *const a = (const float *)p->host_a + (size_t)row * (size_t)p->params.k;
@@ -237,8 +238,9 @@ static vq_status verify_f32(const vq_bench_problem *p, int row, const float *got
     return VQ_OK;
 }
 
-vq_status vq_bench_problem_verify(vq_bench_problem *p, vq_bench_gemm_result *result)
+static vq_status verify(vq_bench_case *c)
 {
+    const problem *const p = c->op;
     const double cost = (double)p->params.n * p->params.k, affordable = is_f32(p) ? 5e7 : 2e8;
     const int m = p->params.m, rows = (int)VQ_MAX(VQ_MIN(affordable / cost, m), VQ_MIN(m, 4));
     const size_t pitch = (size_t)p->ldc * p->c_elem, bytes = (size_t)m * pitch;
@@ -246,18 +248,26 @@ vq_status vq_bench_problem_verify(vq_bench_problem *p, vq_bench_gemm_result *res
     vq_status status = VQ_OK;
     VQ_GO(vq_alloc(&got, bytes, 1, "results"));
     VQ_GO(vq_alloc(&want, pitch, 1, "a row of results"));
-    VQ_GO(vq_bench_problem_run(p));
+    VQ_GO(run(c));
     VQ_GO(vq_buf_read(p->dev, p->c, 0, got, bytes));
     for (int i = 0; i < rows; i++) {
         /* evenly, the first and the last among them */
         const int row = rows == 1 ? 0 : (int)((int64_t)i * (m - 1) / (rows - 1));
         const uint8_t *const at = got + (size_t)row * pitch;
-        VQ_GO(is_f32(p) ? verify_f32(p, row, (const float *)at, (float *)want, &result->max_error)
+        VQ_GO(is_f32(p) ? verify_f32(p, row, (const float *)at, (float *)want, &c->max_error)
                         : verify_s8(p, row, at, want));
     }
-    result->verified_rows = rows;
+    c->verified = (size_t)rows * (size_t)p->params.n;
 done:
     free(got);
     free(want);
     return status;
 }
+
+const vq_bench_op_def vq_bench_gemm_ops[] = {
+    {"gemm_s8", "u8 codes [m][k] x s8 weights [n][k], epilogue; m of an image", VQ_OP_GEMM_S8, VQ_BENCH_S8,
+     VQ_BENCH_TOGETHER, make_case, run, verify, destroy},
+    {"gemm_f32", "floats [m][k] x [n][k], bias; m of an image", VQ_OP_GEMM_F32, VQ_BENCH_F32, VQ_BENCH_TOGETHER,
+     make_case, run, verify, destroy},
+};
+const int vq_bench_num_gemm_ops = VQ_ARRAY_LEN(vq_bench_gemm_ops);
