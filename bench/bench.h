@@ -115,6 +115,8 @@ void bench_report_free(bench_report *r);
 void bench_row_times(bench_row *row, double *medians, int count);
 /* "M 1576, N 576, K 192, codes"; valid until the next call. */
 const char *bench_row_shape(const bench_row *row);
+/* Keeps of rows that differ in their variant alone the fastest. */
+void bench_report_keep_best(bench_report *r);
 /* Same measurement of two reports: equal in everything but results and, if asked, the variant. */
 bool bench_row_matches(const bench_row *a, const bench_row *b, bool any_variant);
 

@@ -12,6 +12,9 @@ static const struct {
     {"ops", "every op by every kernel variant on layers of real models", bench_cmd_ops},
     {"gemm", "matrix products alone, int8 and FP32", bench_cmd_gemm},
     {"sweep", "calibration: candidate quantizers scored by tensor and by layer output", bench_cmd_sweep},
+    {"model", "whole models: images a second by batch, memory, where the time goes", bench_cmd_model},
+    {"compare", "two reports row by row; exit code 1 on a regression", bench_cmd_compare},
+    {"plot", "a report as SVG: roofline and bars", bench_cmd_plot},
 };
 
 static void usage(FILE *out)

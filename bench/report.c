@@ -9,7 +9,7 @@
 
 #define FORMAT     "vitq-bench 1"
 #define MAX_FILE   (64L << 20)
-#define MAX_ROWS   100000
+#define MAX_ROWS   20000
 #define LEN(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Fields of a row: texts have a size. `key` fields say what was measured, the others what came out. */
@@ -223,6 +223,20 @@ bool bench_row_matches(const bench_row *a, const bench_row *b, bool any_variant)
     return true;
 }
 
+void bench_report_keep_best(bench_report *r)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        size_t same = 0;
+        while (same < kept && !bench_row_matches(&r->rows[same], &r->rows[i], true)) same++;
+        if (same == kept)
+            r->rows[kept++] = r->rows[i];
+        else if (r->rows[i].median < r->rows[same].median)
+            r->rows[same] = r->rows[i];
+    }
+    r->count = kept;
+}
+
 /* ---- printing ---------------------------------------------------------------------------------------------------- */
 
 static void add_fields(cJSON *o, const void *object, const field *list, size_t count, bool zeros)
@@ -388,7 +402,7 @@ static bool take_rows(bench_report *r, const cJSON *root, const char *path)
 {
     const cJSON *const rows = cJSON_GetObjectItemCaseSensitive(root, "rows"), *item;
     if (!cJSON_IsArray(rows)) return malformed(path, "\"rows\" is no list");
-    if (cJSON_GetArraySize(rows) > MAX_ROWS) return malformed(path, "more than 100000 rows");
+    if (cJSON_GetArraySize(rows) > MAX_ROWS) return malformed(path, "more than 20000 rows");
     cJSON_ArrayForEach(item, rows)
     {
         bench_row *const row = bench_report_add(r, "");

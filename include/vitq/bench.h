@@ -3,6 +3,7 @@
 #define VITQ_BENCH_H
 
 #include "vitq/device.h"
+#include "vitq/model.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -71,6 +72,17 @@ vq_status vq_bench_op(vq_bench_op_result *out, vq_device *dev, const vq_bench_op
 /* The most multiply-adds a second the device reaches on registers alone with any variant, as 1e9 operations (2 per
  * multiply-add); the best of a few tries of some 10 ms. */
 vq_status vq_bench_peak(double *gops, vq_device *dev, vq_bench_type type);
+
+/* ---- whole models ------------------------------------------------------------------------------------------------- */
+
+/* Operations of the matrix products of one image, two a multiply-add: patch embedding, linear layers, scores and context
+ * (one product, also where the integer runtime takes it in two planes of bytes). */
+vq_status vq_bench_model_ops(double *ops, const vq_model *model);
+
+/* Device time of everything run since the last call, by kernel function, on a device opened with profile; fn NULL
+ * discards it. Waits for the queue. */
+typedef void (*vq_bench_profile_fn)(void *user, const char *function, size_t launches, double seconds);
+vq_status vq_bench_profile(vq_device *dev, vq_bench_profile_fn fn, void *user);
 
 /* ---- sweeps of calibration: many candidate quantizers of a tensor, one pass over it -------------------------------
  */

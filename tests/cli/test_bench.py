@@ -11,11 +11,14 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 USAGE = 1
 KINDS = ["uniform", "channels", "codebook", "output", "output-codebook", "output-f32"]
 QUICK = ("--rounds", "1", "--seconds", "0.001", "--batch", "2", "--quiet")
-QUICK_OF = {"peaks": ("--rounds", "1", "--seconds", "0.001", "--quiet"), "ops": QUICK, "gemm": QUICK, "sweep": QUICK}
+QUICK_OF = {"peaks": ("--rounds", "1", "--seconds", "0.001", "--quiet"), "ops": QUICK, "gemm": QUICK, "sweep": QUICK,
+            "model": ("--rounds", "2", "--seconds", "0.001", "--quiet")}
+MODEL = pathlib.Path(__file__).resolve().parents[2] / "models" / "fashion_vit"
 
 
 class Bench(unittest.TestCase):
@@ -45,11 +48,12 @@ class Bench(unittest.TestCase):
 
     def test_help(self):
         text = self.ok("--help")
-        for command in ("peaks", "ops", "gemm", "sweep"):
+        for command in ("peaks", "ops", "gemm", "sweep", "model", "compare", "plot"):
             self.assertIn(f"  {command} ", text)
             page = self.ok(command, "--help")
-            for word in ("usage:", "examples:", "--json", "columns:"):
+            for word in ("usage:", "examples:", "options:", "--json"):
                 self.assertIn(word, page)
+        page = self.ok("sweep", "--help")
         for kind in KINDS:
             self.assertIn(f"  {kind} ", page)
         self.assertEqual(self.bench().returncode, USAGE)
@@ -176,6 +180,122 @@ class Bench(unittest.TestCase):
             for r in rows:
                 self.assertGreater(r["gops"], 0)
                 self.assertEqual(r["verified"], 2 * r["m"] * r["n"])
+
+    # ---- whole models ----
+
+    def test_model(self):
+        rows = self.report("model", "--batches", "1,3", MODEL)["rows"]
+        models = [r for r in rows if r["bench"] == "model"]
+        self.assertEqual([(r["op"], r["model"], r["batch"]) for r in models],
+                         [("fp32", "fashion_vit", 1), ("fp32", "fashion_vit", 3)])
+        for r in models:
+            self.assertAlmostEqual(r["images_per_second"] * r["seconds_median"] / r["batch"], 1, 6)
+            # patch embedding, 6 blocks of qkv, scores, context, proj, fc1, fc2, and the head
+            block = 50 * 128 * (384 + 128 + 2 * 512) + 2 * 50 * 50 * 128
+            self.assertEqual(r["operations"], 2 * r["batch"] * (49 * 16 * 128 + 6 * block + 128 * 10))
+            self.assertEqual(r["verified"], 10)
+            self.assertLess(r["max_error"], 1e-3)
+            self.assertGreater(r["device_bytes"], 4 * 1199754)
+            shares = [p["time_share"] for p in rows if p["bench"] == "profile" and p["batch"] == r["batch"]]
+            self.assertAlmostEqual(sum(shares), 1, 6)
+        self.fails("model", says="no model")
+        self.fails("model", "--batches", "1,x", MODEL, says="--batches 1,x")
+        self.assertNotEqual(self.bench("model", "/nowhere").returncode, 0)
+
+    # ---- reports read again ----
+
+    def write(self, name, content):
+        path = pathlib.Path(self.dir.name) / name
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    @staticmethod
+    def made_up():
+        """A report of three rows, as ops would print it."""
+        rows = [{"bench": "ops", "op": op, "variant": op + "__" + variant, "model": "m", "layer": "qkv", "batch": 8,
+                 "m": 2, "n": 3, "k": 4, "seconds_median": 1e-3, "seconds_fastest_round": 0.9e-3,
+                 "seconds_slowest_round": 1.1e-3, "operations": 1e6, "bytes": 1e5, "gops": 1.0, "share_of_bound": 0.5}
+                for op, variant in (("gemm_s8", "portable"), ("gemm_s8", "wide"), ("gelu_f32", "portable"))]
+        return {"format": "vitq-bench 1", "command": "ops", "version": "0.1.0", "device": {"name": "A", "driver": "1"},
+                "peaks": {"int8_gops": 100, "fp32_gops": 50, "copies": [{"bytes": 1e6, "gbps": 10}]}, "rows": rows}
+
+    def scaled(self, factor, rows=(0,)):
+        report = self.made_up()
+        for i in rows:
+            for key in ("seconds_median", "seconds_fastest_round", "seconds_slowest_round"):
+                report["rows"][i][key] *= factor
+        return report
+
+    def test_compare(self):
+        a = self.write("a.json", self.made_up())
+        self.assertIn("3 rows compared, 0 regressions and 0 faster beyond 5%", self.ok("compare", a, a))
+        slow = self.write("slow.json", self.scaled(2))
+        done = self.bench("compare", a, slow)
+        self.assertEqual((done.returncode, done.stderr), (1, ""))
+        self.assertIn("2.000 [1.636, 2.444] REGRESSION gemm_s8 m qkv gemm_s8__portable", done.stdout)
+        self.assertIn("gemm_s8                        2 rows, mean ratio 1.414", done.stdout)
+        self.assertIn("1 faster", self.ok("compare", slow, a))
+        self.assertIn("0 regressions", self.ok("compare", "--threshold", "150%", a, slow))
+        # beyond the threshold, but within what rounds of one report differ by
+        self.assertIn("0 regressions", self.ok("compare", a, self.write("noise.json", self.scaled(1.15))))
+        # the fastest variants are as fast as before
+        self.assertIn("2 rows compared, 0 regressions", self.ok("compare", "--best", a, slow))
+        self.assertEqual(self.bench("compare", "--best", a, self.write("both.json", self.scaled(2, (0, 1)))).returncode, 1)
+        fewer = self.made_up()
+        del fewer["rows"][2]
+        text = self.ok("compare", a, self.write("fewer.json", fewer))
+        self.assertIn("only in A: gelu_f32 m qkv gelu_f32__portable", text)
+        self.assertIn("1 in one report alone", text)
+        other = self.made_up()
+        for row in other["rows"]:
+            row["batch"] = 1
+        self.assertNotIn(self.bench("compare", a, self.write("other.json", other)).returncode, (0, 1))
+        self.fails("compare", a, says="two files")
+        self.fails("compare", "--threshold", "x", a, a, says="--threshold x")
+
+    def test_hostile_reports(self):
+        good = self.write("good.json", self.made_up())
+        rows = self.made_up()["rows"]
+        hostile = ["", "{", "[]", "null", '{"format": 1}', "[" * 5000, '{"format": "vitq-bench 2", "rows": []}',
+                   '{"format": "vitq-bench 1"}', '{"format": "vitq-bench 1", "rows": {}}',
+                   '{"format": "vitq-bench 1", "rows": [1]}', '{"format": "vitq-bench 1", "rows": [{}]}',
+                   json.dumps(self.made_up())[:-20], "\0" * 100]
+        for key, value in (("seconds_median", "fast"), ("seconds_median", -1), ("seconds_median", 0), ("op", 5),
+                           ("op", None), ("m", []), ("gops", "x"), ("bench", "")):
+            hostile.append(dict(self.made_up(), rows=[dict(rows[0], **{key: value})]))
+        hostile.append(json.dumps(self.made_up()).replace("0.001", "1e999"))
+        hostile.append(dict(self.made_up(), peaks={"copies": [{"bytes": 1, "gbps": 1}] * 9}))
+        hostile.append(dict(self.made_up(), device={"name": 7}))
+        for number, content in enumerate(hostile):
+            path = self.write("hostile.json", content)
+            for words in (("compare", good, path), ("compare", path, good), ("plot", path)):
+                done = self.bench(*words)
+                self.assertEqual((done.returncode, done.stdout), (11, ""), (number, words, done.stderr))
+                self.assertIn("hostile.json", done.stderr)
+        self.assertNotEqual(self.bench("plot", "/nowhere.json").returncode, 0)
+
+    def test_plot(self):
+        report = self.made_up()
+        report["device"]["name"] = "<A> & \"B\" \u00e9\u0007"
+        report["rows"][0]["layer"] = "<script>alert('&')</script>"
+        report["rows"][1].update(operations=1e300, bytes=1e-3, gops=1e250, share_of_bound=1e9)
+        report["rows"][2].update(operations=1e-300, gops=1e-250, images_per_second=1e12)
+        path = self.write("plot.json", report)
+        text = self.ok("plot", path)
+        svg = xml.etree.ElementTree.fromstring(text)
+        self.assertEqual(svg.tag, "{http://www.w3.org/2000/svg}svg")
+        self.assertNotIn("<script", text)
+        self.assertIn("&lt;script&gt;", text)
+        for word in ("nan", "inf"):
+            self.assertNotIn(word + '"', text)
+        self.assertEqual(len(svg.findall(".//{*}circle")), 3)
+        out = pathlib.Path(self.dir.name) / "plot.svg"
+        self.assertEqual(self.ok("plot", "--best", path, "-o", out), "")
+        best = xml.etree.ElementTree.fromstring(out.read_text())
+        self.assertEqual(len(best.findall(".//{*}circle")), 2)
+        self.assertNotEqual(self.bench("plot", path, "-o", "/nowhere/x.svg").returncode, 0)
+        real = self.write("real.json", json.loads(self.ok("ops", *QUICK, "--json", "--ops", "gemm", self.shapes)))
+        xml.etree.ElementTree.fromstring(self.ok("plot", real))
 
 
 if __name__ == "__main__":
