@@ -15,6 +15,7 @@ static const struct {
     {"model", "whole models: images a second by batch, memory, where the time goes", bench_cmd_model},
     {"compare", "two reports row by row; exit code 1 on a regression", bench_cmd_compare},
     {"plot", "a report as SVG: roofline and bars", bench_cmd_plot},
+    {"tune", "finds the fastest variants and keeps them for all programs", bench_cmd_tune},
 };
 
 static void usage(FILE *out)

@@ -73,6 +73,20 @@ vq_status vq_bench_op(vq_bench_op_result *out, vq_device *dev, const vq_bench_op
  * multiply-add); the best of a few tries of some 10 ms. */
 vq_status vq_bench_peak(double *gops, vq_device *dev, vq_bench_type type);
 
+/* ---- tuning ------------------------------------------------------------------------------------------------------- */
+
+/* The device's tuning table: which variant an op takes where nobody asks for another (VITQ_KERNELS does), and which of
+ * some parameter sets CLBlast's SGEMM takes. It lies in the cache folder, one file for a device, its driver and this
+ * version's variants; devices read it when they are opened, unless $VITQ_TUNING is "off". variant NULL takes an op out of
+ * it. */
+vq_status vq_bench_tuning_set(vq_device *dev, const char *op, const char *variant);
+/* Kernel i of CLBlast that has parameter sets, and how many; NULL past the last. Sets hold for this process from then on,
+ * and for later ones once saved; -1 takes the kernel out of the table, for later ones. */
+const char *vq_bench_clblast_kernel(int i, int *sets);
+vq_status vq_bench_clblast_set(vq_device *dev, int kernel, int set);
+/* Writes the table. *path names the file, free() releases it; path may be NULL. */
+vq_status vq_bench_tuning_save(char **path, vq_device *dev);
+
 /* ---- whole models ------------------------------------------------------------------------------------------------- */
 
 /* Operations of the matrix products of one image, two a multiply-add: patch embedding, linear layers, scores and context

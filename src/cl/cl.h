@@ -61,6 +61,21 @@ const vq_variant *vq_variant_choose(vq_device *dev, vq_op op);
 /* Forces a variant for its op on this device (tests, benchmarks); NULL restores the choice. */
 vq_status vq_variant_force(vq_device *dev, vq_op op, const vq_variant *variant);
 
+/* The device's tuning table, read when it was opened: a variant per op that a free choice takes instead of the strongest
+ * (NULL: none), and CLBlast's parameter sets. A choice by VITQ_KERNELS overrides it. */
+vq_status vq_tuning_set(vq_device *dev, vq_op op, const vq_variant *variant);
+/* Writes it to the cache folder, for all later programs. */
+vq_status vq_tuning_save(vq_device *dev);
+/* Where; free() releases. NULL where the cache is off. */
+char *vq_tuning_path(const vq_device *dev);
+
+typedef enum vq_clblast_kernel { VQ_CLBLAST_XGEMM, VQ_CLBLAST_XGEMM_DIRECT, VQ_CLBLAST_KERNELS } vq_clblast_kernel;
+const char *vq_clblast_kernel_name(vq_clblast_kernel kernel);
+int vq_clblast_num_sets(vq_clblast_kernel kernel);
+/* From now on, in this process, for this device; part of the table. -1 takes the kernel out of the table, but this process
+ * goes on with the set it had. */
+vq_status vq_clblast_use_set(vq_device *dev, vq_clblast_kernel kernel, int set);
+
 /* A compiled kernel function of a variant, owned by the device and cached there; options may be NULL. */
 typedef struct vq_kernel vq_kernel;
 vq_status vq_kernel_get(vq_kernel **out, vq_device *dev, const vq_variant *variant, const char *function,

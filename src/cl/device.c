@@ -147,6 +147,7 @@ static vq_status open_device(vq_device *dev, const vq_device_params *params)
     VQ_TRY(create_queue(dev));
     vq_cache_open(dev, params->cache_dir);
     dev->info.caps = vq_probe_caps(dev);
+    vq_tuning_load(dev);
     const char *choice = params->kernels ? params->kernels : getenv("VITQ_KERNELS");
     return vq_registry_apply(dev, choice ? choice : "");
 }

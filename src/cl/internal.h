@@ -55,6 +55,8 @@ struct vq_device {
     const vq_variant *allowed[VQ_OP_COUNT]; /* by VITQ_KERNELS, NULL: free choice up to class_needs */
     unsigned class_needs;                   /* capabilities that a free choice may use */
     const char *class_name;                 /* preferred class, "" for none; part of a registry row */
+    const vq_variant *tuned[VQ_OP_COUNT]; /* by the tuning table, NULL: nothing */
+    int clblast_set[VQ_CLBLAST_KERNELS];   /* -1: CLBlast's own */
     const vq_variant *forced[VQ_OP_COUNT];
     const vq_variant *chosen[VQ_OP_COUNT];
     char *chosen_text;
@@ -90,6 +92,9 @@ unsigned vq_probe_caps(vq_device *dev);
 
 /* registry.c: applies a VITQ_KERNELS choice to a device whose capabilities are known. */
 vq_status vq_registry_apply(vq_device *dev, const char *choice);
+
+/* tuning.c: reads the table of an opened device. A damaged one is a warning, and written anew without entries. */
+void vq_tuning_load(vq_device *dev);
 
 /* launch.c */
 void vq_launch_destroy_all(vq_device *dev);

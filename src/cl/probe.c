@@ -158,9 +158,9 @@ static unsigned run_probes(vq_device *dev, const char *source, unsigned candidat
         const bool built = clBuildProgram(program, 1, &dev->id, p->options, NULL, NULL) == CL_SUCCESS;
         const bool right = built && run(dev, program, p);
         if (right) caps |= p->cap;
-        vq_log(VQ_LOG_DEBUG, "device %s: %s %s", dev->info.name, p->name,
+        vq_log(built && !right ? VQ_LOG_WARN : VQ_LOG_DEBUG, "device %s: %s %s", dev->info.name, p->name,
                right   ? "works"
-               : built ? "gives a wrong answer"
+               : built ? "gives a wrong answer and is not used"
                        : "does not compile");
         clReleaseProgram(program);
     }

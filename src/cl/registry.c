@@ -151,14 +151,21 @@ static bool compiles(vq_device *dev, const vq_variant *v)
     return ok;
 }
 
-/* The strongest permitted row that compiles, else the strongest weaker one that does, else row 0, whose failure is then
- * the caller's to report. */
+/* Whether nobody asked for a variant or a class of them. */
+static bool is_free(const vq_device *dev, vq_op op)
+{
+    return !dev->allowed[op] && dev->class_needs == ~0u && !*dev->class_name;
+}
+
+/* What the tuning table names; else the strongest permitted row that compiles, else the strongest weaker one that does,
+ * else row 0, whose failure is then the caller's to report. */
 static const vq_variant *choose(vq_device *dev, vq_op op)
 {
     const vq_variant *const *v = vq_variants(op);
     const bool with_class = has_class(dev, op);
     int last = 0;
     if (!v[0]) return NULL;
+    if (is_free(dev, op) && dev->tuned[op] && compiles(dev, dev->tuned[op])) return dev->tuned[op];
     for (int i = 0; v[i]; i++) {
         if (permitted(dev, v[i], with_class)) last = i;
     }

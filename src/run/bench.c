@@ -87,6 +87,44 @@ vq_status vq_bench_op_choice(const char **variant, vq_device *dev, const char *o
     return VQ_OK;
 }
 
+/* ---- tuning ------------------------------------------------------------------------------------------------------ */
+
+vq_status vq_bench_tuning_set(vq_device *dev, const char *op, const char *variant)
+{
+    const vq_bench_op_def *def;
+    const vq_variant *row = NULL;
+    if (!dev) return vq_fail(VQ_ERR_INVALID_ARG, "bench: no device");
+    VQ_TRY(need(&def, op));
+    if (variant) VQ_TRY(vq_variant_find(&row, variant));
+    return vq_tuning_set(dev, def->op, row);
+}
+
+const char *vq_bench_clblast_kernel(int i, int *sets)
+{
+    if (sets) *sets = 0;
+    if (i < 0 || i >= VQ_CLBLAST_KERNELS) return NULL;
+    if (sets) *sets = vq_clblast_num_sets((vq_clblast_kernel)i);
+    return vq_clblast_kernel_name((vq_clblast_kernel)i);
+}
+
+vq_status vq_bench_clblast_set(vq_device *dev, int kernel, int set)
+{
+    if (!dev || kernel < 0 || kernel >= VQ_CLBLAST_KERNELS)
+        return vq_fail(VQ_ERR_INVALID_ARG, "bench: no device, or no kernel %d of CLBlast", kernel);
+    if (!(vq_device_get_info(dev)->caps & VQ_CAP_CLBLAST))
+        return vq_fail(VQ_ERR_UNSUPPORTED, "bench: CLBlast does not run on the device");
+    return vq_clblast_use_set(dev, (vq_clblast_kernel)kernel, set);
+}
+
+vq_status vq_bench_tuning_save(char **path, vq_device *dev)
+{
+    if (path) *path = NULL;
+    if (!dev) return vq_fail(VQ_ERR_INVALID_ARG, "bench: no device");
+    VQ_TRY(vq_tuning_save(dev));
+    if (path) *path = vq_tuning_path(dev);
+    return VQ_OK;
+}
+
 /* ---- operands ---------------------------------------------------------------------------------------------------- */
 
 vq_status vq_bench_host(void *out_ptr, vq_bench_case *c, int slot, size_t count, size_t size)

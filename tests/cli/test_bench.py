@@ -6,6 +6,7 @@ usage: test_bench.py VITQ_BENCH [unittest options]
 import csv
 import io
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -33,8 +34,9 @@ class Bench(unittest.TestCase):
         cls.dir.cleanup()
 
     @staticmethod
-    def bench(*words):
-        return subprocess.run([BENCH, *map(str, words)], capture_output=True, text=True, timeout=600)
+    def bench(*words, **environment):
+        return subprocess.run([BENCH, *map(str, words)], capture_output=True, text=True, timeout=600,
+                              env=dict(os.environ, **environment))
 
     def ok(self, *words):
         done = self.bench(*words)
@@ -48,7 +50,7 @@ class Bench(unittest.TestCase):
 
     def test_help(self):
         text = self.ok("--help")
-        for command in ("peaks", "ops", "gemm", "sweep", "model", "compare", "plot"):
+        for command in ("peaks", "ops", "gemm", "sweep", "model", "compare", "plot", "tune"):
             self.assertIn(f"  {command} ", text)
             page = self.ok(command, "--help")
             for word in ("usage:", "examples:", "options:", "--json"):
@@ -181,6 +183,30 @@ class Bench(unittest.TestCase):
                 self.assertGreater(r["gops"], 0)
                 self.assertEqual(r["verified"], 2 * r["m"] * r["n"])
 
+    def test_tune(self):
+        cache = pathlib.Path(self.dir.name) / "tuned"
+        words = ("tune", "--rounds", "1", "--seconds", "0.001", "--quiet", "--batch", "1", "--ops", "norm,softmax", "demo")
+        dry = self.bench(*words, "--dry-run", VITQ_CACHE_DIR=str(cache))
+        self.assertEqual((dry.returncode, dry.stderr, list(cache.glob("*.tuning"))), (0, "", []))
+        done = self.bench(*words, VITQ_CACHE_DIR=str(cache))
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        (path,) = cache.glob("*.tuning")
+        self.assertIn(str(path), done.stdout)
+        table = json.loads(path.read_text())
+        self.assertEqual(set(table["variants"]), {"layernorm_s32", "layernorm_f32", "softmax_f32"})
+        for op, variant in table["variants"].items():
+            self.assertTrue(variant.startswith(op + "__"))
+            self.assertRegex(done.stdout, rf"(?m)^{op} .* {variant} ")
+        path.write_text(path.read_text()[:-30])
+        peaks = ("peaks", *QUICK_OF["peaks"], "--variants", "portable")
+        self.assertRegex(self.bench(*peaks, VITQ_CACHE_DIR=str(cache)).stderr, "tuning table ignored.*tune")
+        self.assertEqual(self.bench(*peaks, VITQ_CACHE_DIR=str(cache)).stderr, "")
+        self.assertEqual(json.loads(path.read_text())["variants"], {})
+        self.assertNotEqual(self.bench("tune", "--ops", "nothing", "demo", VITQ_CACHE_DIR=str(cache)).returncode, 0)
+        wrong = self.bench(*peaks, VITQ_CACHE_DIR=str(cache), VITQ_KERNELS="nonsense")
+        self.assertNotEqual(wrong.returncode, 0)
+        self.assertRegex(wrong.stderr, '"nonsense".* gemm_s8__portable ')
+
     # ---- whole models ----
 
     def test_model(self):
@@ -277,7 +303,8 @@ class Bench(unittest.TestCase):
     def test_plot(self):
         report = self.made_up()
         report["device"]["name"] = "<A> & \"B\" \u00e9\u0007"
-        report["rows"][0]["layer"] = "<script>alert('&')</script>"
+        for row in report["rows"][:2]:
+            row["layer"] = "<script>alert('&')</script>"
         report["rows"][1].update(operations=1e300, bytes=1e-3, gops=1e250, share_of_bound=1e9)
         report["rows"][2].update(operations=1e-300, gops=1e-250, images_per_second=1e12)
         path = self.write("plot.json", report)

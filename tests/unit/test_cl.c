@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "cl/cl.h"
 #include "cl/source.h"
 
@@ -519,6 +520,99 @@ static void test_choice__refuses_unknown_names(void **state)
     if (v[0]) assert_non_null(strstr(log_text, v[0]->name));
 }
 
+/* ---- the tuning table ------------------------------------------------------------------------------------------- */
+
+/* An op whose weakest variant is not the one chosen; skips the test where there is none. */
+static vq_op op_with_choice(vq_device *dev)
+{
+    for (int op = 0; op < VQ_OP_COUNT; op++)
+        if (vq_variant_choose(dev, (vq_op)op) != vq_variants((vq_op)op)[0]) return (vq_op)op;
+    vq_device_destroy(&dev);
+    skip();
+    return (vq_op)0;
+}
+
+/* A table of one op in a cache folder of its own; *path is its file. */
+static vq_op make_tuning(const char *cache, char **path)
+{
+    vq_device *dev = open_device("", cache);
+    const vq_op op = op_with_choice(dev);
+    const vq_variant *const weakest = vq_variants(op)[0];
+    *path = vq_tuning_path(dev);
+    assert_non_null(*path);
+    assert_int_equal(vq_tuning_set(dev, op, weakest), VQ_OK);
+    assert_ptr_equal(vq_variant_choose(dev, op), weakest);
+    assert_int_equal(vq_tuning_set(dev, (vq_op)((op + 1) % VQ_OP_COUNT), weakest), VQ_ERR_UNSUPPORTED);
+    assert_int_equal(vq_tuning_save(dev), VQ_OK);
+    vq_device_destroy(&dev);
+    return op;
+}
+
+static const char *tuning_cache(void)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/tuning", dir);
+    return path;
+}
+
+static void test_tuning__is_read_and_overridden(void **state)
+{
+    (void)state;
+    char *path;
+    const vq_op op = make_tuning(tuning_cache(), &path);
+    const vq_variant *const weakest = vq_variants(op)[0], *strongest;
+    vq_device *dev = open_device("", tuning_cache());
+    assert_ptr_equal(vq_variant_choose(dev, op), weakest);
+    vq_device_destroy(&dev);
+    setenv("VITQ_TUNING", "off", 1);
+    dev = open_device("", tuning_cache());
+    unsetenv("VITQ_TUNING");
+    strongest = vq_variant_choose(dev, op);
+    assert_ptr_not_equal(strongest, weakest);
+    vq_device_destroy(&dev);
+    dev = open_device(strongest->name, tuning_cache());
+    assert_ptr_equal(vq_variant_choose(dev, op), strongest);
+    vq_device_destroy(&dev);
+    free(path);
+}
+
+static void test_tuning__damaged_is_ignored_and_written_anew(void **state)
+{
+    (void)state;
+    static const char *const damaged[] = {
+        "", "{", "[]", "{\"format\": \"vitq-tuning 0\"}", "{\"format\": \"vitq-tuning 1\"}",
+        "{\"format\": \"vitq-tuning 1\", \"device\": \"another\", \"driver\": \"\", \"variants\": {}, \"clblast\": {}}"};
+    char *path, *text;
+    size_t bytes;
+    const vq_op op = make_tuning(tuning_cache(), &path);
+    assert_int_equal(vq_file_read(&text, &bytes, path, 1 << 20), VQ_OK);
+    for (size_t i = 0; i < VQ_ARRAY_LEN(damaged) + 3; i++) {
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        if (i < VQ_ARRAY_LEN(damaged)) {
+            fputs(damaged[i], f);
+        } else { /* an op's name for another's, a set that is none, a text cut short */
+            const size_t kind = i - VQ_ARRAY_LEN(damaged);
+            char *const at = strstr(text, kind == 1 ? "\"clblast\":\t{" : "__");
+            assert_non_null(at);
+            const int front = (int)(at - text) + (kind == 1 ? 12 : 0);
+            fprintf(f, "%.*s%s%s", front, text, kind == 0 ? "x" : kind == 1 ? "\"Xgemm\": 99" : "",
+                    kind == 2 ? "" : text + front);
+        }
+        fclose(f);
+        vq_device *dev = open_device("", tuning_cache());
+        assert_int_equal(num_warnings, 1);
+        assert_non_null(strstr(log_text, "tuning table ignored"));
+        assert_ptr_not_equal(vq_variant_choose(dev, op), vq_variants(op)[0]);
+        vq_device_destroy(&dev);
+        dev = open_device("", tuning_cache());
+        assert_int_equal(num_warnings, 0);
+        vq_device_destroy(&dev);
+    }
+    free(text);
+    free(path);
+}
+
 /* A row that the compiler refuses is passed over with one warning, and the next weaker one is used. */
 static void test_choice__passes_over_broken_rows(void **state)
 {
@@ -653,6 +747,8 @@ int main(void)
         cmocka_unit_test(test_choice__wide),
         cmocka_unit_test(test_choice__by_name_and_force),
         cmocka_unit_test(test_choice__refuses_unknown_names),
+        cmocka_unit_test(test_tuning__is_read_and_overridden),
+        cmocka_unit_test(test_tuning__damaged_is_ignored_and_written_anew),
         cmocka_unit_test(test_choice__passes_over_broken_rows),
         WITH_DEVICE(test_clblast__sgemm),
     };
