@@ -133,7 +133,8 @@ static bool take(bench_options *o, int id, const char *text)
     return true;
 }
 
-static void print_options(bench_command command)
+/* o still holds the defaults. */
+static void print_options(const bench_options *o, bench_command command)
 {
     for (size_t i = 0; i < NUM_OPTIONS; i++) {
         char left[40];
@@ -142,15 +143,18 @@ static void print_options(bench_command command)
         snprintf(left, sizeof left, "%c%c%s --%s%s%s", letter ? '-' : ' ', letter ? options[i].id : ' ',
                  letter ? "," : " ", options[i].name, options[i].value ? " " : "",
                  options[i].value ? options[i].value : "");
-        printf("  %-22s %s\n", left, options[i].about);
+        printf("  %-22s %s", left, options[i].about);
+        if (options[i].id == 'r') printf(" (default %d)", o->rounds);
+        if (options[i].id == 's') printf(" (default %g)", o->seconds);
+        printf("\n");
     }
 }
 
-static void print_page(bench_command command, const bench_page *page)
+static void print_page(const bench_options *o, bench_command command, const bench_page *page)
 {
     printf("usage: vitq-bench %s %s\n\n%s\noptions:\n", bench_command_name(command), page->usage, page->about);
-    print_options(command);
-    printf("\n%s%s%s\nexamples:\n%s", page->columns ? "columns: " : "", page->columns ? page->columns : "",
+    print_options(o, command);
+    printf("\n%s%s%sexamples:\n%s", page->columns ? "columns: " : "", page->columns ? page->columns : "",
            page->columns ? "\n" : "", page->examples);
 }
 
@@ -175,7 +179,7 @@ int bench_parse(bench_options *o, bench_command command, const bench_page *page,
     }
     if (!ok) return 1 + BENCH_USAGE;
     if (o->help) {
-        print_page(command, page);
+        print_page(o, command, page);
         return 1;
     }
     if (o->json && o->csv) {

@@ -6,39 +6,34 @@
 
 enum { OUT = 0, X = 0, Y = 1, MAX_VARIANTS = 32 };
 
-/* Passes of a run, in c->op's place. */
 static vq_peak_kind kind_of(const vq_bench_case *c)
 {
     return !strcmp(c->p.op, "peak_s8") ? VQ_PEAK_S8 : VQ_PEAK_F32;
 }
 
-/* As many passes as take some milliseconds. */
+/* A fixed number, so that all rounds do the same: some milliseconds on the devices of today. */
+static int passes_of(const vq_bench_case *c)
+{
+    return strstr(c->p.variant, "__wide") ? 8 : 2;
+}
+
 static vq_status make_products(vq_bench_case *c)
 {
     const size_t items = vq_peak_items(c->dev);
-    VQ_TRY(vq_buf_create(&c->buf[OUT], c->dev, items * sizeof(int32_t)));
-    VQ_TRY(vq_peak_run(c->dev, kind_of(c), c->buf[OUT], 1, 1)); /* compiles */
-    VQ_TRY(vq_device_finish(c->dev));
-    for (c->ld_in = 1;; c->ld_in *= 2) {
-        const double start = vq_now();
-        VQ_TRY(vq_peak_run(c->dev, kind_of(c), c->buf[OUT], VQ_PEAK_MAX_STEPS, c->ld_in));
-        VQ_TRY(vq_device_finish(c->dev));
-        if (vq_now() - start > 0.003 || c->ld_in >= 1 << 20) break;
-    }
-    c->ops = 2.0 * vq_peak_products(c->dev, kind_of(c)) * VQ_PEAK_MAX_STEPS * c->ld_in * (double)items;
-    return VQ_OK;
+    c->ops = 2.0 * vq_peak_products(c->dev, kind_of(c)) * VQ_PEAK_MAX_STEPS * passes_of(c) * (double)items;
+    return vq_buf_create(&c->buf[OUT], c->dev, items * sizeof(int32_t));
 }
 
 static vq_status run_products(vq_bench_case *c)
 {
-    return vq_peak_run(c->dev, kind_of(c), c->buf[OUT], VQ_PEAK_MAX_STEPS, c->ld_in);
+    return vq_peak_run(c->dev, kind_of(c), c->buf[OUT], VQ_PEAK_MAX_STEPS, passes_of(c));
 }
 
 /* The number of products taken, which is known. */
 static vq_status verify_products(vq_bench_case *c)
 {
     const size_t items = vq_peak_items(c->dev);
-    const uint32_t want = (uint32_t)vq_peak_products(c->dev, kind_of(c)) * VQ_PEAK_MAX_STEPS * (uint32_t)c->ld_in;
+    const uint32_t want = (uint32_t)vq_peak_products(c->dev, kind_of(c)) * VQ_PEAK_MAX_STEPS * (uint32_t)passes_of(c);
     uint32_t *got;
     VQ_TRY(vq_bench_host(&got, c, OUT, items, sizeof *got));
     VQ_TRY(run_products(c));
