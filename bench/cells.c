@@ -56,7 +56,7 @@ static void add(adding *a, const char *op, int m, int n, int k)
 {
     if (a->status != VQ_OK || !bench_wanted(a->o->ops, op)) return;
     const vq_bench_op_params params = {.op = op,
-                                       .batch = a->o->batch,
+                                       .batch = m ? a->o->batch : 0, /* without rows it is about weights */
                                        .m = m,
                                        .n = n,
                                        .k = k,
@@ -92,6 +92,10 @@ static void add_layer(adding *a)
         static const char *const inputs[] = {"layernorm_s32", "layernorm_f32", "tokens_s32",     "pool_s32",
                                              "fakequant_f32", "quantile_f32",  "quant_error_f32"};
         for (size_t i = 0; i < LEN(inputs); i++) add(a, inputs[i], s->m, s->k, 1);
+    }
+    if (ends_with(s->name, "qkv")) {
+        static const char *const rounding[] = {"gptq_f32", "descent_f32", "gram_error_f32"};
+        for (size_t i = 0; i < LEN(rounding); i++) add(a, rounding[i], 0, s->n, s->k);
     }
     if (s->epilogue == VQ_BENCH_TABLE) add(a, "gelu_f32", s->m, s->n, 1);
     if (s->epilogue == VQ_BENCH_ADD && ends_with(s->name, "proj")) add(a, "elementwise_f32", s->m, s->n, 1);

@@ -180,7 +180,7 @@ static vq_status measure(run *b, bool peaks_alone)
     bench_options quick = b->o;
     quick.quiet = true;
     quick.variants = NULL;
-    if (!peaks_alone && quick.seconds > 0.02) quick.seconds = 0.02;
+    if (!peaks_alone && quick.seconds > 0.05) quick.seconds = 0.05;
     vq_status status = bench_cells_of_peaks(&b->peaks, b->dev, peaks_alone ? &b->o : &quick);
     if (status == VQ_OK && !peaks_alone) status = bench_cells_of_shapes(&b->cells, b->dev, &b->shapes, &b->o);
     if (status == VQ_OK && !(peaks_alone ? b->peaks.count : b->cells.count)) {

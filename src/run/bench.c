@@ -10,8 +10,10 @@ enum { MAX_SAMPLES = 2000, MAX_RUNS = 1000 };
 
 static const vq_bench_op_def *op_at(int i)
 {
-    const vq_bench_op_def *const lists[] = {vq_bench_peak_ops, vq_bench_gemm_ops, vq_bench_int_ops, vq_bench_f32_ops};
-    const int counts[] = {vq_bench_num_peak_ops, vq_bench_num_gemm_ops, vq_bench_num_int_ops, vq_bench_num_f32_ops};
+    const vq_bench_op_def *const lists[] = {vq_bench_peak_ops, vq_bench_gemm_ops, vq_bench_int_ops, vq_bench_f32_ops,
+                                            vq_bench_calib_ops};
+    const int counts[] = {vq_bench_num_peak_ops, vq_bench_num_gemm_ops, vq_bench_num_int_ops, vq_bench_num_f32_ops,
+                          vq_bench_num_calib_ops};
     for (size_t list = 0; i >= 0 && list < VQ_ARRAY_LEN(lists); i -= counts[list++])
         if (i < counts[list]) return &lists[list][i];
     return NULL;

@@ -39,8 +39,10 @@ typedef struct vq_bench_op_def {
     void (*destroy)(vq_bench_case *c);     /* of c->op; may be NULL */
 } vq_bench_op_def;
 
-extern const vq_bench_op_def vq_bench_peak_ops[], vq_bench_gemm_ops[], vq_bench_int_ops[], vq_bench_f32_ops[];
-extern const int vq_bench_num_peak_ops, vq_bench_num_gemm_ops, vq_bench_num_int_ops, vq_bench_num_f32_ops;
+extern const vq_bench_op_def vq_bench_peak_ops[], vq_bench_gemm_ops[], vq_bench_int_ops[], vq_bench_f32_ops[],
+    vq_bench_calib_ops[];
+extern const int vq_bench_num_peak_ops, vq_bench_num_gemm_ops, vq_bench_num_int_ops, vq_bench_num_f32_ops,
+    vq_bench_num_calib_ops;
 
 /* Host memory and device memory in a slot. */
 vq_status vq_bench_host(void *out_ptr, vq_bench_case *c, int slot, size_t count, size_t size);

@@ -8,6 +8,8 @@ import io
 import json
 import os
 import pathlib
+import random
+import struct
 import subprocess
 import sys
 import tempfile
@@ -129,7 +131,7 @@ class Bench(unittest.TestCase):
         ops = {row["op"] for row in rows}
         self.assertEqual(ops, {"gemm_s8", "gemm_f32", "patchify_u8", "layernorm_s32", "layernorm_f32", "tokens_s32",
                                "pool_s32", "fakequant_f32", "quantile_f32", "quant_error_f32", "attention_u8",
-                               "softmax_f32", "gelu_f32", "elementwise_f32"})
+                               "softmax_f32", "gelu_f32", "elementwise_f32", "gptq_f32", "descent_f32", "gram_error_f32"})
         for op in ops:
             self.assertTrue(any(row["variant"] == op + "__portable" for row in rows), op)
         for row in rows:
@@ -225,6 +227,22 @@ class Bench(unittest.TestCase):
             shares = [p["time_share"] for p in rows if p["bench"] == "profile" and p["batch"] == r["batch"]]
             self.assertAlmostEqual(sum(shares), 1, 6)
         self.fails("model", says="no model")
+
+    def test_quantized_model(self):
+        vitq = pathlib.Path(BENCH).parent / "vitq"
+        images, model = pathlib.Path(self.dir.name) / "noise.idx", pathlib.Path(self.dir.name) / "w4a4.vitq.safetensors"
+        noise = random.Random(7).randbytes(8 * 28 * 28)
+        images.write_bytes(struct.pack(">IIII", 0x803, 8, 28, 28) + noise)
+        subprocess.run([vitq, "calibrate", MODEL, "-i", images, "-n", "8", "--recipe", "minmax", "-o", model, "-q"],
+                       check=True, timeout=300)
+        rows = self.report("model", "--batches", "2", model)["rows"]
+        self.assertEqual((rows[0]["bench"], rows[0]["op"], rows[0]["type"], rows[0]["batch"]), ("model", "int", "int8", 2))
+        self.assertEqual((rows[0]["verified"], rows[0]["max_error"]), (10, 0))
+        kernels = {r["op"]: r["launches"] for r in rows if r["bench"] == "profile"}
+        self.assertGreaterEqual(kernels["gemm_s8"], 1 + 6 * 4 + 1)
+        self.assertEqual(kernels["attention_u8"], 6)
+
+    def test_bad_models(self):
         self.fails("model", "--batches", "1,x", MODEL, says="--batches 1,x")
         self.assertNotEqual(self.bench("model", "/nowhere").returncode, 0)
 
