@@ -124,6 +124,9 @@ vq_status bench_cells_of_peaks(bench_cells *cells, vq_device *dev, const bench_o
     const char *choice = NULL;
     if (status == VQ_OK) status = vq_bench_op_choice(&choice, dev, "copy");
     for (size_t i = 0; i < LEN(copy_kib) && status == VQ_OK; i++) {
+        const vq_device_info *const info = vq_device_get_info(dev);
+        const size_t bytes = (size_t)copy_kib[i] << 10;
+        if (bytes > info->max_alloc_bytes || bytes > info->global_mem_bytes / 8) continue;
         const vq_bench_op_params params = {.op = "copy", .m = copy_kib[i], .seconds = o->seconds};
         status = bench_cells_add(cells, dev, &params, NULL, "", choice);
     }

@@ -703,6 +703,19 @@ static void test_clblast__sgemm(void **state)
     }
 }
 
+/* Other parameters than CLBlast's own give the same products. Last of all: they hold for this process. */
+static void test_clblast__parameter_sets(void **state)
+{
+    vq_device *dev = *state;
+    for (int k = 0; k < VQ_CLBLAST_KERNELS; k++) {
+        const vq_clblast_kernel kernel = (vq_clblast_kernel)k;
+        assert_int_equal(vq_clblast_use_set(dev, kernel, vq_clblast_num_sets(kernel)), VQ_ERR_INVALID_ARG);
+        assert_int_equal(vq_clblast_use_set(dev, kernel, -2), VQ_ERR_INVALID_ARG);
+    }
+    assert_int_equal(vq_clblast_use_set(dev, VQ_CLBLAST_XGEMM_DIRECT, 0), VQ_OK);
+    test_clblast__sgemm(state);
+}
+
 static int setup_device(void **state)
 {
     *state = open_device("", NULL);
@@ -751,6 +764,7 @@ int main(void)
         cmocka_unit_test(test_tuning__damaged_is_ignored_and_written_anew),
         cmocka_unit_test(test_choice__passes_over_broken_rows),
         WITH_DEVICE(test_clblast__sgemm),
+        WITH_DEVICE(test_clblast__parameter_sets),
     };
     int count;
     snprintf(dir, sizeof dir, "/tmp/vitq_test_cl_XXXXXX");
