@@ -52,6 +52,7 @@ static void put_name(FILE *out, const bench_row *row)
     put_text(out, row->kind);
     fputc(' ', out);
     put_text(out, row->variant);
+    if (*row->bench == 'm' || !strcmp(row->bench, "profile")) fprintf(out, "batch %g", row->batch);
 }
 
 /* The same color for the same op. */

@@ -579,9 +579,13 @@ static void test_tuning__is_read_and_overridden(void **state)
 static void test_tuning__damaged_is_ignored_and_written_anew(void **state)
 {
     (void)state;
-    static const char *const damaged[] = {
-        "", "{", "[]", "{\"format\": \"vitq-tuning 0\"}", "{\"format\": \"vitq-tuning 1\"}",
-        "{\"format\": \"vitq-tuning 1\", \"device\": \"another\", \"driver\": \"\", \"variants\": {}, \"clblast\": {}}"};
+    static const char *const damaged[] = {"",
+                                          "{",
+                                          "[]",
+                                          "{\"format\": \"vitq-tuning 0\"}",
+                                          "{\"format\": \"vitq-tuning 1\"}",
+                                          "{\"format\": \"vitq-tuning 1\", \"device\": \"another\", \"driver\": \"\", "
+                                          "\"variants\": {}, \"clblast\": {}}"};
     char *path, *text;
     size_t bytes;
     const vq_op op = make_tuning(tuning_cache(), &path);
@@ -596,7 +600,10 @@ static void test_tuning__damaged_is_ignored_and_written_anew(void **state)
             char *const at = strstr(text, kind == 1 ? "\"clblast\":\t{" : "__");
             assert_non_null(at);
             const int front = (int)(at - text) + (kind == 1 ? 12 : 0);
-            fprintf(f, "%.*s%s%s", front, text, kind == 0 ? "x" : kind == 1 ? "\"Xgemm\": 99" : "",
+            fprintf(f, "%.*s%s%s", front, text,
+                    kind == 0   ? "x"
+                    : kind == 1 ? "\"Xgemm\": 99"
+                                : "",
                     kind == 2 ? "" : text + front);
         }
         fclose(f);
