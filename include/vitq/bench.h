@@ -120,7 +120,7 @@ typedef struct vq_sweep_limits {
 } vq_sweep_limits;
 vq_status vq_bench_sweep_limits(vq_sweep_limits *out, vq_device *dev, int bits);
 
-/* Kernel variants for a kind; as vq_bench_variants. */
+/* Kernel variants for a kind; as vq_bench_op_variants. */
 vq_status vq_bench_sweep_variants(const char **names, int max, int *count, vq_device *dev, vq_sweep_kind kind);
 
 typedef struct vq_bench_sweep_params {
