@@ -22,7 +22,16 @@ enum {
     VQ_CAP_AVXVNNI = 1u << 4,    /* 256-bit vpdpbusd as inline assembly */
     VQ_CAP_CLBLAST = 1u << 5,    /* CLBlast runs on the device */
     VQ_CAP_AVX512IFMA = 1u << 6, /* 512-bit vpmadd52huq as inline assembly */
-    VQ_CAP_AVX512VBMI = 1u << 7  /* 512-bit vpermi2b and vpmultishiftqb as inline assembly */
+    VQ_CAP_AVX512VBMI = 1u << 7, /* 512-bit vpermi2b and vpmultishiftqb as inline assembly */
+    /* of GPUs, each by a known answer of the macros that its kernels use */
+    VQ_CAP_DOT_KHR = 1u << 8,  /* cl_khr_integer_dot_product */
+    VQ_CAP_DOT_DP4A = 1u << 9, /* NVIDIA's dp4a as inline PTX */
+    VQ_CAP_DOT_AMD = 1u << 10, /* AMD's v_dot4_u32_u8 */
+    VQ_CAP_MMA_NV = 1u << 11,  /* NVIDIA's mma.sync.m16n8k32 of s8, ldmatrix and cp.async as inline PTX */
+    VQ_CAP_MFMA = 1u << 12,    /* AMD's v_mfma_i32_32x32x8i8 */
+    /* Where the environment variable VITQ_EMULATE is 1: kernels for GPUs with their instructions as OpenCL C, to test
+     * them without a GPU. Slow. */
+    VQ_CAP_EMULATED = 1u << 13
 };
 
 typedef struct vq_device_info {

@@ -89,6 +89,8 @@ void vq_program_destroy_all(vq_device *dev);
 
 /* probe.c: the VQ_CAP_* bits of an opened device. */
 unsigned vq_probe_caps(vq_device *dev);
+/* probe_gpu.c: those of GPUs, and VQ_CAP_EMULATED where it is asked for. */
+unsigned vq_probe_gpu_caps(vq_device *dev);
 
 /* registry.c: applies a VITQ_KERNELS choice to a device whose capabilities are known. */
 vq_status vq_registry_apply(vq_device *dev, const char *choice);

@@ -195,7 +195,7 @@ done:
 
 unsigned vq_probe_caps(vq_device *dev)
 {
-    unsigned caps = VQ_CAP_CLBLAST;
+    unsigned caps = VQ_CAP_CLBLAST | vq_probe_gpu_caps(dev);
     if (dev->info.is_cpu) caps |= VQ_CAP_CPU;
     const unsigned candidates = dev->info.is_cpu ? host_caps() : 0;
     return candidates ? caps | probe_instructions(dev, candidates) : caps;

@@ -16,6 +16,12 @@ static const struct {
             {VQ_CAP_AVXVNNI, "avxvnni"},
             {VQ_CAP_AVX512IFMA, "avx512ifma"},
             {VQ_CAP_AVX512VBMI, "avx512vbmi"},
+            {VQ_CAP_DOT_KHR, "dot_khr"},
+            {VQ_CAP_DOT_DP4A, "dot_dp4a"},
+            {VQ_CAP_DOT_AMD, "dot_amd"},
+            {VQ_CAP_MMA_NV, "mma_nv"},
+            {VQ_CAP_MFMA, "mfma"},
+            {VQ_CAP_EMULATED, "emulated"},
             {VQ_CAP_CLBLAST, "clblast"}};
 
 enum { NUM_CAPS = sizeof caps / sizeof caps[0] };

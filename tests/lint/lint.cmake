@@ -24,6 +24,9 @@ foreach(row IN LISTS rows)
     if("${file}|${options}" IN_LIST done)
         continue()
     endif()
+    if(options MATCHES "-DVQ_(DOT|MMA)=[1-9]")
+        continue() # a GPU's instructions: kernels_offline compiles them for GPUs
+    endif()
     list(APPEND done "${file}|${options}")
     separate_arguments(args UNIX_COMMAND "${options}")
     execute_process(

@@ -1,0 +1,147 @@
+/* gemm_s8 for GPUs with an instruction for sums of 4 products of bytes: a work-group of SIDE x SIDE items computes a
+ * TILE x TILE block of C from tiles of A and W in local memory, EACH x EACH neighbouring sums per item. While a tile is
+ * multiplied the next one is on its way to registers. w [k_pad/4][n_pad][4]. Grid: (column blocks, row blocks).
+ *
+ * VQ_P0 SIDE, VQ_P1 EACH, 4. */
+#include "gemm_s8_epilogue.h"
+#include "vq_dot.h"
+#include "vq_local.h"
+
+#define SIDE   VQ_P0
+#define EACH   VQ_P1
+#define TILE   (SIDE * EACH)
+#define ITEMS  (SIDE * SIDE)
+#define K_STEP 8 /* fours */
+#define LOADS  (K_STEP * TILE / ITEMS)
+#define PITCH  (TILE + 4) /* items that store neighbouring fours of a row meet different banks */
+#define SUMS   (W_ZERO || DOT4_UNSIGNED)
+#define CHAINS 8 /* of the peak's sums */
+
+/* Fours on their way. Item t holds fours t % K_STEP of rows t / K_STEP, and so on. */
+typedef struct moving {
+    uint a[LOADS], w[LOADS];
+} moving;
+
+static uint first_codes(uint four, int count)
+{
+    return count >= 4 ? four : count <= 0 ? 0 : four & ((1u << (8 * count)) - 1);
+}
+
+/* Codes from k on, which may be anything, become 0, and so do fours of weights. Rows beyond m repeat the last one and are not stored. */
+static void fetch(moving *next, __global const uchar *a, __global const char *w, const gemm_shape *s, int m0, int n0,
+                  int k0, int item)
+{
+    const int fours = (s->k + 3) / 4;
+    for (int i = 0; i < LOADS; i++) {
+        const int at = item + i * ITEMS;
+        const int ka = k0 + at % K_STEP, row = min(m0 + at / K_STEP, s->m - 1);
+        next->a[i] = ka < fours ? ((__global const uint *)(a + (size_t)row * s->lda))[ka] : 0;
+        next->a[i] = first_codes(next->a[i], s->k - 4 * ka);
+    }
+    for (int i = 0; i < LOADS; i++) {
+        const int at = item + i * ITEMS, kw = k0 + at / TILE;
+        next->w[i] = kw < fours ? ((__global const uint *)w)[(size_t)kw * s->n_pad + n0 + at % TILE] : 0;
+    }
+}
+
+VQ_LOCAL_FUNCTION void store_tiles(__local uint *a_tile, __local uint *w_tile, const moving *next, int *sums, int item)
+{
+    for (int i = 0; i < LOADS; i++) {
+        const int at = item + i * ITEMS;
+        a_tile[at % K_STEP * PITCH + at / K_STEP] = next->a[i];
+        w_tile[at] = FLIP4(next->w[i]);
+        if (SUMS) sums[i] = DOT4(sums[i], next->a[i], 0x01010101u);
+    }
+}
+
+VQ_LOCAL_FUNCTION void multiply(int acc[EACH][EACH], __local const uint *a_tile, __local const uint *w_tile, int x,
+                                int y)
+{
+    for (int kk = 0; kk < K_STEP; kk++) {
+        uint codes[EACH], weights[EACH];
+        for (int i = 0; i < EACH; i++) codes[i] = a_tile[kk * PITCH + y * EACH + i];
+        for (int j = 0; j < EACH; j++) weights[j] = w_tile[kk * TILE + x * EACH + j];
+        for (int i = 0; i < EACH; i++)
+            for (int j = 0; j < EACH; j++) acc[i][j] = DOT4(acc[i][j], codes[i], weights[j]);
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8(GEMM_ARGS)
+{
+    __local uint a_tile[K_STEP * PITCH] __attribute__((aligned(16)));
+    __local uint w_tile[K_STEP * TILE] __attribute__((aligned(16)));
+    const gemm_shape s = GEMM_SHAPE;
+    const int m0 = (int)get_group_id(1) * TILE, n0 = (int)get_group_id(0) * TILE;
+    const int x = (int)get_local_id(0), y = (int)get_local_id(1), item = y * SIDE + x;
+    const int blocks = (k + 4 * K_STEP - 1) / (4 * K_STEP);
+    int acc[EACH][EACH], sums[LOADS];
+    moving next;
+    for (int i = 0; i < LOADS; i++) sums[i] = 0;
+    for (int i = 0; i < EACH; i++)
+        for (int j = 0; j < EACH; j++) acc[i][j] = 0;
+    fetch(&next, a, w, &s, m0, n0, 0, item);
+    for (int at = 0; at < A_PLANES * blocks; at++) {
+        const int then = at + 1;
+        if (A_PLANES == 2 && at == blocks) {
+            for (int i = 0; i < LOADS; i++) sums[i] *= 256;
+            for (int i = 0; i < EACH; i++)
+                for (int j = 0; j < EACH; j++) acc[i][j] *= 256;
+        }
+        store_tiles(a_tile, w_tile, &next, sums, item);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (then < A_PLANES * blocks) {
+            const bool low = A_PLANES == 2 && then >= blocks;
+            fetch(&next, low ? a + a_plane : a, w, &s, m0, n0, (low ? then - blocks : then) * K_STEP, item);
+        }
+        multiply(acc, a_tile, w_tile, x, y);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    if (SUMS) { /* of the items that fetched a row's fours; the tiles are no longer needed */
+        for (int i = 0; i < LOADS; i++) w_tile[item + i * ITEMS] = (uint)sums[i];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    for (int i = 0; i < EACH; i++) {
+        const int row = m0 + y * EACH + i;
+        int sum = 0;
+        for (int kk = 0; SUMS && kk < K_STEP; kk++) sum += (int)w_tile[(y * EACH + i) * K_STEP + kk];
+        for (int j = 0; j < EACH; j++) {
+            const int col = n0 + x * EACH + j;
+            if (row >= m || col >= n) continue;
+            const int zero = (W_ZERO ? consts[FIELD_W_ZERO * n_pad + col] : 0) - DOT4_BIAS;
+            const int zeros = SUMS ? zero * sum : 0;
+            put_one(&s, consts, table, c + (size_t)c_row(&s, row) * ldc + col, col,
+                    acc[i][j] + zeros + consts[FIELD_BIAS * n_pad + col]);
+        }
+    }
+}
+
+/* The most such products could do, for vitq-bench; out as in gemm_s8.cl, whose float peak is any device's. */
+__kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8_peak(__global int *out, int steps)
+{
+    __global int *const mine = out + 2 * get_group_id(0);
+    const int start = mine[0];
+#ifdef PEAK_F32
+    float sums[CHAINS], v = (float)start, total = 0;
+    for (int j = 0; j < CHAINS; j++) sums[j] = v;
+    for (int i = 0; i < steps; i++)
+        for (int j = 0; j < CHAINS; j++) sums[j] = mad(v, v, sums[j]);
+#else
+    int sums[CHAINS], total = 0;
+    uint v = (uint)start;
+    for (int j = 0; j < CHAINS; j++) sums[j] = start;
+    for (int i = 0; i < steps; i++) {
+        for (int j = 0; j < CHAINS; j++) sums[j] = DOT4(sums[j], v, v);
+        v += 0x01010101u; /* else the products move out of the loop */
+    }
+#endif
+    for (int j = 0; j < CHAINS; j++) total += sums[j];
+    barrier(CLK_GLOBAL_MEM_FENCE);
+    if (get_local_id(0) + get_local_id(1) == 0) {
+#ifdef PEAK_F32
+        mine[0] = ITEMS * CHAINS;
+#else
+        mine[0] = ITEMS * CHAINS * 4;
+#endif
+        mine[1] = (int)total;
+    }
+}
