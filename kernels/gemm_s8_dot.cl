@@ -57,6 +57,11 @@ VQ_LOCAL_FUNCTION void store_tiles(__local uint *a_tile, __local uint *w_tile, c
 VQ_LOCAL_FUNCTION void multiply(int acc[EACH][EACH], __local const uint *a_tile, __local const uint *w_tile, int x,
                                 int y)
 {
+#if VQ_DOT == 0
+#pragma unroll 1 /* emulated sums are long, and so is the time a compiler needs for K_STEP times as many */
+#else
+#pragma unroll
+#endif
     for (int kk = 0; kk < K_STEP; kk++) {
         uint codes[EACH], weights[EACH];
         for (int i = 0; i < EACH; i++) codes[i] = a_tile[kk * PITCH + y * EACH + i];

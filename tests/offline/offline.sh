@@ -1,0 +1,114 @@
+#!/bin/sh
+# Compiles the kernels for GPUs with the real back ends, without a GPU: clang to PTX and ptxas, clang to AMDGCN. Prints
+# one table row per variant and target: the most registers, spills, local memory and occupancy of its programs, and the
+# least share of multiplying instructions in the basic block that has most of them (of PTX or of AMD's machine code; address
+# arithmetic and loads are the rest). Fails where a program does not compile, spills, or holds none of them.
+# usage: offline.sh KERNELS SHIM LIST_KERNELS [PTXAS]; status 77: nothing could be compiled
+kernels=$1 shim=$2 list=$3 ptxas=${4:-ptxas}
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+failed=0 rows=0
+configs="0:0:0:1:1 1:1:1:1:1 2:1:1:1:1 3:2:1:2:1 1:2:1:2:2" # EPILOGUE:REQUANT:W_ZERO:A_PLANES:C_PLANES
+
+find_tool() { for t in "$@"; do command -v "$t" 2>/dev/null && return; done; }
+clang=$(find_tool clang-14 clang-15 clang-16 clang-17 clang-18 clang)
+ptxas=$(find_tool "$ptxas" /usr/local/cuda/bin/ptxas)
+[ -n "$clang" ] || { echo "offline: skipped, no clang found"; exit 77; }
+command -v ocloc >/dev/null || echo "offline: Intel skipped, no ocloc found"
+[ -n "$ptxas" ] || echo "offline: NVIDIA skipped, no ptxas found"
+
+fail() { echo "FAILURE: $*"; failed=1; }
+
+# most multiplying instructions of a basic block of gemm_s8, and all of that block
+share() {
+    awk -v want="$2" '
+        /^gemm_s8:|\.entry gemm_s8\(/ { inside = 1; next }
+        !inside { next }
+        /^gemm_s8_|\.entry|\.Lfunc_end|^}/ { if (total) { keep() } ; if (/\.Lfunc_end|^}/) inside = 0; next }
+        /^[$.A-Za-z_0-9]+:/ { keep(); next }
+        /^\t+(\/\/|\.|;)/ || !/^\t/ { next }
+        { total++; if ($0 ~ want) hits++ ; if (/branch|bra[ .]/) keep() }
+        function keep() { if (hits > best) { best = hits; of = total } hits = total = 0 }
+        END { print best + 0, of + 0 }' "$1"
+}
+
+defines() { echo "$1" | awk -F: '{print "-DEPILOGUE=" $1 " -DREQUANT=" $2 " -DW_ZERO=" $3 " -DA_PLANES=" $4 " -DC_PLANES=" $5}'; }
+
+# numbers of one program: registers, spills, local bytes, occupancy in warps or waves
+numbers_nv() { # ptx arch
+    "$ptxas" -v -arch="$2" "$1" -o "$tmp/cubin" 2>"$tmp/log" || return 1
+    awk -v side="$(echo "$options" | sed 's/.*-DVQ_P0=\([0-9]*\).*/\1/')" \
+        -v shared="$([ "$2" = sm_90 ] && echo 233472 || echo 167936)" '
+        /Compiling entry function/ { mine = /.gemm_s8. / }
+        mine && /spill/ { for (i = 1; i < NF; i++) if ($i == "bytes" && $(i + 1) == "spill") spills += $(i - 1) }
+        mine && /Used/ { for (i = 1; i <= NF; i++) { if ($i ~ /^registers/) regs = $(i - 1); if ($i ~ /^smem/) local = $(i - 2) } }
+        END {
+            threads = side * side
+            groups = int(65536 / (int((regs + 7) / 8) * 8 * threads)); most = int(2048 / threads)
+            if (groups > most) groups = most
+            if (local && groups > int(shared / (local + 1024))) groups = int(shared / (local + 1024))
+            print regs + 0, spills + 0, local + 0, groups * threads / 32 "/64"
+        }' "$tmp/log"
+}
+numbers_amd() { # assembly
+    awk '
+        /^gemm_s8:/ { inside = 1 } /^gemm_s8_peak:/ { inside = 0 }
+        inside && /^; (Total)?NumVgprs:/ { regs = $3 } inside && /ScratchSize:/ { spills = $3 }
+        inside && /LDSByteSize:/ { local = $3 } inside && /Occupancy:/ { waves = $3 }
+        END { print regs + 0, spills + 0, local + 0, waves + 0 }' "$1"
+}
+
+compile() { # variant file options target arch clang flags...
+    variant=$1 file=$2 options=$3 arch=$4 want=$5; shift 5
+    regs=0 spills=0 local=0 waves= best=0 of=0
+    for config in $configs; do
+        # shellcheck disable=SC2046,SC2086
+        "$@" -x cl -cl-std=CL1.2 -Xclang -finclude-default-header -include "$shim" -I "$kernels" -O3 -S $options \
+            $(defines "$config") "$kernels/$file" -o "$tmp/s" 2>"$tmp/log" || { fail "$variant for $arch: $(grep -m1 error "$tmp/log")"; return; }
+        case $arch in
+        sm_*) n=$(numbers_nv "$tmp/s" "$arch") || { fail "$variant: ptxas for $arch: $(head -1 "$tmp/log")"; return; } ;;
+        *) n=$(numbers_amd "$tmp/s") ;;
+        esac
+        # shellcheck disable=SC2086
+        set -- "$@" -- $n $(share "$tmp/s" "$want")
+        while [ "$1" != -- ]; do set -- "$@" "$1"; shift; done
+        shift
+        [ "$1" -gt "$regs" ] && regs=$1 waves=$4
+        spills=$((spills + $2)) local=$3
+        [ "$5" -gt 0 ] || fail "$variant for $arch: none of its instructions"
+        { [ "$of" = 0 ] || [ $(($5 * of)) -lt $((best * $6)) ]; } && best=$5 of=$6
+        shift 6
+    done
+    [ "$spills" = 0 ] || fail "$variant for $arch: spills $spills bytes"
+    [ "$of" = 0 ] || echo "| $variant | $arch | $regs | $spills | $local | $waves | $best/$of ($((100 * best / of)) %) |"
+    rows=$((rows + 1))
+}
+
+echo "| variant | target | registers | spilled bytes | local bytes | warps or waves | products / instructions |"
+echo "|---|---|---|---|---|---|---|"
+"$list" | grep '^gemm_s8__[dm]' >"$tmp/rows"
+while IFS='|' read -r name file options; do
+    case $options in
+    *VQ_DOT=2* | *VQ_MMA=1*)
+        [ -n "$ptxas" ] || continue
+        for arch in sm_80 sm_90; do
+            feature=+ptx70
+            # clang 14 knows sm_86 at most: its PTX is what ptxas then makes code for sm_90 of
+            compile "$name" "$file" "$options" $arch 'dp4a|mma.sync' "$clang" -target nvptx64-nvidia-nvcl -Xclang -target-cpu -Xclang \
+                sm_80 -Xclang -target-feature -Xclang $feature
+        done ;;
+    *VQ_DOT=3* | *VQ_MMA=2*)
+        case $options in *VQ_MMA*) archs=gfx90a ;; *) archs="gfx90a gfx1030 gfx1100" ;; esac
+        for arch in $archs; do
+            amd=$clang
+            if [ $arch = gfx1100 ] && ! echo | "$amd" -x cl -target amdgcn-amd-amdhsa -mcpu=$arch -nogpulib -S - -o /dev/null 2>/dev/null; then
+                amd=$(find_tool clang-15 clang-16 clang-17 clang-18)
+                [ -n "$amd" ] || { echo "offline: gfx1100 skipped, $clang does not know it and there is no later clang"; continue; }
+            fi
+            compile "$name" "$file" "$options" $arch 'v_dot4|v_mfma' "$amd" -target amdgcn-amd-amdhsa -mcpu=$arch -nogpulib
+        done ;;
+    *) echo "offline: $name skipped, no compiler here has its extension" ;;
+    esac
+done <"$tmp/rows"
+[ $rows -gt 0 ] || { echo "offline: skipped, no back end found"; [ $failed = 0 ] && exit 77; }
+exit $failed
