@@ -1,8 +1,56 @@
-/* Known-answer kernel of the GPU's ways to multiply: C [32][32] += A u8 [32][32] * W s8 [32][32] transposed, by the macros
+/* Known-answer kernel of the GPU's ways to multiply: C [64][64] += A u8 [64][64] * W s8 [16][64][4] (k by fours), by the macros
  * that the kernels use. A row that needs a capability runs only where this gave the answer of plain C. */
-#include "vq_dot.h"
+#define SIZE 64
 
-#define SIZE 32
+#ifdef PROBE_MMA /* with VQ_P0 16 and VQ_P1 4: one tile, two steps of its loop */
+#include "gemm_s8_mma.h"
+
+__kernel __attribute__((reqd_work_group_size(16, 16, 1))) void probe(__global const uchar *a, __global const uchar *w,
+                                                                     __global int *c)
+{
+    __local uint a_tiles[2 * A_TILE] __attribute__((aligned(16)));
+    __local uint w_tiles[2 * W_TILE] __attribute__((aligned(16)));
+    __local uint scratches[8 * MMA_SCRATCH];
+    const operand o = {a, w, SIZE, SIZE, SIZE, SIZE};
+    const int item = (int)(get_local_id(1) * 16 + get_local_id(0)), warp = item >> 5, lane = item & 31;
+    int acc[A_FRAGS][B_FRAGS][4], sums[A_FRAGS][4];
+    FRAGMENTS
+    for (int i = 0; i < A_FRAGS; i++)
+        FRAGMENTS
+        for (int r = 0; r < 4; r++) {
+            sums[i][r] = 0;
+            FRAGMENTS
+            for (int j = 0; j < B_FRAGS; j++) acc[i][j][r] = 0;
+        }
+    copy_tiles(a_tiles, w_tiles, &o, 0, 0, 0, item);
+    for (int step = 0; step < 2; step++) {
+        if (step == 0) {
+            copy_tiles(a_tiles + A_TILE, w_tiles + W_TILE, &o, 0, 0, 4 * FOURS, item);
+            COPY_WAIT(1);
+        } else {
+            COPY_WAIT(0);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        multiply_tiles(acc, sums, true, a_tiles + step * A_TILE, w_tiles + step * W_TILE, scratches + warp * MMA_SCRATCH,
+                       warp, lane);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    FRAGMENTS
+    for (int i = 0; i < A_FRAGS; i++)
+        FRAGMENTS
+        for (int j = 0; j < B_FRAGS; j++)
+            FRAGMENTS
+            for (int r = 0; r < 4; r++) {
+                const int row = (warp >> 1) * WARP_ROWS + 16 * i + (lane >> 2) + 8 * (r >> 1);
+                const int col = (warp & 1) * WARP_COLS + 8 * j + 2 * (lane & 3) + (r & 1);
+                int sum = 0;
+                for (int k = 0; k < SIZE; k++) sum += a[row * SIZE + k];
+                c[row * SIZE + col] += acc[i][j][r] + sum - sums[i][r]; /* what the fragment of ones says, too */
+            }
+}
+
+#else
+#include "vq_dot.h"
 
 __kernel __attribute__((reqd_work_group_size(16, 16, 1))) void probe(__global const uint *a, __global const uint *w,
                                                                      __global int *c)
@@ -11,9 +59,10 @@ __kernel __attribute__((reqd_work_group_size(16, 16, 1))) void probe(__global co
         for (int col = (int)get_local_id(0); col < SIZE; col += 16) {
             int acc = c[row * SIZE + col], sum = 0;
             for (int k = 0; k < SIZE / 4; k++) {
-                acc = DOT4(acc, a[row * (SIZE / 4) + k], FLIP4(w[col * (SIZE / 4) + k]));
+                acc = DOT4(acc, a[row * (SIZE / 4) + k], FLIP4(w[k * SIZE + col]));
                 sum = DOT4(sum, a[row * (SIZE / 4) + k], 0x01010101u);
             }
             c[row * SIZE + col] = acc - DOT4_BIAS * sum;
         }
 }
+#endif

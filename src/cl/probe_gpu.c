@@ -8,7 +8,7 @@
 
 #include "cl/source.h"
 
-enum { SIZE = 32, COUNT = SIZE * SIZE };
+enum { SIZE = 64, COUNT = SIZE * SIZE };
 
 typedef struct way {
     unsigned cap;
@@ -21,6 +21,8 @@ static const way ways[] = {
     {VQ_CAP_DOT_KHR, "dot_khr", "-cl-std=CL3.0 -DVQ_DOT=1", {16, 16}, "cl_khr_integer_dot_product"},
     {VQ_CAP_DOT_AMD, "dot_amd", "-cl-std=CL1.2 -DVQ_DOT=3", {16, 16}, "cl_amd_"},
     {VQ_CAP_DOT_DP4A, "dot_dp4a", "-cl-std=CL1.2 -DVQ_DOT=2", {16, 16}, "cl_nv_"},
+    {VQ_CAP_MMA_NV, "mma_nv", "-cl-std=CL1.2 -DPROBE_MMA -DVQ_P0=16 -DVQ_P1=4 -DVQ_MMA=1", {16, 16}, "cl_nv_"},
+    {VQ_CAP_EMULATED, "emulated_mma", "-cl-std=CL1.2 -DPROBE_MMA -DVQ_P0=16 -DVQ_P1=4", {16, 16}, ""},
     {VQ_CAP_EMULATED, "emulated_udot", "-cl-std=CL1.2 -DDOT4_UNSIGNED=1", {16, 16}, ""},
     {VQ_CAP_EMULATED, "emulated_dot", "-cl-std=CL1.2", {16, 16}, ""},
 };
@@ -34,7 +36,7 @@ static void fill(uint8_t *a, int8_t *w, int32_t *c, int32_t *want)
     }
     for (int i = 0; i < COUNT; i++) {
         want[i] = c[i];
-        for (int k = 0; k < SIZE; k++) want[i] += a[i / SIZE * SIZE + k] * w[i % SIZE * SIZE + k];
+        for (int k = 0; k < SIZE; k++) want[i] += a[i / SIZE * SIZE + k] * w[4 * (k / 4 * SIZE + i % SIZE) + k % 4];
     }
 }
 

@@ -40,6 +40,7 @@ numbers_nv() { # ptx arch
     awk -v side="$(echo "$options" | sed 's/.*-DVQ_P0=\([0-9]*\).*/\1/')" \
         -v shared="$([ "$2" = sm_90 ] && echo 233472 || echo 167936)" '
         /Compiling entry function/ { mine = /.gemm_s8. / }
+        mine && /stack frame/ { spills += $1 } # arrays that did not become registers
         mine && /spill/ { for (i = 1; i < NF; i++) if ($i == "bytes" && $(i + 1) == "spill") spills += $(i - 1) }
         mine && /Used/ { for (i = 1; i <= NF; i++) { if ($i ~ /^registers/) regs = $(i - 1); if ($i ~ /^smem/) local = $(i - 2) } }
         END {

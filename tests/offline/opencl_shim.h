@@ -40,6 +40,10 @@ SHIM int min(int x, int y)
 {
     return x < y ? x : y;
 }
+SHIM int max(int x, int y)
+{
+    return x > y ? x : y;
+}
 SHIM long clamp(long x, long lo, long hi)
 {
     return x < lo ? lo : x > hi ? hi : x;
