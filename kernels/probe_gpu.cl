@@ -49,6 +49,40 @@ __kernel __attribute__((reqd_work_group_size(16, 16, 1))) void probe(__global co
             }
 }
 
+#elif defined(PROBE_MFMA) /* likewise */
+#include "gemm_s8_mfma.h"
+
+__kernel __attribute__((reqd_work_group_size(16, 16, 1))) void probe(__global const uchar *a, __global const uchar *w,
+                                                                     __global int *c)
+{
+    __local uint a_tile[FOURS * PITCH], w_tile[FOURS * PITCH], scratches[4 * MFMA_SCRATCH];
+    const operand o = {a, w, SIZE, SIZE, SIZE, SIZE};
+    const int item = (int)(get_local_id(1) * 16 + get_local_id(0)), wave = item >> 6, lane = item & 63;
+    mfma_sums acc[FRAGS][FRAGS];
+    moving next;
+    FRAGMENTS
+    for (int i = 0; i < LOADS; i++) next.row_sums[i] = 0;
+    next.col_sum = 0;
+    FRAGMENTS
+    for (int r = 0; r < 16; r++) MFMA_AT(acc[0][0], r) = 0;
+    for (int step = 0; step < 2; step++) {
+        fetch(&next, &o, 0, 0, step * FOURS, item);
+        store_tiles(a_tile, w_tile, &next, item);
+        barrier(CLK_LOCAL_MEM_FENCE);
+        multiply_tiles(acc, a_tile, w_tile, scratches + wave * MFMA_SCRATCH, wave, lane);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    share_sums(a_tile, w_tile, &next, item);
+    FRAGMENTS
+    for (int r = 0; r < 16; r++) {
+        const int row = (wave >> 1) * HALF + 8 * (r >> 2) + 4 * (lane >> 5) + (r & 3);
+        const int col = (wave & 1) * HALF + (lane & 31);
+        int sum = 0;
+        for (int k = 0; k < SIZE; k++) sum += a[row * SIZE + k];
+        c[row * SIZE + col] += MFMA_AT(acc[0][0], r) + 128 * sum_of_column(w_tile, col) + sum - sum_of_row(a_tile, row);
+    }
+}
+
 #else
 #include "vq_dot.h"
 

@@ -14,7 +14,7 @@ typedef struct way {
     unsigned cap;
     const char *name, *options;
     size_t local[2];        /* the work-group of the rows that use it: a device with smaller ones does not have it */
-    const char *extensions; /* prefix of extensions that promise it */
+    const char *extensions; /* of extensions that promise it; NULL: none does */
 } way;
 
 static const way ways[] = {
@@ -22,6 +22,12 @@ static const way ways[] = {
     {VQ_CAP_DOT_AMD, "dot_amd", "-cl-std=CL1.2 -DVQ_DOT=3", {16, 16}, "cl_amd_"},
     {VQ_CAP_DOT_DP4A, "dot_dp4a", "-cl-std=CL1.2 -DVQ_DOT=2", {16, 16}, "cl_nv_"},
     {VQ_CAP_MMA_NV, "mma_nv", "-cl-std=CL1.2 -DPROBE_MMA -DVQ_P0=16 -DVQ_P1=4 -DVQ_MMA=1", {16, 16}, "cl_nv_"},
+    {VQ_CAP_MFMA, "mfma", "-cl-std=CL1.2 -DPROBE_MFMA -DVQ_P0=16 -DVQ_P1=4 -DVQ_MMA=2 -DVQ_DOT=3", {16, 16}, NULL},
+    {VQ_CAP_EMULATED,
+     "emulated_mfma",
+     "-cl-std=CL1.2 -DPROBE_MFMA -DVQ_P0=16 -DVQ_P1=4 -DDOT4_UNSIGNED=1",
+     {16, 16},
+     ""},
     {VQ_CAP_EMULATED, "emulated_mma", "-cl-std=CL1.2 -DPROBE_MMA -DVQ_P0=16 -DVQ_P1=4", {16, 16}, ""},
     {VQ_CAP_EMULATED, "emulated_udot", "-cl-std=CL1.2 -DDOT4_UNSIGNED=1", {16, 16}, ""},
     {VQ_CAP_EMULATED, "emulated_dot", "-cl-std=CL1.2", {16, 16}, ""},
@@ -68,6 +74,7 @@ static bool run(vq_device *dev, cl_program program, const way *w)
 static bool promised(const vq_device *dev, const way *w)
 {
     size_t bytes = 0;
+    if (!w->extensions) return false;
     if (clGetDeviceInfo(dev->id, CL_DEVICE_EXTENSIONS, 0, NULL, &bytes) != CL_SUCCESS) return false;
     char *const text = calloc(bytes + 1, 1);
     const bool found = text && clGetDeviceInfo(dev->id, CL_DEVICE_EXTENSIONS, bytes, text, NULL) == CL_SUCCESS &&

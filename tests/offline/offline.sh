@@ -99,14 +99,14 @@ while IFS='|' read -r name file options; do
                 sm_80 -Xclang -target-feature -Xclang $feature
         done ;;
     *VQ_DOT=3* | *VQ_MMA=2*)
-        case $options in *VQ_MMA*) archs=gfx90a ;; *) archs="gfx90a gfx1030 gfx1100" ;; esac
+        case $options in *VQ_MMA*) archs=gfx90a want_amd=v_mfma ;; *) archs="gfx90a gfx1030 gfx1100" want_amd=v_dot4 ;; esac
         for arch in $archs; do
             amd=$clang
             if [ $arch = gfx1100 ] && ! echo | "$amd" -x cl -target amdgcn-amd-amdhsa -mcpu=$arch -nogpulib -S - -o /dev/null 2>/dev/null; then
                 amd=$(find_tool clang-15 clang-16 clang-17 clang-18)
                 [ -n "$amd" ] || { echo "offline: gfx1100 skipped, $clang does not know it and there is no later clang"; continue; }
             fi
-            compile "$name" "$file" "$options" $arch 'v_dot4|v_mfma' "$amd" -target amdgcn-amd-amdhsa -mcpu=$arch -nogpulib
+            compile "$name" "$file" "$options" $arch "$want_amd" "$amd" -target amdgcn-amd-amdhsa -mcpu=$arch -nogpulib
         done ;;
     *) echo "offline: $name skipped, no compiler here has its extension" ;;
     esac
