@@ -111,5 +111,26 @@ while IFS='|' read -r name file options; do
     *) echo "offline: $name skipped, no compiler here has its extension" ;;
     esac
 done <"$tmp/rows"
+# The known-answer kernels: one that does not compile would quietly keep its rows from running.
+probe() { # arch, options, clang and flags...
+    arch=$1 options=$2; shift 2
+    # shellcheck disable=SC2086
+    "$@" -x cl -cl-std=CL1.2 -Xclang -finclude-default-header -include "$shim" -I "$kernels" -O3 -S $options \
+        "$kernels/probe_gpu.cl" -o "$tmp/s" 2>"$tmp/log" || { fail "probe $options for $arch: $(grep -m1 error "$tmp/log")"; return; }
+    case $arch in
+    sm_*) "$ptxas" -arch="$arch" "$tmp/s" -o "$tmp/cubin" 2>"$tmp/log" || { fail "probe $options: ptxas: $(head -1 "$tmp/log")"; return; } ;;
+    esac
+    echo "offline: probe $options compiles for $arch"
+}
+matrix="-DVQ_P0=16 -DVQ_P1=4"
+if [ -n "$ptxas" ]; then
+    for options in "-DVQ_DOT=2" "-DPROBE_MMA $matrix -DVQ_MMA=1"; do
+        probe sm_80 "$options" "$clang" -target nvptx64-nvidia-nvcl -Xclang -target-cpu -Xclang sm_80 -Xclang -target-feature -Xclang +ptx70
+    done
+fi
+for options in "-DVQ_DOT=3" "-DPROBE_MFMA $matrix -DVQ_MMA=2 -DVQ_DOT=3"; do
+    probe gfx90a "$options" "$clang" -target amdgcn-amd-amdhsa -mcpu=gfx90a -nogpulib
+done
+
 [ $rows -gt 0 ] || { echo "offline: skipped, no back end found"; [ $failed = 0 ] && exit 77; }
 exit $failed
