@@ -35,12 +35,12 @@ static const struct {
      " \"softmax\": {\"quantizer\": \"tanq\", \"search\": \"fpcs\", \"objective\": \"output\"},"
      " \"gelu\": {\"quantizer\": \"tanq\", \"search\": \"fpcs\", \"objective\": \"output\"}}"},
     {"best",
-     "ours: GPTQ rounding that minds the class token, a softmax codebook per head, V rotated and migrated, on repq",
+     "ours: GPTQ rounding that minds the class token, adaptive log bases, softmax by head, V rotated and migrated",
      "{\"base\": \"repq\", \"norm\": {\"search\": \"fpcs\"}, \"value\": {\"per\": \"channel\"},"
-     " \"softmax\": {\"per\": \"head\"}, \"gelu\": {\"quantizer\": \"adalog\", \"search\": \"fpcs\"},"
-     " \"rounding\": \"gptq\", \"rounding_ranges\": 8, \"rounding_sweeps\": 4, \"prefix_weight\": 200, \"damping\": "
-     "0.05,"
-     " \"migrate_value\": true, \"rotate_value\": true}"},
+     " \"softmax\": {\"quantizer\": \"adalog\", \"search\": \"fpcs\", \"objective\": \"output\", \"per\": \"head\"},"
+     " \"gelu\": {\"quantizer\": \"adalog\", \"search\": \"fpcs\"},"
+     " \"rounding\": \"gptq\", \"rounding_ranges\": 12, \"rounding_sweeps\": 8, \"prefix_weight\": 100,"
+     " \"damping\": 0.05, \"bias_correction\": true, \"migrate_value\": true, \"rotate_value\": true}"},
 };
 
 const char *vq_recipe_name(int i)
