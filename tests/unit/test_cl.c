@@ -584,8 +584,8 @@ static void test_tuning__damaged_is_ignored_and_written_anew(void **state)
                                           "[]",
                                           "{\"format\": \"vitq-tuning 0\"}",
                                           "{\"format\": \"vitq-tuning 1\"}",
-                                          "{\"format\": \"vitq-tuning 1\", \"device\": \"another\", \"driver\": \"\", "
-                                          "\"variants\": {}, \"clblast\": {}}"};
+                                          ("{\"format\": \"vitq-tuning 1\", \"device\": \"another\", \"driver\": \"\", "
+                                           "\"variants\": {}, \"clblast\": {}}")};
     char *path, *text;
     size_t bytes;
     const vq_op op = make_tuning(tuning_cache(), &path);
