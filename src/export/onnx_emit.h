@@ -15,7 +15,7 @@ typedef struct vq_emit {
     vq_onnx_info *info;
     const vq_node *node;  /* being emitted; its values are called "/NODE/ROLE" */
     const char **values;  /* [graph->num_values] what they are called; [batch][rows][cols], or [batch][heads][T][T]
-                             for scores and probabilities */
+                             for scores and probabilities. Attention within windows has [batch * windows] in front */
     const char **parts;   /* [graph->num_values][3] Q, K and V of a value, NULL where it is not split */
 } vq_emit;
 

@@ -195,6 +195,105 @@ static const char *pool(vq_emit *e, const char *x)
     return out;
 }
 
+/* ---- rows and windows ----------------------------------------------------------------------------------------------
+ */
+
+/* Rows by a map whose -1 are padding: zeros, or the node's weight. */
+static const char *gather_rows(vq_emit *e, const char *x, int count, const int32_t *map)
+{
+    const vq_node *const n = e->node;
+    int64_t *const index = vq_onnx_memory(e->file, (size_t)count * sizeof *index);
+    float *const is_padding = vq_onnx_memory(e->file, (size_t)count * sizeof *is_padding);
+    const int zeros = e->graph->values[n->in[0]].rows; /* a row behind the last */
+    const int64_t pads[] = {0, 0, 0, 0, 1, 0};
+    bool padded = false;
+    if (!index || !is_padding) return "";
+    for (int i = 0; i < count; i++) {
+        index[i] = map[i] < 0 ? zeros : map[i];
+        is_padding[i] = map[i] < 0 ? 1 : 0;
+        padded = padded || map[i] < 0;
+    }
+    if (padded) x = vq_emit_op(e, "Pad", "padded", x, vq_emit_dims(e, "pads", 6, pads), NULL);
+    x = vq_emit_op(e, "Gather", "rows", x, vq_emit_dims(e, "index", count, index), NULL);
+    vq_onnx_int(e->file, "axis", 1);
+    if (!padded || n->weight < 0) return x;
+    const char *const where = vq_emit_floats(e, "is_padding", vq_shape2(count, 1), is_padding);
+    const char *const padding = vq_emit_op(e, "Mul", "padding", where, param(e, n->weight), NULL);
+    return vq_emit_op(e, "Add", "with_padding", x, padding, NULL);
+}
+
+/* Windows count as images of their own until they are back in the raster. */
+static const char *rows(vq_emit *e, const char *x)
+{
+    const vq_node *const n = e->node;
+    const vq_value *const in = &e->graph->values[n->in[0]], *const out = &e->graph->values[n->out];
+    const int count = out->rows * (out->cols / in->cols), tokens = vq_windows_tokens(&n->windows);
+    const int64_t windows[] = {-1, tokens, in->cols}, image[] = {-1, in->rows, in->cols},
+                  merged[] = {-1, out->rows, out->cols};
+    int32_t *const map = vq_onnx_memory(e->file, (size_t)count * sizeof *map);
+    if (!map) return "";
+    switch (n->order) {
+    case VQ_ROWS_TO_WINDOWS:
+        vq_windows_map(&n->windows, map);
+        return reshape(e, gather_rows(e, x, count, map), "windows", 3, windows);
+    case VQ_ROWS_FROM_WINDOWS:
+        vq_windows_back(&n->windows, map);
+        return gather_rows(e, reshape(e, x, "image", 3, image), count, map);
+    case VQ_ROWS_MERGE: break;
+    }
+    vq_merge_map(n->windows.height, n->windows.width, map);
+    return reshape(e, gather_rows(e, x, count, map), "merged", 3, merged);
+}
+
+/* The table of relative positions for every pair of tokens, [heads][T][T]. */
+static const char *relative_positions(vq_emit *e, int t)
+{
+    const vq_node *const n = e->node;
+    const float *const table = e->graph->params[n->weight].data;
+    const size_t square = (size_t)t * (size_t)t;
+    float *const bias = vq_onnx_memory(e->file, (size_t)n->heads * square * sizeof *bias);
+    if (!bias) return "";
+    for (int h = 0; h < n->heads; h++)
+        for (int i = 0; i < t; i++)
+            for (int j = 0; j < t; j++)
+                bias[(size_t)h * square + (size_t)(i * t + j)] =
+                    table[vq_windows_relative(&n->windows, i, j) * n->heads + h];
+    return vq_emit_floats(e, "positions", vq_shape3(n->heads, t, t), bias);
+}
+
+/* What is added where only the shift brought two tokens together, [windows][1][T][T]; NULL where it did so nowhere. */
+static const char *shift_mask(vq_emit *e, int windows, int t)
+{
+    const size_t square = (size_t)t * (size_t)t;
+    int32_t *const region = vq_onnx_memory(e->file, (size_t)(windows * t) * sizeof *region);
+    float *const mask = vq_onnx_memory(e->file, (size_t)windows * square * sizeof *mask);
+    bool any = false;
+    if (!region || !mask) return "";
+    vq_windows_regions(&e->node->windows, region);
+    for (int w = 0; w < windows; w++)
+        for (int i = 0; i < t; i++)
+            for (int j = 0; j < t; j++) {
+                const bool apart = region[w * t + i] != region[w * t + j];
+                mask[(size_t)w * square + (size_t)(i * t + j)] = apart ? VQ_WINDOW_MASK : 0;
+                any = any || apart;
+            }
+    return any ? vq_emit_floats(e, "mask", vq_shape4(windows, 1, t, t), mask) : NULL;
+}
+
+/* Scores [images * windows][heads][T][T] with positions and mask. */
+static const char *window_bias(vq_emit *e, const char *x)
+{
+    const vq_node *const n = e->node;
+    const int t = vq_windows_tokens(&n->windows), windows = vq_windows_count(&n->windows);
+    const int64_t by_window[] = {-1, windows, n->heads, t, t}, by_head[] = {-1, n->heads, t, t};
+    x = vq_emit_op(e, "Add", "positioned", x, relative_positions(e, t), NULL);
+    const char *const mask = shift_mask(e, windows, t);
+    if (!mask) return x;
+    x = reshape(e, x, "by_window", 5, by_window);
+    x = vq_emit_op(e, "Add", "masked", x, mask, NULL);
+    return reshape(e, x, "by_head", 4, by_head);
+}
+
 /* ---- attention -----------------------------------------------------------------------------------------------------
  */
 
@@ -242,8 +341,9 @@ static const char *scores(vq_emit *e)
     const char *q = heads(e, qkv_part(e, n->in[0], 0), quantizer(e, 0), "q", false);
     const char *const k = heads(e, qkv_part(e, n->in[1], 1), quantizer(e, 1), "k", true);
     if (per_head) q = vq_emit_op(e, "Mul", "q_scaled", q, scale, NULL);
-    const char *const product = vq_emit_op(e, "MatMul", "product", q, k, NULL);
-    return per_head ? product : vq_emit_op(e, "Mul", "out", product, scale, NULL);
+    const char *x = vq_emit_op(e, "MatMul", "product", q, k, NULL);
+    if (!per_head) x = vq_emit_op(e, "Mul", "out", x, scale, NULL);
+    return n->weight < 0 ? x : window_bias(e, x);
 }
 
 static const char *softmax(vq_emit *e, const char *x)
@@ -283,10 +383,10 @@ static const char *emit_node(vq_emit *e)
     case VQ_NODE_GELU: return gelu(e, x);
     case VQ_NODE_ADD: return vq_emit_op(e, "Add", "out", x, y, NULL);
     case VQ_NODE_POOL: return pool(e, x);
+    case VQ_NODE_ROWS: return rows(e, x);
     default: break;
     }
-    vq_onnx_fail(e->file,
-                 vq_fail(VQ_ERR_UNSUPPORTED, "%s: %s has no ONNX form here yet", n->name, vq_node_op_name(n->op)));
+    vq_onnx_fail(e->file, vq_fail(VQ_ERR_UNSUPPORTED, "%s: %s has no ONNX form", n->name, vq_node_op_name(n->op)));
     return "";
 }
 

@@ -298,18 +298,18 @@ static void transpose(const step *s)
     }
 }
 
-/* Zeros in front along axis 1 of three. */
+/* Zeros in front of and behind axis 1 of three. */
 static void pad(const step *s)
 {
     const onnx_tensor *const x = s->in[0], *const pads = s->in[1];
-    const size_t front = (size_t)pads->v[1], row = (size_t)x->dims[2];
-    const int64_t dims[] = {x->dims[0], x->dims[1] + (int64_t)front, x->dims[2]};
+    const size_t front = (size_t)pads->v[1], behind = (size_t)pads->v[4], row = (size_t)x->dims[2];
+    const int64_t dims[] = {x->dims[0], x->dims[1] + (int64_t)(front + behind), x->dims[2]};
     assert_int_equal(pads->count, 6);
-    assert_true(x->rank == 3 && pads->v[0] + pads->v[2] + pads->v[3] + pads->v[4] + pads->v[5] == 0);
+    assert_true(x->rank == 3 && pads->v[0] + pads->v[2] + pads->v[3] + pads->v[5] == 0);
     onnx_tensor *const y = output(s, x->type, 3, dims);
     const size_t rows = (size_t)x->dims[1];
     for (size_t b = 0; b < (size_t)x->dims[0]; b++)
-        memcpy(y->v + (b * (rows + front) + front) * row, x->v + b * rows * row, rows * row * sizeof *x->v);
+        memcpy(y->v + (b * (rows + front + behind) + front) * row, x->v + b * rows * row, rows * row * sizeof *x->v);
 }
 
 static void gather(const step *s)
@@ -350,21 +350,25 @@ static void split(const step *s)
 /* ---- layers --------------------------------------------------------------------------------------------------------
  */
 
+/* A matrix on either side of a stack of matrices is taken with each of them. */
 static void matmul(const step *s)
 {
-    const onnx_tensor *const a = s->in[0], *const b = s->in[1];
+    const onnx_tensor *const a = s->in[0], *const b = s->in[1], *const stack = a->rank >= b->rank ? a : b;
     const size_t m = (size_t)a->dims[a->rank - 2], k = (size_t)a->dims[a->rank - 1], n = (size_t)b->dims[b->rank - 1];
-    const size_t batch = a->count / (m * k);
+    const size_t batch = a->rank >= b->rank ? a->count / (m * k) : b->count / (k * n);
     int64_t dims[ONNX_MAX_RANK];
     assert_int_equal(b->dims[b->rank - 2], k);
-    assert_true(b->rank == 2 || (b->rank == a->rank && b->count == batch * k * n));
-    memcpy(dims, a->dims, sizeof dims);
-    dims[a->rank - 1] = (int64_t)n;
-    onnx_tensor *const y = output(s, a->type, a->rank, dims);
+    assert_true(a->rank == 2 || a->count == batch * m * k);
+    assert_true(b->rank == 2 || b->count == batch * k * n);
+    memcpy(dims, stack->dims, sizeof dims);
+    dims[stack->rank - 2] = (int64_t)m;
+    dims[stack->rank - 1] = (int64_t)n;
+    onnx_tensor *const y = output(s, a->type, stack->rank, dims);
     for (size_t z = 0; z < batch; z++)
         for (size_t r = 0; r < m; r++)
             for (size_t c = 0; c < n; c++) {
-                const double *const row = a->v + (z * m + r) * k, *const other = b->v + (b->rank == 2 ? 0 : z * k * n);
+                const double *const row = a->v + ((a->rank == 2 ? 0 : z * m) + r) * k;
+                const double *const other = b->v + (b->rank == 2 ? 0 : z * k * n);
                 double sum = 0;
                 for (size_t i = 0; i < k; i++) sum += row[i] * other[i * n + c];
                 y->v[(z * m + r) * n + c] = (float)sum;

@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -317,6 +318,56 @@ static void test_onnx__fp32(void **state)
     vq_graph_destroy(&model.graph);
 }
 
+/* The small models of tests/golden, FP32: the logits that timm and transformers give. Windows, shifted or not, padding
+ * in either order, merging of odd grids, no bias of qkv. */
+static void check_swin(const char *name, vq_dataset *images)
+{
+    enum { GOLDEN_IMAGES = 4, GOLDEN_CLASSES = 5, GOLDEN_LOGITS = GOLDEN_IMAGES * GOLDEN_CLASSES };
+    const char *const path = unit_path("swin.onnx");
+    char file[512];
+    float want[GOLDEN_LOGITS];
+    vq_model *model = NULL;
+    vq_safetensors *golden = NULL;
+    onnx_run run;
+    snprintf(file, sizeof file, VQ_SOURCE_DIR "/tests/golden/models/%s", name);
+    unit_ok(vq_model_load(&model, file));
+    strncat(file, "/logits.safetensors", sizeof file - strlen(file) - 1);
+    unit_ok(vq_safetensors_open(&golden, file));
+    unit_ok(vq_st_to_f32(want, GOLDEN_LOGITS, golden, vq_safetensors_find(golden, "logits")));
+    const vq_graph *const g = vq_model_graph(model);
+    const size_t bytes = (size_t)g->pre.height * (size_t)g->pre.width * (size_t)g->pre.chans;
+    double *const input = calloc(GOLDEN_IMAGES * bytes, sizeof *input);
+    uint8_t *const pixels = malloc(bytes);
+    assert_true(input && pixels);
+    for (size_t i = 0; i < GOLDEN_IMAGES; i++) {
+        unit_ok(vq_dataset_load(images, i, &g->pre, pixels));
+        fill_input(input + i * bytes, g, pixels, false);
+    }
+    unit_ok(vq_export_onnx(NULL, model, path, NULL));
+    onnx_open(&run, path);
+    const onnx_tensor *const got = onnx_forward(&run, input, GOLDEN_IMAGES);
+    assert_int_equal(got->count, GOLDEN_LOGITS);
+    double worst = 0;
+    for (int i = 0; i < GOLDEN_LOGITS; i++) worst = fmax(worst, fabs(got->v[i] - (double)want[i]));
+    if (!(worst < 1e-3 * range_of(want, GOLDEN_LOGITS))) fail_msg("%s: logits are off by %g", name, worst);
+    onnx_close(&run);
+    free(input);
+    free(pixels);
+    vq_safetensors_destroy(&golden);
+    vq_model_destroy(&model);
+}
+
+static void test_onnx__swin(void **state)
+{
+    static const char *const names[] = {"swin",     "swin_hf",   "swin_window7", "swin_clamped",
+                                        "swin_pad", "swin_bare", "swin_hf_pad"};
+    vq_dataset *images = NULL;
+    (void)state;
+    unit_ok(vq_dataset_open(&images, VQ_SOURCE_DIR "/tests/golden/models/images", NULL, 0));
+    for (size_t i = 0; i < VQ_ARRAY_LEN(names); i++) check_swin(names[i], images);
+    vq_dataset_destroy(&images);
+}
+
 static void test_onnx__refuses(void **state)
 {
     vq_model *model = make_model(&(setting){.options = options[0]});
@@ -350,6 +401,7 @@ int main(void)
         cmocka_unit_test(test_onnx__look_ups_are_exact),
         cmocka_unit_test(test_onnx__metadata),
         cmocka_unit_test(test_onnx__fp32),
+        cmocka_unit_test(test_onnx__swin),
         cmocka_unit_test(test_onnx__refuses),
     };
     unit_catch_log();
