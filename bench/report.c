@@ -117,22 +117,11 @@ static void copy_text(char *out, size_t size, const char *text)
 
 static void name_caps(char *out, size_t size, unsigned caps)
 {
-    static const struct {
-        unsigned bit;
-        const char *name;
-    } names[] = {{VQ_CAP_CPU, "cpu"},
-                 {VQ_CAP_AVX2, "avx2"},
-                 {VQ_CAP_AVX512BW, "avx512bw"},
-                 {VQ_CAP_AVX512VNNI, "avx512vnni"},
-                 {VQ_CAP_AVXVNNI, "avxvnni"},
-                 {VQ_CAP_AVX512IFMA, "avx512ifma"},
-                 {VQ_CAP_AVX512VBMI, "avx512vbmi"},
-                 {VQ_CAP_CLBLAST, "clblast"}};
     size_t used = 0;
     out[0] = '\0';
-    for (size_t i = 0; i < LEN(names); i++) {
-        if (!(caps & names[i].bit)) continue;
-        used += (size_t)snprintf(out + used, size - used, "%s%s", used ? " " : "", names[i].name);
+    for (unsigned cap = 1; vq_cap_name(cap); cap <<= 1) {
+        if (!(caps & cap)) continue;
+        used += (size_t)snprintf(out + used, size - used, "%s%s", used ? " " : "", vq_cap_name(cap));
         if (used >= size) return;
     }
 }

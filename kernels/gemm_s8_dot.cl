@@ -119,34 +119,3 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8(GEMM_
         }
     }
 }
-
-/* The most such products could do, for vitq-bench; out as in gemm_s8.cl, whose float peak is any device's. */
-__kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8_peak(__global int *out, int steps)
-{
-    __global int *const mine = out + 2 * get_group_id(0);
-    const int start = mine[0];
-#ifdef PEAK_F32
-    float sums[CHAINS], v = (float)start, total = 0;
-    for (int j = 0; j < CHAINS; j++) sums[j] = v;
-    for (int i = 0; i < steps; i++)
-        for (int j = 0; j < CHAINS; j++) sums[j] = mad(v, v, sums[j]);
-#else
-    int sums[CHAINS], total = 0;
-    uint v = (uint)start;
-    for (int j = 0; j < CHAINS; j++) sums[j] = start;
-    for (int i = 0; i < steps; i++) {
-        for (int j = 0; j < CHAINS; j++) sums[j] = DOT4(sums[j], v, v);
-        v += 0x01010101u; /* else the products move out of the loop */
-    }
-#endif
-    for (int j = 0; j < CHAINS; j++) total += sums[j];
-    barrier(CLK_GLOBAL_MEM_FENCE);
-    if (get_local_id(0) + get_local_id(1) == 0) {
-#ifdef PEAK_F32
-        mine[0] = ITEMS * CHAINS;
-#else
-        mine[0] = ITEMS * CHAINS * 4;
-#endif
-        mine[1] = (int)total;
-    }
-}

@@ -34,6 +34,9 @@ enum {
     VQ_CAP_EMULATED = 1u << 13
 };
 
+/* "avx2" of the one bit VQ_CAP_AVX2, a static text; NULL where the bit means nothing. */
+const char *vq_cap_name(unsigned cap);
+
 typedef struct vq_device_info {
     char name[128], vendor[128], driver[128], version[128], platform[128];
     bool is_cpu, is_gpu;

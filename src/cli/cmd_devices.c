@@ -6,26 +6,6 @@
 
 enum { MAX_DEVICES = 64 };
 
-static const struct {
-    unsigned cap;
-    const char *name;
-} caps[] = {{VQ_CAP_CPU, "cpu"},
-            {VQ_CAP_AVX2, "avx2"},
-            {VQ_CAP_AVX512BW, "avx512bw"},
-            {VQ_CAP_AVX512VNNI, "avx512vnni"},
-            {VQ_CAP_AVXVNNI, "avxvnni"},
-            {VQ_CAP_AVX512IFMA, "avx512ifma"},
-            {VQ_CAP_AVX512VBMI, "avx512vbmi"},
-            {VQ_CAP_DOT_KHR, "dot_khr"},
-            {VQ_CAP_DOT_DP4A, "dot_dp4a"},
-            {VQ_CAP_DOT_AMD, "dot_amd"},
-            {VQ_CAP_MMA_NV, "mma_nv"},
-            {VQ_CAP_MFMA, "mfma"},
-            {VQ_CAP_EMULATED, "emulated"},
-            {VQ_CAP_CLBLAST, "clblast"}};
-
-enum { NUM_CAPS = sizeof caps / sizeof caps[0] };
-
 static const char *type_name(const vq_device_info *d)
 {
     return d->is_cpu ? "CPU" : d->is_gpu ? "GPU" : "other";
@@ -43,8 +23,8 @@ static void print_device(int i, const vq_device_info *d, bool probed)
            (double)d->max_alloc_bytes / (1 << 30), d->local_mem_bytes >> 10);
     if (!probed) return;
     printf("   kernels    may use");
-    for (int c = 0; c < NUM_CAPS; c++)
-        if (d->caps & caps[c].cap) printf(" %s", caps[c].name);
+    for (unsigned cap = 1; vq_cap_name(cap); cap <<= 1)
+        if (d->caps & cap) printf(" %s", vq_cap_name(cap));
     printf("%s\n", d->caps ? "" : " OpenCL C 1.2 only");
 }
 
@@ -66,8 +46,8 @@ static cJSON *describe(int i, const vq_device_info *d, bool probed)
     cJSON_AddNumberToObject(o, "local_mem_bytes", (double)d->local_mem_bytes);
     if (!probed) return o;
     cJSON *const list = cJSON_AddArrayToObject(o, "caps");
-    for (int c = 0; c < NUM_CAPS; c++)
-        if (d->caps & caps[c].cap) cJSON_AddItemToArray(list, cJSON_CreateString(caps[c].name));
+    for (unsigned cap = 1; vq_cap_name(cap); cap <<= 1)
+        if (d->caps & cap) cJSON_AddItemToArray(list, cJSON_CreateString(vq_cap_name(cap)));
     return o;
 }
 

@@ -53,7 +53,7 @@ numbers_nv() { # ptx arch
 }
 numbers_amd() { # assembly
     awk '
-        /^gemm_s8:/ { inside = 1 } /^gemm_s8_peak:/ { inside = 0 }
+        /^gemm_s8:/ { inside = 1 }
         inside && /^; (Total)?NumVgprs:/ { regs = $3 } inside && /ScratchSize:/ { spills = $3 }
         inside && /LDSByteSize:/ { local = $3 } inside && /Occupancy:/ { waves = $3 }
         END { print regs + 0, spills + 0, local + 0, waves + 0 }' "$1"

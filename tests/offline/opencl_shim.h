@@ -57,10 +57,6 @@ SHIM int add_sat(int x, int y)
     const long sum = (long)x + y;
     return (int)clamp(sum, -2147483648L, 2147483647L);
 }
-SHIM float mad(float x, float y, float z)
-{
-    return x * y + z;
-}
 SHIM uint mul_hi(uint x, uint y)
 {
     return (uint)((ulong)x * y >> 32);
