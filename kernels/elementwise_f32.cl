@@ -1,6 +1,10 @@
 /* The small memory-bound ops, for any device: one element per work-item. Grid: (count / VQ_P0), further dimensions as
  * said. Here and in the other portable kernels a / b and a % b do not stand side by side: the compiler would make an
  * instruction of them (freeze) that Oclgrind does not know. */
+#include "vq_real.h"
+
+#pragma OPENCL FP_CONTRACT OFF
+
 #define OP __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void
 
 OP add_f32(__global const float *a, __global const float *b, __global float *y, int count)
@@ -41,9 +45,9 @@ OP mean_rows_f32(__global const float *x, int rows, int cols, int first, int cou
     const size_t i = get_global_id(0), image = get_group_id(1);
     if (i >= (size_t)cols) return;
     __global const float *const from = x + (image * rows + first) * cols + i;
-    float sum = 0;
-    for (int r = 0; r < count; r++) sum += from[(size_t)r * cols];
-    y[image * y_cols + y_first + i] = sum / count;
+    vq_real sum = 0;
+    for (int r = 0; r < count; r++) sum += (vq_real)from[(size_t)r * cols];
+    y[image * y_cols + y_first + i] = (float)(sum / count);
 }
 
 /* Row r of the output is row map[r] of the input, or pad where that is negative. Grid: (rows * cols / VQ_P0, images). */
@@ -75,4 +79,17 @@ OP scale_columns_f32(__global float *x, __global const float *factor, int cols, 
 {
     const size_t i = get_global_id(0);
     if (i < (size_t)count) x[i] *= factor[i % cols];
+}
+
+/* Grid: (cols / VQ_P0, rows, planes). With by_row, row r of every plane has a factor, else column c. */
+OP rescale_f32(__global float *y, __global const float *low, int has_low, __global const float *scale, int by_row,
+               __global const float *bias, int has_bias, int cols)
+{
+    const size_t c = get_global_id(0), r = get_group_id(1);
+    if (c >= (size_t)cols) return;
+    const size_t at = (get_group_id(2) * get_num_groups(1) + r) * cols + c;
+    float v = y[at];
+    if (has_low) v = v * 256.0f + low[at];
+    v *= scale[by_row ? r : c];
+    y[at] = has_bias ? v + bias[c] : v;
 }

@@ -11,6 +11,13 @@ OP fakequant_uniform(__global const float *x, __global const float *scale, __glo
     if (i < (uint)count) y[i] = uniform_value(x[i], scale[g], zero[g], (float)(levels - 1));
 }
 
+OP whole_uniform(__global const float *x, __global const float *scale, __global const float *zero, __global float *y,
+                 int inner, int groups, int levels, int count)
+{
+    const uint i = (uint)get_global_id(0), g = i / (uint)inner % (uint)groups;
+    if (i < (uint)count) y[i] = uniform_code(x[i], scale[g], zero[g], (float)(levels - 1)) - zero[g];
+}
+
 OP quantize_uniform(__global const float *x, __global const float *scale, __global const float *zero,
                     __global uchar *codes, int inner, int groups, int levels, int count)
 {

@@ -1,7 +1,7 @@
 /* layernorm_f32 for any device: one work-group of VQ_P0 (a power of two) items per row, sums by a tree of fixed shape.
  * The second pass sums squared differences from the mean, which do not cancel, and the differences themselves, whose
  * mean is what rounding left in the first: a constant row gives beta to the last bits, however large. Grid: (rows). */
-#include "sum_of_group_f32.h"
+#include "sum_of_group.h"
 
 __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void layernorm_f32(__global const float *x, int ldx,
                                                                                __global const float *gamma,

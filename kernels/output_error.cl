@@ -5,7 +5,7 @@
  *
  * VQ_P0 items of a work-group, VQ_P1 EACH, VQ_P2 SIDE: SIDE * SIDE = VQ_P0. */
 #include "output_error.h"
-#include "sum_of_group_f32.h"
+#include "sum_of_group.h"
 
 #define EACH   VQ_P1
 #define SIDE   VQ_P2

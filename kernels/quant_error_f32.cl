@@ -1,7 +1,7 @@
 /* quant_error_f32 for any device: squared errors of `num` candidate quantizers, summed over chunks; the host adds up
  * the chunks. Parameters of candidate j and group g: scale[j][g], thresholds[g][j][..]. partial [chunk][group][num]. */
 #include "quantizer_f32.h"
-#include "sum_of_group_f32.h"
+#include "sum_of_group.h"
 
 #define OP __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void
 

@@ -12,6 +12,12 @@ typedef struct __attribute__((packed)) vq_at_ushort16 {
 typedef struct __attribute__((packed)) vq_at_int16 {
     int16 v;
 } vq_at_int16;
+typedef struct __attribute__((packed)) vq_at_float8 {
+    float8 v;
+} vq_at_float8;
+typedef struct __attribute__((packed)) vq_at_float16 {
+    float16 v;
+} vq_at_float16;
 typedef struct __attribute__((packed)) vq_at_long8 {
     long8 v;
 } vq_at_long8;

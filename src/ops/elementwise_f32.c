@@ -133,3 +133,21 @@ vq_status vq_scale_columns_f32_run(vq_device *dev, const vq_buf *x, const vq_buf
     return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(x), VQ_A_BUF(factor), VQ_A_I32(cols),
                      VQ_A_I32((int)(rows * (size_t)cols)));
 }
+
+vq_status vq_rescale_f32_run(vq_device *dev, const vq_buf *y, const vq_buf *low, const vq_buf *scale, bool by_row,
+                             const vq_buf *bias, int planes, int rows, int cols)
+{
+    static const char op[] = "rescale_f32";
+    vq_kernel *kernel = NULL;
+    vq_grid grid;
+    if (planes < 1 || rows < 1 || cols < 1)
+        return vq_fail(VQ_ERR_SHAPE, "%s: %d planes of %d x %d must be positive", op, planes, rows, cols);
+    const size_t count = (size_t)planes * (size_t)rows * (size_t)cols;
+    VQ_TRY(vq_need(op, "y", y, count, sizeof(float)));
+    if (low) VQ_TRY(vq_need(op, "low", low, count, sizeof(float)));
+    VQ_TRY(vq_need(op, "scale", scale, (size_t)(by_row ? rows : cols), sizeof(float)));
+    if (bias) VQ_TRY(vq_need(op, "bias", bias, (size_t)cols, sizeof(float)));
+    VQ_TRY(prepare(&kernel, &grid, dev, op, (size_t)cols, (size_t)rows, (size_t)planes));
+    return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(y), VQ_A_BUF(low ? low : y), VQ_A_I32(low != NULL), VQ_A_BUF(scale),
+                     VQ_A_I32(by_row), VQ_A_BUF(bias ? bias : scale), VQ_A_I32(bias != NULL), VQ_A_I32(cols));
+}

@@ -1,9 +1,9 @@
-/* fakequant_f32 on a device: uniform quantizers and codebooks, to values or to codes. */
+/* fakequant_f32 on a device: uniform quantizers and codebooks, to values, whole numbers or codes. */
 #include "ops/args_f32.h"
 #include "ops/ops_f32.h"
 #include "ops/variant_f32.h"
 
-/* What the three functions share. p0 and p1 hold per_group0 and per_group1 floats for every group. */
+/* What the four functions share. p0 and p1 hold per_group0 and per_group1 floats for every group. */
 typedef struct call {
     const char *function;
     const vq_groups *groups;
@@ -37,6 +37,12 @@ vq_status vq_fakequant_uniform_run(vq_device *dev, const vq_groups *g, const vq_
                                    const vq_buf *zero, int levels, const vq_buf *y)
 {
     return run(dev, &(const call){"fakequant_uniform", g, x, scale, zero, y, 1, 1, sizeof(float), levels, 1 << 16});
+}
+
+vq_status vq_whole_uniform_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const vq_buf *scale,
+                               const vq_buf *zero, int levels, const vq_buf *y)
+{
+    return run(dev, &(const call){"whole_uniform", g, x, scale, zero, y, 1, 1, sizeof(float), levels, 1 << 16});
 }
 
 vq_status vq_quantize_uniform_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const vq_buf *scale,

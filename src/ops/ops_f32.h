@@ -28,6 +28,18 @@ vq_status vq_layernorm_f32_run(vq_device *dev, const vq_buf *x, int ldx, const v
 vq_status vq_softmax_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, size_t rows, int t);
 /* y = x/2 (1 + erf(x / sqrt 2)), exact erf; x == y allowed. */
 vq_status vq_gelu_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, size_t count);
+/* Reproducible forms, for fake-quant inference: what they give depends on no variant and no order of sums. layernorm_f64
+ * (x dense) and softmax_f64 compute in double and round once: two devices differ in a last bit about once in 10^8
+ * elements; without doubles (cl_khr_fp64) in float, no better than the plain ones. gelu_rational has the steps of
+ * kernels/vq_gelu_rational.h and equal bits wherever float division is correctly rounded; it is off by 1e-6 at most. */
+vq_status vq_layernorm_f64_run(vq_device *dev, const vq_buf *x, const vq_buf *gamma, const vq_buf *beta, float eps,
+                               const vq_buf *y, int m, int c);
+vq_status vq_softmax_f64_run(vq_device *dev, const vq_buf *x, const vq_buf *y, size_t rows, int t);
+vq_status vq_gelu_rational_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, size_t count);
+/* y = (256 * y + low) * scale + bias, each operation rounded: y [planes][rows][cols]; low like y or NULL; scale [rows] with
+ * by_row, else [cols]; bias [cols] or NULL. Behind products of whole numbers, which are exact. */
+vq_status vq_rescale_f32_run(vq_device *dev, const vq_buf *y, const vq_buf *low, const vq_buf *scale, bool by_row,
+                             const vq_buf *bias, int planes, int rows, int cols);
 /* y = a + b; any may be the same buffer. */
 vq_status vq_add_f32_run(vq_device *dev, const vq_buf *a, const vq_buf *b, const vq_buf *y, size_t count);
 /* image u8 [B][height][width][chans] to f32 [B*P][chans*patch*patch], patch pixels in the order [c][y][x], values
@@ -57,6 +69,9 @@ vq_status vq_scale_columns_f32_run(vq_device *dev, const vq_buf *x, const vq_buf
 /* Uniform fake-quantization; scale and zero are device f32 [groups]; x == y allowed. */
 vq_status vq_fakequant_uniform_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const vq_buf *scale,
                                    const vq_buf *zero, int levels, const vq_buf *y);
+/* Whole numbers instead of values: y = code - zero; zero must be integral. */
+vq_status vq_whole_uniform_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const vq_buf *scale,
+                               const vq_buf *zero, int levels, const vq_buf *y);
 /* The codes instead of the values: u8 [count]; zero must be integral. */
 vq_status vq_quantize_uniform_run(vq_device *dev, const vq_groups *g, const vq_buf *x, const vq_buf *scale,
                                   const vq_buf *zero, int levels, const vq_buf *codes_u8);

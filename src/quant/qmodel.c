@@ -30,6 +30,15 @@ void vq_qmodel_weight_f32(float *out, const vq_qmodel *m, int node)
             out[n * cols + k] = ((float)qn->codes[n * cols + k] - qn->weight.zero[n]) * qn->weight.scale[n];
 }
 
+void vq_qmodel_weight_whole(float *out, const vq_qmodel *m, int node)
+{
+    const vq_qnode *const qn = &m->nodes[node];
+    const vq_shape *const shape = &m->graph->params[m->graph->nodes[node].weight].shape;
+    const size_t rows = (size_t)shape->dims[0], cols = vq_shape_count(shape) / rows;
+    for (size_t n = 0; n < rows; n++)
+        for (size_t k = 0; k < cols; k++) out[n * cols + k] = (float)qn->codes[n * cols + k] - qn->weight.zero[n];
+}
+
 /* The int graph owns the arrays that the ops see as const. */
 static void release(const void *array)
 {

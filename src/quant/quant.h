@@ -64,6 +64,8 @@ typedef struct vq_qmodel {
 void vq_qmodel_destroy(vq_qmodel **m);
 /* W^ = (code - zero) * scale of node i into out [N*K]. */
 void vq_qmodel_weight_f32(float *out, const vq_qmodel *m, int node);
+/* The same without the scale: code - zero. */
+void vq_qmodel_weight_whole(float *out, const vq_qmodel *m, int node);
 
 /* ---- The integer graph: what src/run executes in VQ_MODE_INT, from u8 pixels to s32 logits. ---------------------- */
 

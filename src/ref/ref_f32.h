@@ -1,4 +1,5 @@
-/* Plain-C witnesses of the float ops (sums in double), written to be read. Semantics in ops/ops_f32.h and
+/* Plain-C witnesses of the float ops (sums in double), written to be read; those of layernorm and softmax are the f64 ops'
+ * too. Semantics in ops/ops_f32.h and
  * base/float_ops.h; names and parameters follow the device functions. Thread-safe. */
 #ifndef VQ_SRC_REF_F32_H
 #define VQ_SRC_REF_F32_H
@@ -11,6 +12,7 @@ void vq_ref_layernorm_f32(const float *x, int ldx, const float *gamma, const flo
                           int c);
 void vq_ref_softmax_f32(const float *x, float *y, size_t rows, int t);
 void vq_ref_gelu_f32(const float *x, float *y, size_t count);
+void vq_ref_gelu_rational_f32(const float *x, float *y, size_t count);
 void vq_ref_fakequant_uniform(const vq_groups *g, const float *x, const float *scale, const float *zero, int levels,
                               float *y);
 void vq_ref_quantize_uniform(const vq_groups *g, const float *x, const float *scale, const float *zero, int levels,

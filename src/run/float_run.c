@@ -22,10 +22,18 @@ static void dev_quantizer_clear(vq_dev_quantizer *d)
     *d = (vq_dev_quantizer){0};
 }
 
+static void dev_whole_clear(vq_dev_whole *w)
+{
+    vq_buf_destroy(&w->scale);
+    dev_quantizer_clear(&w->low);
+}
+
 void vq_float_run_destroy(vq_float_run **run_ptr)
 {
     vq_float_run *const run = *run_ptr;
     if (!run) return;
+    if (run->whole)
+        for (int i = 0; i < run->graph->num_nodes; i++) dev_whole_clear(&run->whole[i]);
     if (run->in)
         for (int i = 0; i < run->graph->num_nodes; i++) dev_quantizer_clear(&run->in[i]);
     if (run->values)
@@ -41,6 +49,8 @@ void vq_float_run_destroy(vq_float_run **run_ptr)
     vq_buf_destroy(&run->arena);
     vq_buf_destroy(&run->scratch);
     vq_buf_destroy(&run->pixels);
+    vq_buf_destroy(&run->low);
+    free(run->whole);
     free(run->in);
     free(run->values);
     free(run->params);
@@ -160,6 +170,7 @@ vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph
     VQ_GO(vq_alloc(&run->values, (size_t)graph->num_values, sizeof(vq_buf *), "float run"));
     VQ_GO(vq_alloc(&run->params, (size_t)graph->num_params, sizeof(vq_buf *), "float run"));
     VQ_GO(vq_alloc(&run->in, (size_t)graph->num_nodes, sizeof *run->in, "float run"));
+    VQ_GO(vq_alloc(&run->whole, (size_t)graph->num_nodes, sizeof *run->whole, "float run"));
     VQ_GO(vq_alloc(&run->maps, (size_t)graph->num_nodes, sizeof(vq_buf *), "float run"));
     VQ_GO(vq_alloc(&run->extra, (size_t)graph->num_nodes, sizeof(vq_buf *), "float run"));
     VQ_GO(create_maps(run));
@@ -309,35 +320,108 @@ done:
     return status;
 }
 
+static vq_status upload_weight(vq_float_run *run, const vq_qmodel *m, int node, bool whole)
+{
+    const vq_node *const n = &m->graph->nodes[node];
+    const size_t count = vq_shape_count(&m->graph->params[n->weight].shape);
+    float *weight = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&weight, count, sizeof *weight, n->name));
+    if (whole)
+        vq_qmodel_weight_whole(weight, m, node);
+    else
+        vq_qmodel_weight_f32(weight, m, node);
+    VQ_GO(vq_float_run_set_param(run, n->weight, weight, count));
+done:
+    free(weight);
+    return status;
+}
+
+static vq_status upload_quantizers(vq_float_run *run, const vq_qmodel *m, int node)
+{
+    const vq_node_op op = m->graph->nodes[node].op;
+    const vq_qnode *const qn = &m->nodes[node];
+    const int context = op == VQ_NODE_SCORES ? vq_context_of(m->graph, node) : -1;
+    if (op == VQ_NODE_PATCH_EMBED || op == VQ_NODE_LINEAR || op == VQ_NODE_CONTEXT)
+        return vq_float_run_set_quantizer(run, node, &qn->in[0]);
+    if (context >= 0) return vq_float_run_set_qkv(run, node, &qn->in[0], &qn->in[1], &m->nodes[context].in[1]);
+    return VQ_OK;
+}
+
+/* The quantizer of in[0] gives whole numbers from now on; a codebook's, high bytes, and low ones where there are any.
+ */
+static vq_status make_whole(vq_float_run *run, int node, const vq_quantizer *q, const vq_whole_product *product)
+{
+    vq_dev_quantizer *const d = &run->in[node], *const low = &run->whole[node].low;
+    const int count = q->groups * q->levels;
+    float *values = NULL, *low_values = NULL;
+    vq_status status = VQ_OK;
+    VQ_TRY(upload(&run->whole[node].scale, run->dev, product->scale, product->count));
+    d->whole = d->kind == VQ_QUANTIZER_UNIFORM;
+    if (d->kind != VQ_QUANTIZER_CODEBOOK) return VQ_OK;
+    VQ_GO(vq_alloc(&values, (size_t)count, sizeof *values, "codebook"));
+    VQ_GO(vq_alloc(&low_values, (size_t)count, sizeof *low_values, "codebook"));
+    for (int i = 0; i < count; i++) {
+        int high_byte, low_byte;
+        vq_whole_value(q, i / q->levels, i % q->levels, &high_byte, &low_byte);
+        values[i] = (float)high_byte;
+        low_values[i] = (float)low_byte;
+    }
+    VQ_GO(vq_buf_write(run->dev, d->values, 0, values, (size_t)count * sizeof *values));
+    if (!product->low) goto done;
+    low->kind = d->kind;
+    low->levels = d->levels;
+    low->groups = d->groups;
+    low->inner = d->inner;
+    VQ_GO(upload(&low->values, run->dev, low_values, count));
+    VQ_GO(upload(&low->thresholds, run->dev, q->thresholds, q->groups * (q->levels - 1)));
+done:
+    free(values);
+    free(low_values);
+    return status;
+}
+
+/* Room for products of low bytes, and for probabilities beside what both bytes are taken from. */
+static vq_status make_room(vq_float_run *run, const vq_whole_product *products)
+{
+    const vq_graph *const g = run->graph;
+    size_t low = 0, scratch = scratch_count(g);
+    for (int i = 0; i < g->num_nodes; i++) {
+        if (!products[i].low) continue;
+        low = VQ_MAX(low, value_count(g, g->nodes[i].out));
+        scratch = VQ_MAX(scratch, value_count(g, g->nodes[i].in[0]));
+    }
+    if (!low) return VQ_OK;
+    const size_t item = sizeof(float) * (size_t)run->max_batch;
+    run->device_bytes += (low + scratch - scratch_count(g)) * item;
+    vq_buf_destroy(&run->scratch);
+    VQ_TRY(vq_buf_create(&run->scratch, run->dev, scratch * item));
+    return vq_buf_create(&run->low, run->dev, low * item);
+}
+
 vq_status vq_float_run_quantized(vq_float_run *run, const vq_qmodel *m)
 {
     const vq_graph *const g = m->graph;
+    vq_whole_product *products = NULL;
+    vq_status status = VQ_OK;
+    VQ_TRY(vq_whole_products(&products, m));
+    VQ_GO(make_room(run, products));
     for (int i = 0; i < g->num_nodes; i++) {
-        const vq_node *const n = &g->nodes[i];
-        const vq_qnode *const qn = &m->nodes[i];
-        if (qn->weight.kind != VQ_QUANTIZER_NONE) {
-            const size_t count = vq_shape_count(&g->params[n->weight].shape);
-            float *weight = NULL;
-            VQ_TRY(vq_alloc(&weight, count, sizeof *weight, n->name));
-            vq_qmodel_weight_f32(weight, m, i);
-            const vq_status status = vq_float_run_set_param(run, n->weight, weight, count);
-            free(weight);
-            VQ_TRY(status);
-        }
-        if (n->op == VQ_NODE_PATCH_EMBED || n->op == VQ_NODE_LINEAR || n->op == VQ_NODE_CONTEXT)
-            VQ_TRY(vq_float_run_set_quantizer(run, i, &qn->in[0]));
-        if (n->op == VQ_NODE_SCORES)
-            for (int j = i + 1; j < g->num_nodes; j++)
-                if (g->nodes[j].op == VQ_NODE_CONTEXT && g->nodes[j].in[1] == n->in[0])
-                    VQ_TRY(vq_float_run_set_qkv(run, i, &qn->in[0], &qn->in[1], &m->nodes[j].in[1]));
+        if (m->nodes[i].weight.kind != VQ_QUANTIZER_NONE) VQ_GO(upload_weight(run, m, i, products[i].count > 0));
+        VQ_GO(upload_quantizers(run, m, i));
+        if (products[i].count) VQ_GO(make_whole(run, i, &m->nodes[i].in[0], &products[i]));
     }
-    return VQ_OK;
+    run->reproducible = true;
+done:
+    vq_whole_products_destroy(&products, g->num_nodes);
+    return status;
 }
 
 static vq_status fakequant(vq_float_run *run, const vq_dev_quantizer *d, const vq_buf *x, size_t count, const vq_buf *y)
 {
     /* one group: the tail of a partial batch needs no group structure */
     const vq_groups g = {count, d->groups == 1 ? count : d->inner, d->groups};
+    if (d->whole) return vq_whole_uniform_run(run->dev, &g, x, d->scale, d->zero, d->levels, y);
     if (d->kind == VQ_QUANTIZER_UNIFORM)
         return vq_fakequant_uniform_run(run->dev, &g, x, d->scale, d->zero, d->levels, y);
     return vq_fakequant_codebook_run(run->dev, &g, x, d->thresholds, d->values, d->levels, y);
@@ -352,25 +436,62 @@ vq_status vq_float_run_fakequant(vq_float_run *run, int node, const vq_buf *x, s
 /* ---- nodes ---------------------------------------------------------------------------------------------------------
  */
 
+/* What a node multiplies: out = a * b + bias. */
+typedef struct product {
+    vq_gemm_f32_shape shape;
+    const vq_buf *a, *b, *bias, *out;
+} product;
+
+/* Products of whole numbers get their scales and the bias, of heads where there is a product for each. */
+static vq_status rescale(vq_float_run *run, int node, const product *p)
+{
+    const vq_gemm_f32_shape *const s = &p->shape;
+    const vq_dev_whole *const w = &run->whole[node];
+    const vq_buf *const low = w->low.kind == VQ_QUANTIZER_NONE ? NULL : run->low;
+    if (run->graph->nodes[node].op == VQ_NODE_SCORES)
+        return vq_rescale_f32_run(run->dev, p->out, low, w->scale, true, NULL, s->outer, s->inner, s->m * s->n);
+    return vq_rescale_f32_run(run->dev, p->out, low, w->scale, false, p->bias, 1, VQ_MAX(s->outer, 1) * s->m, s->ldc);
+}
+
+static vq_status multiply(vq_float_run *run, int node, const product *p)
+{
+    const bool whole = run->whole[node].scale != NULL;
+    VQ_TRY(vq_gemm_f32_run(run->dev, &p->shape, p->a, p->b, whole ? NULL : p->bias, p->out));
+    return whole ? rescale(run, node, p) : VQ_OK;
+}
+
+/* The same with a, of count elements, quantized: into scratch, or in place where nothing else reads it. */
+static vq_status multiply_quantized(vq_float_run *run, int node, product *p, size_t count, bool in_place)
+{
+    const vq_dev_quantizer *const q = &run->in[node], *const low = &run->whole[node].low;
+    const vq_buf *const a = p->a;
+    if (q->kind == VQ_QUANTIZER_NONE) return multiply(run, node, p);
+    if (low->kind != VQ_QUANTIZER_NONE) {
+        VQ_TRY(fakequant(run, low, a, count, run->scratch));
+        VQ_TRY(vq_gemm_f32_run(run->dev, &p->shape, run->scratch, p->b, NULL, run->low));
+    }
+    p->a = in_place ? a : run->scratch;
+    VQ_TRY(fakequant(run, q, a, count, p->a));
+    return multiply(run, node, p);
+}
+
 static vq_status run_linear(vq_float_run *run, int i, int batch)
 {
     const vq_graph *const g = run->graph;
     const vq_node *const n = &g->nodes[i];
     const vq_value *const in = &g->values[n->in[0]], *const out = &g->values[n->out];
-    const vq_buf *x = run->values[n->in[0]];
-    if (run->in[i].kind != VQ_QUANTIZER_NONE) {
-        VQ_TRY(fakequant(run, &run->in[i], x, value_count(g, n->in[0]) * (size_t)batch, run->scratch));
-        x = run->scratch;
-    }
-    const vq_gemm_f32_shape shape = {.m = batch * in->rows,
-                                     .n = out->cols,
-                                     .k = in->cols,
-                                     .lda = in->cols,
-                                     .ldb = in->cols,
-                                     .ldc = out->cols,
-                                     .trans_b = true};
-    return vq_gemm_f32_run(run->dev, &shape, x, run->params[n->weight], n->bias < 0 ? NULL : run->params[n->bias],
-                           run->values[n->out]);
+    product p = {.shape = {.m = batch * in->rows,
+                           .n = out->cols,
+                           .k = in->cols,
+                           .lda = in->cols,
+                           .ldb = in->cols,
+                           .ldc = out->cols,
+                           .trans_b = true},
+                 .a = run->values[n->in[0]],
+                 .b = run->params[n->weight],
+                 .bias = n->bias < 0 ? NULL : run->params[n->bias],
+                 .out = run->values[n->out]};
+    return multiply_quantized(run, i, &p, value_count(g, n->in[0]) * (size_t)batch, false);
 }
 
 /* Patch rows of the pixels in scratch. */
@@ -400,10 +521,14 @@ static vq_status run_patch_embed(vq_float_run *run, int i, int batch)
     const vq_value *const out = &g->values[n->out];
     const int k = pre->chans * n->patch * n->patch;
     VQ_TRY(patchify(run, i, batch));
-    const vq_gemm_f32_shape shape = {
-        .m = batch * out->rows, .n = out->cols, .k = k, .lda = k, .ldb = k, .ldc = out->cols, .trans_b = true};
-    return vq_gemm_f32_run(run->dev, &shape, run->scratch, run->params[n->weight], run->params[n->bias],
-                           run->values[n->out]);
+    const product p = {
+        .shape =
+            {.m = batch * out->rows, .n = out->cols, .k = k, .lda = k, .ldb = k, .ldc = out->cols, .trans_b = true},
+        .a = run->scratch,
+        .b = run->params[n->weight],
+        .bias = run->params[n->bias],
+        .out = run->values[n->out]};
+    return multiply(run, i, &p);
 }
 
 /* The prefix rows come from init alone; the patches are added to their rows of it, image by image. */
@@ -427,24 +552,27 @@ static vq_status run_scores(vq_float_run *run, int i, int batch)
     if (run->in[i].kind != VQ_QUANTIZER_NONE)
         VQ_TRY(fakequant(run, &run->in[i], x, value_count(g, n->in[0]) * (size_t)batch, x));
     const size_t per_image = (size_t)t * (size_t)qkv->cols, square = (size_t)t * (size_t)t;
-    const vq_gemm_f32_shape shape = {.m = t,
-                                     .n = t,
-                                     .k = d,
-                                     .lda = qkv->cols,
-                                     .ldb = qkv->cols,
-                                     .ldc = t,
-                                     .trans_b = true,
-                                     .alpha = n->scale,
-                                     .outer = batch * windows,
-                                     .inner = n->heads,
-                                     .b_offset = (size_t)width,
-                                     .a_outer = per_image,
-                                     .a_inner = (size_t)d,
-                                     .b_outer = per_image,
-                                     .b_inner = (size_t)d,
-                                     .c_outer = square * (size_t)n->heads,
-                                     .c_inner = square};
-    VQ_TRY(vq_gemm_f32_run(run->dev, &shape, x, x, NULL, run->values[n->out]));
+    const product p = {.shape = {.m = t,
+                                 .n = t,
+                                 .k = d,
+                                 .lda = qkv->cols,
+                                 .ldb = qkv->cols,
+                                 .ldc = t,
+                                 .trans_b = true,
+                                 .alpha = run->whole[i].scale ? 1 : n->scale,
+                                 .outer = batch * windows,
+                                 .inner = n->heads,
+                                 .b_offset = (size_t)width,
+                                 .a_outer = per_image,
+                                 .a_inner = (size_t)d,
+                                 .b_outer = per_image,
+                                 .b_inner = (size_t)d,
+                                 .c_outer = square * (size_t)n->heads,
+                                 .c_inner = square},
+                       .a = x,
+                       .b = x,
+                       .out = run->values[n->out]};
+    VQ_TRY(multiply(run, i, &p));
     if (n->weight < 0) return VQ_OK;
     return vq_window_bias_f32_run(run->dev, run->values[n->out], run->extra[i], run->maps[i], VQ_WINDOW_MASK, windows,
                                   n->heads, t, batch);
@@ -455,27 +583,37 @@ static vq_status run_context(vq_float_run *run, int i, int batch)
     const vq_graph *const g = run->graph;
     const vq_node *const n = &g->nodes[i];
     const vq_value *const qkv = &g->values[n->in[1]];
-    const vq_buf *const p = run->values[n->in[0]];
     const int windows = vq_windows_count(&n->windows), t = qkv->rows / windows, d = n->head_dim, width = n->heads * d;
-    if (run->in[i].kind != VQ_QUANTIZER_NONE)
-        VQ_TRY(fakequant(run, &run->in[i], p, value_count(g, n->in[0]) * (size_t)batch, p));
     const size_t square = (size_t)t * (size_t)t;
-    const vq_gemm_f32_shape shape = {.m = t,
-                                     .n = d,
-                                     .k = t,
-                                     .lda = t,
-                                     .ldb = qkv->cols,
-                                     .ldc = width,
-                                     .outer = batch * windows,
-                                     .inner = n->heads,
-                                     .b_offset = 2 * (size_t)width,
-                                     .a_outer = square * (size_t)n->heads,
-                                     .a_inner = square,
-                                     .b_outer = (size_t)t * (size_t)qkv->cols,
-                                     .b_inner = (size_t)d,
-                                     .c_outer = (size_t)t * (size_t)width,
-                                     .c_inner = (size_t)d};
-    return vq_gemm_f32_run(run->dev, &shape, p, run->values[n->in[1]], NULL, run->values[n->out]);
+    product p = {.shape = {.m = t,
+                           .n = d,
+                           .k = t,
+                           .lda = t,
+                           .ldb = qkv->cols,
+                           .ldc = width,
+                           .outer = batch * windows,
+                           .inner = n->heads,
+                           .b_offset = 2 * (size_t)width,
+                           .a_outer = square * (size_t)n->heads,
+                           .a_inner = square,
+                           .b_outer = (size_t)t * (size_t)qkv->cols,
+                           .b_inner = (size_t)d,
+                           .c_outer = (size_t)t * (size_t)width,
+                           .c_inner = (size_t)d},
+                 .a = run->values[n->in[0]],
+                 .b = run->values[n->in[1]],
+                 .out = run->values[n->out]};
+    return multiply_quantized(run, i, &p, value_count(g, n->in[0]) * (size_t)batch, true);
+}
+
+static vq_status run_layernorm(vq_float_run *run, const vq_node *n, int batch)
+{
+    const vq_value *const in = &run->graph->values[n->in[0]];
+    const vq_buf *const x = run->values[n->in[0]], *const y = run->values[n->out];
+    const vq_buf *const gamma = run->params[n->weight], *const beta = run->params[n->bias];
+    const int m = batch * in->rows;
+    if (run->reproducible) return vq_layernorm_f64_run(run->dev, x, gamma, beta, n->eps, y, m, in->cols);
+    return vq_layernorm_f32_run(run->dev, x, in->cols, gamma, beta, n->eps, y, m, in->cols);
 }
 
 static vq_status run_pool(vq_float_run *run, int i, int batch)
@@ -499,14 +637,14 @@ vq_status vq_float_run_node(vq_float_run *run, int i, int batch)
     switch (n->op) {
     case VQ_NODE_PATCH_EMBED: return run_patch_embed(run, i, batch);
     case VQ_NODE_TOKENS: return run_tokens(run, n, batch);
-    case VQ_NODE_LAYERNORM:
-        return vq_layernorm_f32_run(run->dev, x, in->cols, run->params[n->weight], run->params[n->bias], n->eps, y,
-                                    batch * in->rows, in->cols);
+    case VQ_NODE_LAYERNORM: return run_layernorm(run, n, batch);
     case VQ_NODE_LINEAR: return run_linear(run, i, batch);
     case VQ_NODE_SCORES: return run_scores(run, i, batch);
-    case VQ_NODE_SOFTMAX: return vq_softmax_f32_run(run->dev, x, y, (size_t)batch * (size_t)in->rows, in->cols);
+    case VQ_NODE_SOFTMAX:
+        return (run->reproducible ? vq_softmax_f64_run
+                                  : vq_softmax_f32_run)(run->dev, x, y, (size_t)batch * (size_t)in->rows, in->cols);
     case VQ_NODE_CONTEXT: return run_context(run, i, batch);
-    case VQ_NODE_GELU: return vq_gelu_f32_run(run->dev, x, y, count);
+    case VQ_NODE_GELU: return (run->reproducible ? vq_gelu_rational_f32_run : vq_gelu_f32_run)(run->dev, x, y, count);
     case VQ_NODE_ADD: return vq_add_f32_run(run->dev, x, run->values[n->in[1]], y, count);
     case VQ_NODE_POOL: return run_pool(run, i, batch);
     case VQ_NODE_ROWS:

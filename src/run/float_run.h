@@ -4,16 +4,23 @@
 #define VQ_SRC_FLOAT_RUN_H
 
 #include "cl/cl.h"
-#include "quant/quant.h"
+#include "quant/whole.h"
 
 /* A quantizer's parameters on the device. */
 typedef struct vq_dev_quantizer {
     vq_quantizer_kind kind; /* NONE: nothing is quantized */
+    bool whole;             /* uniform: gives code - zero, without the scale */
     int levels, groups;
     size_t inner;         /* as in vq_groups */
     vq_buf *scale, *zero; /* uniform */
     vq_buf *thresholds, *values;
 } vq_dev_quantizer;
+
+/* A product of whole numbers (quant/whole.h): its operands come without their scales, which follow it. */
+typedef struct vq_dev_whole {
+    vq_buf *scale;         /* NULL: the product is of the values themselves */
+    vq_dev_quantizer low;  /* of in[0] too, giving low bytes; `in` gives the high ones then */
+} vq_dev_whole;
 
 typedef struct vq_float_run {
     vq_device *dev;
@@ -28,6 +35,9 @@ typedef struct vq_float_run {
     vq_buf **extra;  /* [num_nodes] ROWS: zeros where there is no padding parameter; SCORES: bias [heads][T][T] */
     vq_dev_quantizer
         *in; /* [num_nodes]: LINEAR, PATCH_EMBED: of in[0]; SCORES: of its whole qkv value; CONTEXT: of P */
+    vq_dev_whole *whole; /* [num_nodes] */
+    vq_buf *low;         /* products of low bytes; NULL where there are none */
+    bool reproducible;   /* norms, softmax and GELU in the forms that do so, too */
     size_t device_bytes;
 } vq_float_run;
 
@@ -35,7 +45,9 @@ typedef struct vq_float_run {
 vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch);
 void vq_float_run_destroy(vq_float_run **run);
 
-/* Uploads the whole of a quantized model's float form: dequantized weights and every activation quantizer. */
+/* Uploads the whole of a quantized model's float form: weights and every activation quantizer. Products are of whole
+ * numbers where they can be (quant/whole.h), norms, softmax and GELU reproducible: on devices with doubles the logits
+ * depend on no kernel variant and no batch, but for a last bit about once in 10^8 values. */
 vq_status vq_float_run_quantized(vq_float_run *run, const vq_qmodel *model);
 
 /* Replaces parameter p on the device by count floats from the host. */

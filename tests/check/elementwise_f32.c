@@ -150,6 +150,46 @@ static void check_scale_columns(check *ck, size_t rows, size_t cols)
     check_near_f32(ck, "x", t.y, cols, cols, 0, 0, 0);
 }
 
+/* scale and bias of rows or columns behind a product of whole numbers. */
+typedef struct rescale_args {
+    check_buf *y, *low, *scale, *bias;
+    int planes, rows, cols;
+    bool by_row;
+} rescale_args;
+
+static vq_status run_rescale(void *user, vq_device *dev)
+{
+    const rescale_args *const t = user;
+    return vq_rescale_f32_run(dev, t->y->buf, t->low ? t->low->buf : NULL, t->scale->buf, t->by_row,
+                              t->bias ? t->bias->buf : NULL, t->planes, t->rows, t->cols);
+}
+
+static void check_rescale(check *ck, int planes, int rows, int cols, bool by_row, bool low, bool bias)
+{
+    const size_t width = (size_t)cols, count = (size_t)planes * (size_t)rows * width;
+    if (!check_case(ck, 2.0 * (double)count, "rescale_p%d_r%d_c%d%s%s%s", planes, rows, cols, by_row ? "_by_row" : "",
+                    low ? "_low" : "", bias ? "_bias" : ""))
+        return;
+    rescale_args t = {.y = check_in_f32(ck, count, -1e6f, 1e6f),
+                      .low = low ? check_in_f32(ck, count, -1e6f, 1e6f) : NULL,
+                      .scale = check_in_f32(ck, (size_t)(by_row ? rows : cols), 1e-4f, 1e-3f),
+                      .bias = bias ? check_in_f32(ck, width, -9, 9) : NULL,
+                      .planes = planes,
+                      .rows = rows,
+                      .cols = cols,
+                      .by_row = by_row};
+    for (size_t i = 0; i < count; i++) {
+        const size_t c = i % width, r = i / width % (size_t)rows;
+        float v = ((const float *)t.y->host)[i];
+        if (low) v = v * 256.0f + ((const float *)t.low->host)[i];
+        v *= ((const float *)t.scale->host)[by_row ? r : c];
+        ((float *)t.y->want)[i] = bias ? v + ((const float *)t.bias->host)[c] : v;
+    }
+    if (!check_run(ck, run_rescale, &t)) return;
+    check_near_f32(ck, "y", t.y, width, width, 0, 0, 0);
+    check_bench(ck, 2.0 * (double)count, 8.0 * (double)count);
+}
+
 /* Rows in another order, some of them padding; a map repeats itself in every image. */
 typedef struct gather_args {
     const check_buf *x, *map, *pad, *bias, *region;
@@ -232,6 +272,11 @@ void check_elementwise_f32(check *ck)
         check_mean_rows(ck, 1, 1, 0, 1, 1);
         check_mean_rows(ck, 197, 33, 1, 196, 3);
         check_mean_rows(ck, 7, 300, 2, 4, 2);
+        check_rescale(ck, 1, 1, 1, false, false, false);
+        check_rescale(ck, 1, 5, 257, false, true, true);
+        check_rescale(ck, 3, 7, 255, true, true, false);
+        check_rescale(ck, 1, 1576, 192, false, false, true);
+        check_rescale(ck, 2, 3, 38809, true, false, false);
         check_gather_rows(ck, 1, 1, 1, 1);
         check_gather_rows(ck, 35, 54, 33, 3);
         check_gather_rows(ck, 3136, 3136, 288, 2);

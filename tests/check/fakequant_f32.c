@@ -16,6 +16,12 @@ static vq_status run_fakequant(void *user, vq_device *dev)
     return vq_fakequant_uniform_run(dev, t->g, t->x->buf, t->p0->buf, t->p1->buf, t->levels, t->y->buf);
 }
 
+static vq_status run_whole(void *user, vq_device *dev)
+{
+    const args *const t = user;
+    return vq_whole_uniform_run(dev, t->g, t->x->buf, t->p0->buf, t->p1->buf, t->levels, t->y->buf);
+}
+
 static vq_status run_quantize(void *user, vq_device *dev)
 {
     const args *const t = user;
@@ -73,6 +79,20 @@ static void check_codes(check *ck, const vq_groups *g, int levels)
     check_bench(ck, (double)g->count, 5.0 * (double)g->count);
 }
 
+static void check_whole(check *ck, const vq_groups *g, int levels)
+{
+    args t = {.g = g, .levels = levels};
+    if (!check_case(ck, (double)g->count, "whole_n%zu_i%zu_g%d_l%d", g->count, g->inner, g->groups, levels)) return;
+    make_uniform(ck, &t, false);
+    t.y = check_out(ck, g->count * sizeof(float));
+    uint8_t *const codes = check_alloc(ck, g->count);
+    vq_ref_quantize_uniform(g, t.x->host, t.p0->host, t.p1->host, levels, codes);
+    for (size_t i = 0; i < g->count; i++)
+        ((float *)t.y->want)[i] = codes[i] - ((const float *)t.p1->host)[i / g->inner % (size_t)g->groups];
+    if (!check_run(ck, run_whole, &t)) return;
+    check_near_f32(ck, "y", t.y, g->count, g->count, 0, 0, 0);
+}
+
 /* Ascending thresholds from -4 up, and every fifth element equal to one of its group. */
 static void make_codebook(check *ck, args *t)
 {
@@ -113,6 +133,7 @@ void check_fakequant_f32(check *ck)
             check_uniform(ck, g, l, false);
             check_uniform(ck, g, 16, true);
             check_codes(ck, g, l);
+            check_whole(ck, g, l);
             check_codebook(ck, g, l, false);
             check_codebook(ck, g, 257, true);
         }
