@@ -17,6 +17,7 @@ static int print_json(const cli_options *options, const char *model, const vq_on
     cli_json_text(o, "output", options->output);
     cli_json_text(o, "model", model);
     cJSON_AddStringToObject(o, "input", options->input && strcmp(options->input, "u8") == 0 ? "u8" : "normalized");
+    cJSON_AddBoolToObject(o, "exact", options->exact);
     cJSON_AddNumberToObject(o, "opset", info->opset);
     cJSON_AddNumberToObject(o, "nodes", (double)info->nodes);
     cJSON_AddNumberToObject(o, "quantizers_qdq", info->qdq);
@@ -62,7 +63,7 @@ static int check(vq_onnx_params *params, const cli_options *options, const char 
 
 int cli_export(const cli_options *options)
 {
-    vq_onnx_params params = {.int4 = options->int4};
+    vq_onnx_params params = {.int4 = options->int4, .exact = options->exact};
     vq_onnx_info info;
     vq_model *model = NULL;
     int code = 0;
@@ -74,6 +75,8 @@ int cli_export(const cli_options *options)
     code = cli_code(vq_model_load(&model, path));
     if (!code && params.int4 && !vq_model_is_quantized(model))
         code = cli_fail(VQ_ERR_UNSUPPORTED, "%s: is FP32, --int4 is for quantized models", path);
+    if (!code && params.exact && !vq_model_is_quantized(model))
+        code = cli_fail(VQ_ERR_UNSUPPORTED, "%s: is FP32, --exact is for quantized models", path);
     if (!code && cli_interrupted()) code = cli_code(VQ_ERR_CANCELLED);
     if (!code) {
         cli_signals_hold(true);

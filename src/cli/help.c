@@ -125,10 +125,14 @@ static const struct {
      "Writes a model as ONNX for ONNX Runtime, OpenVINO and others: a quantized one with the codes, scales\n"
      "and tables of 'vitq eval --mode fake' in QuantizeLinear, DequantizeLinear and Gather, an FP32 one in\n"
      "floats. The batch is any. Input 'pixel_values' is what timm's and Hugging Face's image processors give;\n"
-     "output is 'logits'. The file appears when it is complete, never half-written.\n",
+     "output is 'logits'. The file appears when it is complete, never half-written.\n"
+     "\n"
+     "Float sums depend on their order, so a runtime's logits drift from ours like those of another rounding.\n"
+     "--exact leaves no such sums: whole numbers multiply, scales follow, norms and softmax are in double.\n",
      "Examples:\n"
      "  vitq export tiny.vitq.safetensors -o tiny.onnx\n"
      "  vitq export tiny4.vitq.safetensors --int4 -o tiny4.onnx\n"
+     "  vitq export tiny4.vitq.safetensors --exact -o tiny4_exact.onnx\n"
      "  vitq export tiny.vitq.safetensors --input u8 -o tiny_u8.onnx --json\n"},
 };
 

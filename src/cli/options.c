@@ -40,6 +40,8 @@ static const option options[] = {
      "normalized: float NCHW by the config's mean and std (default); u8: pixels, NHWC"},
     {"int4", 0, FLAG, CLI_EXPORT, AT(int4), 0, 0, NULL,
      "weights of 4 bits or less as INT4, half the size; needs a reader of operator set 21"},
+    {"exact", 0, FLAG, CLI_EXPORT, AT(exact), 0, 0, NULL,
+     "sums that no order changes: any runtime gives the codes of 'vitq eval --mode fake'; slower"},
     {"recipe", 'r', TEXT, CLI_CALIBRATE | CLI_SENSITIVITY, AT(recipe), 0, 0, "NAME",
      "how to calibrate (default repq): a name listed below, or a recipe FILE.json"},
     {"parts", 0, TEXT, CLI_CALIBRATE | CLI_SENSITIVITY, AT(parts), 0, 0, "K=V,...",

@@ -24,7 +24,7 @@ enum { CLI_USAGE = 1 }; /* exit code for a command line that is not understood *
 
 typedef struct cli_options {
     cli_command command;
-    bool help, json, quiet, skip_bad, official_levels, probe, witness, show, csv, retry, every_width, int4;
+    bool help, json, quiet, skip_bad, official_levels, probe, witness, show, csv, retry, every_width, int4, exact;
     const char *images, *labels, *logits, *output, *recipe, *parts, *search, *kernels, *bits_range, *budget, *sensitivity;
     const char *val, *db, *recipes, *bits_list, *samples_list, *seeds, *modes; /* sweep; lists as they were given */
     const char *input; /* export */

@@ -62,10 +62,13 @@ vq_status vq_export_onnx(vq_onnx_info *info, const vq_model *model, const char *
     static const vq_onnx_params defaults = {0};
     vq_onnx_info made = {0};
     vq_onnx_file *file = NULL;
+    vq_whole_product *products = NULL;
     vq_status status = VQ_OK;
     if (info) *info = made;
     if (!model || !path) return vq_fail(VQ_ERR_INVALID_ARG, "vq_export_onnx: NULL argument");
     if (!params) params = &defaults;
+    if (params->exact && !model->qmodel)
+        return vq_fail(VQ_ERR_UNSUPPORTED, "%s: is FP32, exact is for quantized models", model->path);
     vq_emit e = {.graph = vq_model_graph(model),
                  .model = model->qmodel,
                  .int4 = params->int4,
@@ -76,6 +79,8 @@ vq_status vq_export_onnx(vq_onnx_info *info, const vq_model *model, const char *
                          e.model ? "a vision transformer quantized by vitq" : "a vision transformer", made.opset,
                          params->int4 ? IR_INT4 : IR));
     e.file = file;
+    if (params->exact) VQ_GO(vq_whole_products(&products, e.model));
+    e.products = products;
     VQ_GO(vq_emit_graph(&e));
     VQ_GO(add_metadata(file, model));
     made.nodes = vq_onnx_num_nodes(file);
@@ -83,5 +88,6 @@ vq_status vq_export_onnx(vq_onnx_info *info, const vq_model *model, const char *
     if (info) *info = made;
 done:
     vq_onnx_destroy(&file);
+    vq_whole_products_destroy(&products, e.graph->num_nodes);
     return status;
 }

@@ -4,13 +4,15 @@
 #define VQ_SRC_EXPORT_ONNX_EMIT_H
 
 #include "export/onnx_file.h"
-#include "quant/quant.h"
+#include "quant/whole.h"
 #include "vitq/export.h"
 
 typedef struct vq_emit {
     vq_onnx_file *file;
     const vq_graph *graph;
     const vq_qmodel *model; /* NULL: FP32 */
+    const vq_whole_product *products; /* NULL: of the values; else [num_nodes], those that have one take that form, and
+                                         norms, softmax and GELU the reproducible ones of ops/ops_f32.h */
     bool int4, u8_input;
     vq_onnx_info *info;
     const vq_node *node;  /* being emitted; its values are called "/NODE/ROLE" */
@@ -27,15 +29,20 @@ const char *vq_emit_floats(vq_emit *e, const char *role, vq_shape shape, const f
 const char *vq_emit_ints(vq_emit *e, const char *role, vq_shape shape, const int32_t *data);
 const char *vq_emit_dims(vq_emit *e, const char *role, int count, const int64_t *data); /* a shape or a list of axes */
 
+/* The product of whole numbers that the node being emitted is; NULL: none, or not asked for. */
+const vq_whole_product *vq_emit_whole(const vq_emit *e);
+
 /* x of that rank as q makes it; x itself where q is NULL or quantizes nothing. Groups lie along axis. Where it ends in
- * DequantizeLinear is for vq_emit_is_qdq to say. */
-const char *vq_emit_quantizer(vq_emit *e, const vq_quantizer *q, const char *x, const char *role, int axis, int rank);
+ * DequantizeLinear is for vq_emit_is_qdq to say. For a product of whole numbers it comes without its scale, and of a
+ * codebook that has low bytes these as *low (which may be NULL), else *low is left alone. */
+const char *vq_emit_quantizer(vq_emit *e, const vq_quantizer *q, const char *x, const char *role, int axis, int rank,
+                              const char **low);
 
 bool vq_emit_is_qdq(const vq_emit *e, const vq_quantizer *q);
 
 /* The weight of the node as floats of that shape: [N][K] or, where transposed, [K][N]; quantized ones from integer codes
  * and a scale per output channel, by DequantizeLinear. Where scale is not NULL the floats are whole numbers, and *scale
- * [N] has to be applied to the product; NULL if there is none. */
+ * [N] has to be applied to the product; NULL if there is none. For a product of whole numbers they are that in any case. */
 const char *vq_emit_weight(vq_emit *e, vq_shape shape, bool transposed, const char **scale);
 
 /* All nodes, from the graph's input to its output. */

@@ -134,6 +134,7 @@ const char *vq_onnx_constant(vq_onnx_file *f, const char *name, vq_onnx_type typ
     switch (type) {
     case VQ_ONNX_F32:
     case VQ_ONNX_S32: t->raw_data.len = 4 * count; break;
+    case VQ_ONNX_F64:
     case VQ_ONNX_S64: t->raw_data.len = 8 * count; break;
     case VQ_ONNX_U8:
     case VQ_ONNX_S8: t->raw_data.len = count; break;

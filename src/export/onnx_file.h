@@ -11,6 +11,7 @@ typedef enum vq_onnx_type { /* numbers of ONNX */
     VQ_ONNX_S8 = 3,
     VQ_ONNX_S32 = 6,
     VQ_ONNX_S64 = 7,
+    VQ_ONNX_F64 = 11,
     VQ_ONNX_S4 = 22 /* two to a byte, the first in the low half; an odd last one alone */
 } vq_onnx_type;
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vq_gelu_rational.h"
+
 const char *vq_emit_op(vq_emit *e, const char *op, const char *role, const char *in0, const char *in1, const char *in2)
 {
     return vq_onnx_node(e->file, op, vq_onnx_text(e->file, "/%s/%s", e->node->name, role), in0, in1, in2);
@@ -58,6 +60,27 @@ static const char *transpose(vq_emit *e, const char *x, const char *role, int ra
     return out;
 }
 
+static const char *cast(vq_emit *e, const char *x, const char *role, vq_onnx_type type)
+{
+    x = vq_emit_op(e, "Cast", role, x, NULL, NULL);
+    vq_onnx_int(e->file, "to", type);
+    return x;
+}
+
+/* Of a product of whole numbers, and that of the low bytes (or NULL): 256 * product + low, times constants `scale` of
+ * that shape. */
+static const char *scaled(vq_emit *e, const char *product, const char *low, vq_shape shape)
+{
+    const float byte = 256;
+    if (low) {
+        const char *const unit = vq_emit_floats(e, "byte", (vq_shape){0}, &byte);
+        product = vq_emit_op(e, "Mul", "product.high", product, unit, NULL);
+        product = vq_emit_op(e, "Add", "product.both", product, low, NULL);
+    }
+    const char *const scale = vq_emit_floats(e, "product.scale", shape, vq_emit_whole(e)->scale);
+    return vq_emit_op(e, "Mul", "product.scaled", product, scale, NULL);
+}
+
 /* ---- from the input to the tokens ----------------------------------------------------------------------------------
  */
 
@@ -80,11 +103,7 @@ static const char *pixels(vq_emit *e)
     if (e->u8_input) {
         vq_onnx_graph_input(f, "pixels", VQ_ONNX_U8, vq_shape4(0, pre->height, pre->width, pre->chans));
         x = transpose(e, "pixels", "planes", 4, to_planes);
-        if (!e->model) {
-            x = vq_emit_op(e, "Cast", "pixels", x, NULL, NULL);
-            vq_onnx_int(f, "to", VQ_ONNX_F32);
-            return x;
-        }
+        if (!e->model) return cast(e, x, "pixels", VQ_ONNX_F32);
     } else {
         vq_onnx_graph_input(f, "pixel_values", VQ_ONNX_F32, vq_shape4(0, pre->chans, pre->height, pre->width));
         x = vq_emit_op(e, "Mul", "scaled", "pixel_values", vq_emit_floats(e, "pixels.std", per_channel, unit), NULL);
@@ -107,11 +126,15 @@ static const char *patch_embed(vq_emit *e)
     const char *const image = pixels(e);
     const char *const weight =
         vq_emit_weight(e, vq_shape4(out->cols, e->graph->pre.chans, n->patch, n->patch), false, NULL);
-    const char *x = vq_emit_op(e, "Conv", "conv", image, weight, param(e, n->bias));
+    const vq_whole_product *const whole = vq_emit_whole(e);
+    const char *x = vq_emit_op(e, "Conv", "conv", image, weight, whole ? NULL : param(e, n->bias));
     vq_onnx_ints(e->file, "kernel_shape", 2, size);
     vq_onnx_ints(e->file, "strides", 2, size);
     x = reshape(e, x, "flat", 3, flat);
-    return transpose(e, x, "patches", 3, rows_first);
+    x = transpose(e, x, "patches", 3, rows_first);
+    if (!whole) return x;
+    x = scaled(e, x, NULL, vq_shape1(whole->count));
+    return vq_emit_op(e, "Add", "out", x, param(e, n->bias), NULL);
 }
 
 /* Zero rows in front of the patches, so that one addition does for prefix and patches at any batch size. */
@@ -128,11 +151,29 @@ static const char *tokens(vq_emit *e, const char *x)
 
 static const char *layernorm(vq_emit *e, const char *x)
 {
-    const char *const gamma = param(e, e->node->weight), *const beta = param(e, e->node->bias);
-    const char *const out = vq_emit_op(e, "LayerNormalization", "out", x, gamma, beta);
+    const char *gamma = param(e, e->node->weight), *beta = param(e, e->node->bias);
+    if (e->products) {
+        x = cast(e, x, "x.double", VQ_ONNX_F64);
+        gamma = cast(e, gamma, "gamma.double", VQ_ONNX_F64);
+        beta = cast(e, beta, "beta.double", VQ_ONNX_F64);
+    }
+    const char *out = vq_emit_op(e, "LayerNormalization", e->products ? "out.double" : "out", x, gamma, beta);
     vq_onnx_int(e->file, "axis", -1);
     vq_onnx_float(e->file, "epsilon", e->node->eps);
-    return out;
+    if (e->products) vq_onnx_int(e->file, "stash_type", VQ_ONNX_F64);
+    return e->products ? cast(e, out, "out", VQ_ONNX_F32) : out;
+}
+
+static const char *whole_linear(vq_emit *e, const char *x, vq_shape shape)
+{
+    const vq_quantizer *const q = quantizer(e, 0);
+    const char *low = NULL;
+    x = vq_emit_quantizer(e, q, x, "input", 2, 3, &low);
+    const char *const weight = vq_emit_weight(e, shape, true, NULL);
+    x = vq_emit_op(e, "MatMul", "product", x, weight, NULL);
+    if (low) low = vq_emit_op(e, "MatMul", "product.low", low, weight, NULL);
+    x = scaled(e, x, low, vq_shape1(vq_emit_whole(e)->count));
+    return e->node->bias < 0 ? x : vq_emit_op(e, "Add", "out", x, param(e, e->node->bias), NULL);
 }
 
 /* Where the input comes from a DequantizeLinear the weight does too, so that runtimes see an integer product. Elsewhere
@@ -143,9 +184,10 @@ static const char *linear(vq_emit *e, const char *x)
     const vq_node *const n = e->node;
     const vq_graph *const g = e->graph;
     const vq_shape shape = vq_shape2(g->values[n->in[0]].cols, g->values[n->out].cols);
+    if (vq_emit_whole(e)) return whole_linear(e, x, shape);
     const char *scale = NULL;
     const char **const behind = vq_emit_is_qdq(e, quantizer(e, 0)) ? NULL : &scale;
-    x = vq_emit_quantizer(e, quantizer(e, 0), x, "input", 2, 3);
+    x = vq_emit_quantizer(e, quantizer(e, 0), x, "input", 2, 3, NULL);
     x = vq_emit_op(e, "MatMul", "product", x, vq_emit_weight(e, shape, true, behind), NULL);
     if (scale) x = vq_emit_op(e, "Mul", "scaled", x, scale, NULL);
     return n->bias < 0 ? x : vq_emit_op(e, "Add", "out", x, param(e, n->bias), NULL);
@@ -165,6 +207,47 @@ static const char *gelu(vq_emit *e, const char *x)
     return vq_emit_op(e, "Mul", "out", halved, y, NULL);
 }
 
+/* The steps of kernels/vq_gelu_rational.h. */
+static const char *gelu_rational(vq_emit *e, const char *x)
+{
+    static const float numerator[] = {VQ_GELU_NUMERATOR}, denominator[] = {VQ_GELU_DENOMINATOR};
+    static const float constants[] = {VQ_GELU_ROOT_HALF, VQ_GELU_TOP, -1, 1, 0.5f};
+    static const char *const names[] = {"root_half", "top", "minus_one", "one", "half"};
+    const float *const series[] = {numerator, denominator};
+    vq_onnx_file *const f = e->file;
+    const char *c[VQ_ARRAY_LEN(constants)], *sum[2];
+    for (size_t i = 0; i < VQ_ARRAY_LEN(c); i++) c[i] = vq_emit_floats(e, names[i], (vq_shape){0}, &constants[i]);
+    const char *const u = vq_emit_op(e, "Mul", "scaled", x, c[0], NULL);
+    const char *const t = vq_emit_op(e, "Min", "t", vq_emit_op(e, "Mul", "square", u, u, NULL), c[1], NULL);
+    for (int k = 0; k < 2; k++) {
+        sum[k] = vq_emit_floats(e, vq_onnx_text(f, "series%d_0", k), (vq_shape){0}, &series[k][0]);
+        for (int i = 1; i < VQ_GELU_TERMS; i++) {
+            const char *const next =
+                vq_emit_floats(e, vq_onnx_text(f, "series%d_%d", k, i), (vq_shape){0}, &series[k][i]);
+            const char *const raised = vq_emit_op(e, "Mul", vq_onnx_text(f, "raised%d_%d", k, i), sum[k], t, NULL);
+            sum[k] = vq_emit_op(e, "Add", vq_onnx_text(f, "sum%d_%d", k, i), raised, next, NULL);
+        }
+    }
+    const char *y = vq_emit_op(e, "Mul", "above", u, sum[0], NULL);
+    y = vq_emit_op(e, "Clip", "erf", vq_emit_op(e, "Div", "ratio", y, sum[1], NULL), c[2], c[3]);
+    y = vq_emit_op(e, "Add", "twice_cdf", y, c[3], NULL);
+    return vq_emit_op(e, "Mul", "out", vq_emit_op(e, "Mul", "halved", x, c[4], NULL), y, NULL);
+}
+
+/* Sums of rows over their counts, rounded once. */
+static const char *means_in_double(vq_emit *e, const char *which, const char *x)
+{
+    const vq_node *const n = e->node;
+    float *const counts = vq_onnx_memory(e->file, (size_t)n->num_pools * sizeof *counts);
+    if (!counts) return "";
+    for (int p = 0; p < n->num_pools; p++) counts[p] = (float)n->pools[p].count;
+    const char *count = vq_emit_floats(e, "counts", vq_shape2(n->num_pools, 1), counts);
+    count = cast(e, count, "counts.double", VQ_ONNX_F64);
+    which = cast(e, which, "rows.double", VQ_ONNX_F64);
+    x = vq_emit_op(e, "MatMul", "sums", which, cast(e, x, "x.double", VQ_ONNX_F64), NULL);
+    return cast(e, vq_emit_op(e, "Div", "means.double", x, count, NULL), "means", VQ_ONNX_F32);
+}
+
 /* Means of rows as a product with the matrix that takes them, which every operator set has. */
 static const char *means(vq_emit *e, const char *x)
 {
@@ -179,9 +262,10 @@ static const char *means(vq_emit *e, const char *x)
     }
     for (int p = 0; p < n->num_pools; p++)
         for (int r = 0; r < n->pools[p].count; r++)
-            matrix[p * rows + n->pools[p].first + r] = 1.0f / (float)n->pools[p].count;
-    x = vq_emit_op(e, "MatMul", "means", vq_emit_floats(e, "rows", vq_shape2(n->num_pools, rows), matrix), x, NULL);
+            matrix[p * rows + n->pools[p].first + r] = e->products ? 1 : 1.0f / (float)n->pools[p].count;
+    const char *const which = vq_emit_floats(e, "rows", vq_shape2(n->num_pools, rows), matrix);
     free(matrix);
+    x = e->products ? means_in_double(e, which, x) : vq_emit_op(e, "MatMul", "means", which, x, NULL);
     return reshape(e, x, "out", 3, dims);
 }
 
@@ -322,13 +406,13 @@ static const char *heads(vq_emit *e, const char *x, const vq_quantizer *q, const
     const char *const by_head = vq_onnx_text(e->file, "%s.by_head", role);
     if (q && q->granularity == VQ_PER_CHANNEL) {
         x = transpose(e, x, vq_onnx_text(e->file, "%s.channels", role), 3, flip);
-        x = vq_emit_quantizer(e, q, x, role, 1, 3);
+        x = vq_emit_quantizer(e, q, x, role, 1, 3, NULL);
         x = reshape(e, x, vq_onnx_text(e->file, "%s.heads", role), 4, flipped_dims);
         return columns ? x : transpose(e, x, by_head, 4, flip_heads);
     }
     x = reshape(e, x, vq_onnx_text(e->file, "%s.heads", role), 4, dims);
     x = transpose(e, x, by_head, 4, columns ? to_columns : to_rows);
-    return vq_emit_quantizer(e, q, x, role, 1, 4);
+    return vq_emit_quantizer(e, q, x, role, 1, 4, NULL);
 }
 
 /* ONNX Runtime (1.32) makes one integer operator of two DequantizeLinear and a MatMul, and that one then refuses zero
@@ -337,32 +421,45 @@ static const char *scores(vq_emit *e)
 {
     const vq_node *const n = e->node;
     const bool per_head = e->model && (quantizer(e, 0)->groups > 1 || quantizer(e, 1)->groups > 1);
-    const char *const scale = vq_emit_floats(e, "scale", (vq_shape){0}, &n->scale);
+    const vq_whole_product *const whole = vq_emit_whole(e);
     const char *q = heads(e, qkv_part(e, n->in[0], 0), quantizer(e, 0), "q", false);
     const char *const k = heads(e, qkv_part(e, n->in[1], 1), quantizer(e, 1), "k", true);
-    if (per_head) q = vq_emit_op(e, "Mul", "q_scaled", q, scale, NULL);
+    const char *const scale = whole ? NULL : vq_emit_floats(e, "scale", (vq_shape){0}, &n->scale);
+    if (!whole && per_head) q = vq_emit_op(e, "Mul", "q_scaled", q, scale, NULL);
     const char *x = vq_emit_op(e, "MatMul", "product", q, k, NULL);
-    if (!per_head) x = vq_emit_op(e, "Mul", "out", x, scale, NULL);
+    if (whole) x = scaled(e, x, NULL, vq_shape3(n->heads, 1, 1));
+    if (!whole && !per_head) x = vq_emit_op(e, "Mul", "out", x, scale, NULL);
     return n->weight < 0 ? x : window_bias(e, x);
 }
 
 static const char *softmax(vq_emit *e, const char *x)
 {
-    const char *const out = vq_emit_op(e, "Softmax", "out", x, NULL, NULL);
+    if (e->products) x = cast(e, x, "x.double", VQ_ONNX_F64);
+    const char *const out = vq_emit_op(e, "Softmax", e->products ? "out.double" : "out", x, NULL, NULL);
     vq_onnx_int(e->file, "axis", -1);
-    return out;
+    return e->products ? cast(e, out, "out", VQ_ONNX_F32) : out;
+}
+
+/* [batch][heads][T][head_dim] to [batch][T][C]. */
+static const char *by_row(vq_emit *e, const char *x, const char *role)
+{
+    static const int64_t rows_first[] = {0, 2, 1, 3};
+    const int64_t dims[] = {0, 0, e->graph->values[e->node->out].cols};
+    x = transpose(e, x, vq_onnx_text(e->file, "%s.by_row", role), 4, rows_first);
+    return reshape(e, x, role, 3, dims);
 }
 
 static const char *context(vq_emit *e, const char *p)
 {
     const vq_node *const n = e->node;
-    static const int64_t rows_first[] = {0, 2, 1, 3};
-    const int64_t dims[] = {0, 0, e->graph->values[n->out].cols};
-    p = vq_emit_quantizer(e, quantizer(e, 0), p, "p", 1, 4);
+    const vq_whole_product *const whole = vq_emit_whole(e);
+    const char *low = NULL;
+    p = vq_emit_quantizer(e, quantizer(e, 0), p, "p", 1, 4, &low);
     const char *const v = heads(e, qkv_part(e, n->in[1], 2), quantizer(e, 1), "v", false);
     const char *x = vq_emit_op(e, "MatMul", "product", p, v, NULL);
-    x = transpose(e, x, "by_row", 4, rows_first);
-    return reshape(e, x, "out", 3, dims);
+    if (low) low = by_row(e, vq_emit_op(e, "MatMul", "product.low", low, v, NULL), "low");
+    x = by_row(e, x, "out");
+    return whole ? scaled(e, x, low, vq_shape1(whole->count)) : x;
 }
 
 /* ---- the whole -----------------------------------------------------------------------------------------------------
@@ -380,7 +477,7 @@ static const char *emit_node(vq_emit *e)
     case VQ_NODE_SCORES: return scores(e);
     case VQ_NODE_SOFTMAX: return softmax(e, x);
     case VQ_NODE_CONTEXT: return context(e, x);
-    case VQ_NODE_GELU: return gelu(e, x);
+    case VQ_NODE_GELU: return e->products ? gelu_rational(e, x) : gelu(e, x);
     case VQ_NODE_ADD: return vq_emit_op(e, "Add", "out", x, y, NULL);
     case VQ_NODE_POOL: return pool(e, x);
     case VQ_NODE_ROWS: return rows(e, x);

@@ -28,6 +28,12 @@ static bool whole_zero(float zero, float lowest, float highest)
     return zero == rintf(zero) && zero >= lowest && zero <= highest;
 }
 
+const vq_whole_product *vq_emit_whole(const vq_emit *e)
+{
+    const vq_whole_product *const p = e->products ? &e->products[e->node - e->graph->nodes] : NULL;
+    return p && p->count ? p : NULL;
+}
+
 /* ---- uniform -------------------------------------------------------------------------------------------------------
  */
 
@@ -67,6 +73,13 @@ static float zero_of(const vq_quantizer *q, int i)
     return q->zero[i];
 }
 
+static float one(const vq_quantizer *q, int i)
+{
+    (void)q;
+    (void)i;
+    return 1;
+}
+
 /* Clip takes scalars. */
 static const char *clip(vq_emit *e, const vq_quantizer *q, const char *x, const char *role, int axis, int rank)
 {
@@ -89,7 +102,9 @@ static const char *quantize_dequantize(vq_emit *e, const vq_quantizer *q, const 
     if (q->levels < 256) x = clip(e, q, x, role, axis, rank);
     x = vq_emit_op(e, "QuantizeLinear", vq_onnx_text(e->file, "%s.codes", role), x, scale, zero);
     if (q->groups > 1) vq_onnx_int(e->file, "axis", axis);
-    x = vq_emit_op(e, "DequantizeLinear", vq_onnx_text(e->file, "%s.quantized", role), x, scale, zero);
+    const char *unit = scale;
+    if (vq_emit_whole(e)) unit = group_constant(e, q, role, "unit", 0, q->groups > 1, one);
+    x = vq_emit_op(e, "DequantizeLinear", vq_onnx_text(e->file, "%s.quantized", role), x, unit, zero);
     if (q->groups > 1) vq_onnx_int(e->file, "axis", axis);
     e->info->qdq++;
     return x;
@@ -109,8 +124,9 @@ static const char *uniform_in_floats(vq_emit *e, const vq_quantizer *q, const ch
     x = vq_emit_op(e, "Round", vq_onnx_text(f, "%s.rounded", role), x, NULL, NULL);
     x = vq_emit_op(e, "Add", vq_onnx_text(f, "%s.shifted", role), x, zero, NULL);
     x = vq_emit_op(e, "Clip", vq_onnx_text(f, "%s.codes", role), x, lo, hi);
-    x = vq_emit_op(e, "Sub", vq_onnx_text(f, "%s.unshifted", role), x, zero, NULL);
     e->info->in_floats++;
+    if (vq_emit_whole(e)) return vq_emit_op(e, "Sub", vq_onnx_text(f, "%s.quantized", role), x, zero, NULL);
+    x = vq_emit_op(e, "Sub", vq_onnx_text(f, "%s.unshifted", role), x, zero, NULL);
     return vq_emit_op(e, "Mul", vq_onnx_text(f, "%s.quantized", role), x, scale, NULL);
 }
 
@@ -122,7 +138,8 @@ static const char *uniform_in_floats(vq_emit *e, const vq_quantizer *q, const ch
 typedef struct levels {
     int groups, count, bits;
     float *thresholds; /* [groups][count]; the last is not used */
-    float *values;     /* [groups][count] */
+    float *values;     /* [groups][count]; of whole numbers the high bytes */
+    float *low;        /* [groups][count] low bytes */
 } levels;
 
 static int distinct_values(const vq_quantizer *q, int group)
@@ -133,23 +150,32 @@ static int distinct_values(const vq_quantizer *q, int group)
     return n;
 }
 
-static void fill_levels(levels *l, const vq_quantizer *q, int group)
+static void fill_value(levels *l, const vq_quantizer *q, int group, int level, size_t at, bool whole)
+{
+    int high, low;
+    vq_whole_value(q, group, level, &high, &low);
+    const float value = (float)q->values[(size_t)group * (size_t)q->levels + (size_t)level] - q->zero[group];
+    l->values[at] = whole ? (float)high : value * q->scale[group];
+    l->low[at] = (float)low;
+}
+
+static void fill_levels(levels *l, const vq_quantizer *q, int group, bool whole)
 {
     const uint16_t *const v = q->values + (size_t)group * (size_t)q->levels;
     const float *const t = q->thresholds + (size_t)group * (size_t)(q->levels - 1);
     float *const thresholds = l->thresholds + (size_t)group * (size_t)l->count;
-    float *const values = l->values + (size_t)group * (size_t)l->count;
+    const size_t first = (size_t)group * (size_t)l->count;
     int n = 0;
     for (int i = 0; i < q->levels; i++) {
         if (i && v[i] == v[i - 1]) continue;
         if (i) thresholds[n - 1] = t[i - 1];
-        values[n++] = ((float)v[i] - q->zero[group]) * q->scale[group];
+        fill_value(l, q, group, i, first + (size_t)n++, whole);
     }
-    for (int i = n; i < l->count; i++) values[i] = values[n - 1];
+    for (int i = n; i < l->count; i++) fill_value(l, q, group, q->levels - 1, first + (size_t)i, whole);
     for (int i = n - 1; i < l->count; i++) thresholds[i] = INFINITY;
 }
 
-static bool make_levels(levels *l, vq_onnx_file *f, const vq_quantizer *q)
+static bool make_levels(levels *l, vq_onnx_file *f, const vq_quantizer *q, bool whole)
 {
     int most = 2;
     for (int g = 0; g < q->groups; g++) most = VQ_MAX(most, distinct_values(q, g));
@@ -161,8 +187,9 @@ static bool make_levels(levels *l, vq_onnx_file *f, const vq_quantizer *q)
     const size_t bytes = (size_t)l->groups * (size_t)l->count * sizeof(float);
     l->thresholds = vq_onnx_memory(f, bytes);
     l->values = vq_onnx_memory(f, bytes);
-    if (!l->thresholds || !l->values) return false;
-    for (int g = 0; g < q->groups; g++) fill_levels(l, q, g);
+    l->low = vq_onnx_memory(f, bytes);
+    if (!l->thresholds || !l->values || !l->low) return false;
+    for (int g = 0; g < q->groups; g++) fill_levels(l, q, g, whole);
     return true;
 }
 
@@ -207,16 +234,22 @@ static const char *next_step(vq_emit *e, const levels *l, const char *x, const c
     return vq_emit_op(e, "Add", vq_onnx_text(f, "%s.index%d", role, i), index, more, NULL);
 }
 
-static const char *codebook(vq_emit *e, const vq_quantizer *q, const char *x, const char *role, int axis, int rank)
+static const char *codebook(vq_emit *e, const vq_quantizer *q, const char *x, const char *role, int axis, int rank,
+                            const char **low)
 {
+    const vq_whole_product *const whole = vq_emit_whole(e);
+    vq_onnx_file *const f = e->file;
     levels l;
-    if (!make_levels(&l, e->file, q)) return x;
+    if (!make_levels(&l, f, q, whole)) return x;
     const char *index = first_step(e, &l, x, role, axis, rank);
     for (int i = 1; i < l.bits; i++) index = next_step(e, &l, x, index, role, i);
-    const char *const table =
-        vq_emit_floats(e, vq_onnx_text(e->file, "%s.values", role), vq_shape1(l.groups * l.count), l.values);
+    const vq_shape shape = vq_shape1(l.groups * l.count);
+    const char *const table = vq_emit_floats(e, vq_onnx_text(f, "%s.values", role), shape, l.values);
     e->info->codebooks++;
-    return vq_emit_op(e, "Gather", vq_onnx_text(e->file, "%s.quantized", role), table, index, NULL);
+    if (whole && whole->low && low)
+        *low = vq_emit_op(e, "Gather", vq_onnx_text(f, "%s.quantized_low", role),
+                          vq_emit_floats(e, vq_onnx_text(f, "%s.low_values", role), shape, l.low), index, NULL);
+    return vq_emit_op(e, "Gather", vq_onnx_text(f, "%s.quantized", role), table, index, NULL);
 }
 
 bool vq_emit_is_qdq(const vq_emit *e, const vq_quantizer *q)
@@ -225,10 +258,11 @@ bool vq_emit_is_qdq(const vq_emit *e, const vq_quantizer *q)
     return q && q->kind == VQ_QUANTIZER_UNIFORM && fits_u8(q) && !before_product;
 }
 
-const char *vq_emit_quantizer(vq_emit *e, const vq_quantizer *q, const char *x, const char *role, int axis, int rank)
+const char *vq_emit_quantizer(vq_emit *e, const vq_quantizer *q, const char *x, const char *role, int axis, int rank,
+                              const char **low)
 {
     if (!q || q->kind == VQ_QUANTIZER_NONE || vq_onnx_status(e->file) != VQ_OK) return x;
-    if (q->kind == VQ_QUANTIZER_CODEBOOK) return codebook(e, q, x, role, axis, rank);
+    if (q->kind == VQ_QUANTIZER_CODEBOOK) return codebook(e, q, x, role, axis, rank, low);
     return vq_emit_is_qdq(e, q) ? quantize_dequantize(e, q, x, role, axis, rank)
                                 : uniform_in_floats(e, q, x, role, axis, rank);
 }
@@ -311,14 +345,14 @@ static const char *integer_weight(vq_emit *e, const vq_qnode *qn, const char *na
         e->info->weights_s8++;
     const vq_shape groups = vq_shape1(q->groups);
     const char *const codes = vq_onnx_constant(f, name, p->type, shape, data);
-    const char *const scales = vq_emit_floats(e, "weight.scale", groups, q->scale);
-    const char *zero = NULL;
-    if (!scale || !p->offset_is_zero)
-        zero = vq_onnx_constant(f, vq_onnx_text(f, "%s.weight.zero", e->node->name), p->type, groups, zeros);
-    if (scale) {
-        *scale = scales;
-        return whole_weight(e, codes, zero, p);
-    }
+    const bool whole = scale || vq_emit_whole(e);
+    const char *zero = NULL, *scales = NULL;
+    if (!vq_emit_whole(e)) scales = vq_emit_floats(e, "weight.scale", groups, q->scale);
+    if (!whole || !p->offset_is_zero)
+        zero = vq_onnx_constant(f, vq_onnx_text(f, "%s.weight.zero", e->node->name), p->type,
+                                whole && !transposed ? group_shape(q->groups, 0, shape.num_dims) : groups, zeros);
+    if (scale) *scale = scales;
+    if (whole) return whole_weight(e, codes, zero, p);
     const char *const out = vq_emit_op(e, "DequantizeLinear", "weight", codes, scales, zero);
     vq_onnx_int(f, "axis", transposed ? 1 : 0);
     return out;
@@ -333,6 +367,8 @@ static const char *float_weight(vq_emit *e, const char *name, vq_shape shape, bo
     if (!data || !rowwise) return name;
     if (e->graph->params[e->node->weight].data)
         memcpy(rowwise, e->graph->params[e->node->weight].data, count * sizeof *data);
+    else if (vq_emit_whole(e))
+        vq_qmodel_weight_whole(rowwise, e->model, node);
     else
         vq_qmodel_weight_f32(rowwise, e->model, node);
     for (size_t i = 0; transposed && i < count; i++) data[i % k * n + i / k] = rowwise[i];
