@@ -62,6 +62,13 @@ static vq_status make(vq_whole_product *out, int count)
     return VQ_OK;
 }
 
+/* Behind high bytes alone, the scale makes up for the 256 that they are units of. */
+static void settle_bytes(vq_whole_product *p, const vq_quantizer *q)
+{
+    p->low = has_low(q);
+    for (int i = 0; i < p->count && q->kind == VQ_QUANTIZER_CODEBOOK && !p->low; i++) p->scale[i] *= 256;
+}
+
 static vq_status weighted(vq_whole_product *out, const vq_qmodel *m, int node)
 {
     const vq_qnode *const qn = &m->nodes[node];
@@ -70,7 +77,7 @@ static vq_status weighted(vq_whole_product *out, const vq_qmodel *m, int node)
     if (m->graph->nodes[node].op == VQ_NODE_PATCH_EMBED && !pixels) return VQ_OK; /* imitations: in front of the mean */
     VQ_TRY(make(out, qn->weight.groups));
     for (int n = 0; n < out->count; n++) out->scale[n] = (pixels ? 1.0f : qn->in[0].scale[0]) * qn->weight.scale[n];
-    out->low = !pixels && has_low(&qn->in[0]);
+    settle_bytes(out, &qn->in[0]);
     return VQ_OK;
 }
 
@@ -90,7 +97,7 @@ static vq_status attention(vq_whole_product *all, const vq_qmodel *m, int scores
     for (int h = 0; h < n->heads; h++) all[scores].scale[h] = scale_of(q, h) * scale_of(k, h) * n->scale;
     for (int c = 0; c < width; c++)
         all[context].scale[c] = scale_of(p, c / n->head_dim) * scale_of(v, v->groups == width ? c : c / n->head_dim);
-    all[context].low = has_low(p);
+    settle_bytes(&all[context], p);
     return VQ_OK;
 }
 

@@ -3,6 +3,7 @@
  * sum is exact in floats, in any order, while it stays below 2^24: of 8-bit operands over K = 768 it may reach 2.5e7 and
  * is some 1e6. 16-bit values are two operands, high and low bytes:
  *     product = (256 * sum of (high * w) + sum of (low * w)) * scale + bias,     each operation rounded to float.
+ * where no value has a low byte, high bytes alone times a scale that is 256 times as large.
  * The fake-quant forward and exported graphs take this form, and so agree to the bit. */
 #ifndef VQ_SRC_WHOLE_H
 #define VQ_SRC_WHOLE_H

@@ -21,6 +21,7 @@ static void test_words(void **state)
     assert_string_equal(ok("export", "--help"), ok("help", "export"));
     has(ok("export", "--help"), "Examples:");
     has(ok("export", "--help"), "--int4");
+    has(ok("export", "--help"), "--exact");
     fails(USAGE, "'export'", "exprot");
     fails(USAGE, "MODEL", "export");
     fails(USAGE, "-o", "export", w4a4);
@@ -49,6 +50,9 @@ static void test_writes(void **state)
     assert_true(num(o, "bytes") < 0.7 * eight);
     assert_string_equal(str(o, "input"), "u8");
     cJSON_Delete(o);
+    o = json("export", w4a4, "-o", out, "--exact");
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(o, "exact")) && num(o, "weights_int8") == 26);
+    cJSON_Delete(o);
     o = json("export", model_path, "-o", out); /* FP32 */
     assert_true(num(o, "weights_float32") == 26 && num(o, "quantizers_qdq") == 0);
     cJSON_Delete(o);
@@ -62,6 +66,7 @@ static void test_bad_models(void **state)
     fails(VQ_ERR_FORMAT, "bad.vitq.safetensors", "export", bad, "-o", out);
     fails(VQ_ERR_IO, "No such", "export", scratch("none"), "-o", out);
     fails(VQ_ERR_UNSUPPORTED, "--int4", "export", model_path, "-o", out, "--int4");
+    fails(VQ_ERR_UNSUPPORTED, "--exact", "export", model_path, "-o", out, "--exact");
     assert_false(exists(out));
 }
 

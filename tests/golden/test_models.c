@@ -169,6 +169,10 @@ static void check_integers(const char *name, const vq_calib_params *params, doub
     unlink(path);
     for (int i = 0; i < IMAGES * CLASSES; i++) real[i] = (float)ldexp(want.s32[i], -16);
     run(&fake, devices[2], model, pixels, VQ_MODE_FAKE, IMAGES);
+    for (int d = 0; d < NUM_CLASSES_OF_KERNELS; d++) {
+        run(&got, devices[d], model, pixels, VQ_MODE_FAKE, d + 1);
+        if (memcmp(&got, &fake, sizeof got) != 0) fail_msg("%s on \"%s\": other bits of fake-quant", name, classes[d]);
+    }
     const double far = difference(real, fake.f32);
     if (!(far <= fake_limit)) fail_msg("%s: integers are %g from fake-quant", name, far);
     run(&fake, devices[2], fp32, pixels, VQ_MODE_FP32, IMAGES);

@@ -173,6 +173,12 @@ static int broadcast(int64_t dims[ONNX_MAX_RANK], const onnx_tensor *a, const on
 /* ---- elementwise ---------------------------------------------------------------------------------------------------
  */
 
+/* What a tensor of that type holds of v. */
+static double rounded(int type, double v)
+{
+    return type == ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE ? v : (double)(float)v;
+}
+
 static double two(const char *op, double a, double b)
 {
     if (!strcmp(op, "Add")) return a + b;
@@ -192,17 +198,19 @@ static void binary(const step *s)
     const int rank = broadcast(dims, a, b);
     assert_int_equal(a->type, b->type);
     onnx_tensor *const y = output(s, compares ? BOOL : a->type, rank, dims);
-    for (size_t i = 0; i < y->count; i++) y->v[i] = (float)two(s->node->op_type, a->v[at(a, y, i)], b->v[at(b, y, i)]);
+    for (size_t i = 0; i < y->count; i++)
+        y->v[i] = rounded(a->type, two(s->node->op_type, a->v[at(a, y, i)], b->v[at(b, y, i)]));
 }
 
 static void unary(const step *s)
 {
     const onnx_tensor *const x = s->in[0];
-    onnx_tensor *const y = output(s, ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, x->rank, x->dims);
+    const bool casts = !strcmp(s->node->op_type, "Cast");
+    onnx_tensor *const y = output(s, casts ? (int)int_attribute(s, "to", 0) : x->type, x->rank, x->dims);
     for (size_t i = 0; i < y->count; i++) {
         if (!strcmp(s->node->op_type, "Round")) y->v[i] = rint(x->v[i]);
         if (!strcmp(s->node->op_type, "Erf")) y->v[i] = (float)erf(x->v[i]);
-        if (!strcmp(s->node->op_type, "Cast")) y->v[i] = x->v[i];
+        if (casts) y->v[i] = rounded(y->type, x->v[i]);
         if (!strcmp(s->node->op_type, "Clip")) y->v[i] = fmin(fmax(x->v[i], s->in[1]->v[0]), s->in[2]->v[0]);
     }
 }
@@ -371,7 +379,7 @@ static void matmul(const step *s)
                 const double *const other = b->v + (b->rank == 2 ? 0 : z * k * n);
                 double sum = 0;
                 for (size_t i = 0; i < k; i++) sum += row[i] * other[i * n + c];
-                y->v[(z * m + r) * n + c] = (float)sum;
+                y->v[(z * m + r) * n + c] = rounded(y->type, sum);
             }
 }
 
@@ -392,7 +400,7 @@ static double patch_product(const onnx_tensor *x, const onnx_tensor *w, size_t i
 /* Strides as wide as the kernel, no padding. */
 static void conv(const step *s)
 {
-    const onnx_tensor *const x = s->in[0], *const w = s->in[1], *const bias = s->in[2];
+    const onnx_tensor *const x = s->in[0], *const w = s->in[1], *const bias = s->node->n_input > 2 ? s->in[2] : NULL;
     const Onnx__AttributeProto *const strides = attribute(s, "strides");
     const int64_t dims[] = {x->dims[0], w->dims[0], x->dims[2] / w->dims[2], x->dims[3] / w->dims[2]};
     assert_true(strides->n_ints == 2 && strides->ints[0] == w->dims[2] && strides->ints[1] == w->dims[3]);
@@ -402,7 +410,7 @@ static void conv(const step *s)
     for (size_t i = 0; i < y->count; i++) {
         const size_t channel = i / area % channels;
         y->v[i] = (float)(patch_product(x, w, i / (area * channels), channel, i % area / across, i % across) +
-                          bias->v[channel]);
+                          (bias ? bias->v[channel] : 0));
     }
 }
 
@@ -412,6 +420,8 @@ static void layernorm(const step *s)
     const size_t cols = (size_t)x->dims[x->rank - 1];
     const double eps = attribute(s, "epsilon")->f;
     assert_int_equal(int_attribute(s, "axis", -1), -1);
+    assert_int_equal(int_attribute(s, "stash_type", ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT), x->type);
+    assert_true(gamma->type == x->type && beta->type == x->type);
     onnx_tensor *const y = output(s, x->type, x->rank, x->dims);
     for (size_t r = 0; r < x->count / cols; r++) {
         const double *const in = x->v + r * cols;
@@ -420,7 +430,8 @@ static void layernorm(const step *s)
         mean /= (double)cols;
         for (size_t i = 0; i < cols; i++) var += (in[i] - mean) * (in[i] - mean);
         for (size_t i = 0; i < cols; i++)
-            y->v[r * cols + i] = (float)((in[i] - mean) / sqrt(var / (double)cols + eps) * gamma->v[i] + beta->v[i]);
+            y->v[r * cols + i] =
+                rounded(y->type, (in[i] - mean) / sqrt(var / (double)cols + eps) * gamma->v[i] + beta->v[i]);
     }
 }
 
@@ -434,7 +445,7 @@ static void softmax(const step *s)
         double most = -INFINITY, sum = 0;
         for (size_t i = 0; i < cols; i++) most = fmax(most, x->v[r + i]);
         for (size_t i = 0; i < cols; i++) sum += exp(x->v[r + i] - most);
-        for (size_t i = 0; i < cols; i++) y->v[r + i] = (float)(exp(x->v[r + i] - most) / sum);
+        for (size_t i = 0; i < cols; i++) y->v[r + i] = rounded(y->type, exp(x->v[r + i] - most) / sum);
     }
 }
 
@@ -478,7 +489,8 @@ static void run_node(onnx_run *run, const Onnx__NodeProto *node)
     }
     for (size_t i = 0; i < sizeof operators / sizeof operators[0]; i++) {
         if (strcmp(operators[i].op, node->op_type) != 0) continue;
-        assert_int_equal(node->n_input, operators[i].inputs);
+        const bool no_bias = operators[i].run == conv && node->n_input == 2;
+        assert_true(node->n_input == operators[i].inputs || no_bias);
         operators[i].run(&s);
         return;
     }

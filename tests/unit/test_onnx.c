@@ -12,7 +12,7 @@
 #include "quant/codebook.h"
 #include "run/model.h"
 #include "tiny_model.h"
-#include "vitq/export.h"
+#include "vitq.h"
 
 enum { CLASSES = 7, IMAGES = 6 };
 
@@ -79,6 +79,47 @@ static void fill_input(double *out, const vq_graph *g, const uint8_t *pixels, bo
             else
                 out[c * area + i] = (p / 255.0f - g->pre.mean[c]) / g->pre.std[c];
         }
+}
+
+/* ---- devices -------------------------------------------------------------------------------------------------------
+ */
+
+static vq_device *dev;
+
+/* What the device's fake-quant makes of the pixels of `images` images. */
+static void run_fake(float *logits, const vq_model *model, const uint8_t *pixels, int images)
+{
+    const vq_session_params params = {.mode = VQ_MODE_FAKE, .max_batch = images};
+    vq_session *session = NULL;
+    unit_ok(vq_session_create(&session, dev, model, &params));
+    unit_ok(vq_session_run(session, pixels, images, logits));
+    vq_session_destroy(&session);
+}
+
+/* The exact form, run by the interpreter, gives the device's logits to the bit. */
+static void check_exact(const vq_model *model, const uint8_t *pixels, int images, const vq_onnx_params *params)
+{
+    enum { MOST = 8 * 16 };
+    const char *const path = unit_path("exact.onnx");
+    const vq_graph *const g = vq_model_graph(model);
+    const size_t bytes = (size_t)g->pre.height * (size_t)g->pre.width * (size_t)g->pre.chans;
+    const int count = images * g->num_classes;
+    float want[MOST];
+    double *const input = calloc((size_t)images * bytes, sizeof *input);
+    onnx_run run;
+    assert_true(input && count <= MOST);
+    for (size_t i = 0; i < (size_t)images; i++) fill_input(input + i * bytes, g, pixels + i * bytes, params->u8_input);
+    run_fake(want, model, pixels, images);
+    unit_ok(vq_export_onnx(NULL, model, path, params));
+    onnx_open(&run, path);
+    const onnx_tensor *const got = onnx_forward(&run, input, images);
+    assert_int_equal(got->count, count);
+    for (int i = 0; i < count; i++)
+        if ((float)got->v[i] != want[i])
+            fail_msg("%s: logit %d is %.9g, the device's %.9g", g->architecture, i, got->v[i], (double)want[i]);
+    assert_int_equal(onnx_count(&run, "Erf"), 0);
+    onnx_close(&run);
+    free(input);
 }
 
 /* ---- tests ---------------------------------------------------------------------------------------------------------
@@ -368,6 +409,64 @@ static void test_onnx__swin(void **state)
     vq_dataset_destroy(&images);
 }
 
+static void check_exact_setting(const setting *s)
+{
+    vq_model *model = make_model(s);
+    const vq_onnx_params params = {.exact = true, .int4 = s->int4, .u8_input = s->u8_input};
+    const vq_graph *const g = vq_model_graph(model);
+    const size_t bytes = tiny_pixels(g);
+    uint8_t *const pixels = malloc(IMAGES * bytes);
+    assert_non_null(pixels);
+    for (uint64_t i = 0; i < IMAGES; i++) tiny_image(g, 100 + i, pixels + i * bytes);
+    check_exact(model, pixels, IMAGES, &params);
+    free(pixels);
+    vq_model_destroy(&model);
+}
+
+static void test_onnx__exact(void **state)
+{
+    (void)state;
+    if (!dev) skip();
+    for (int i = 0; i < NUM_OPTIONS; i++) {
+        check_exact_setting(&(setting){.options = options[i]});
+        check_exact_setting(&(setting){.options = options[i], .gelu_codebook = true, .u8_input = true});
+    }
+    check_exact_setting(&(setting){.options = options[1], .int4 = true});
+    check_exact_setting(&(setting){.options = options[0], .far_zero = true});
+}
+
+/* Windows, pooled tokens, a distillation token, registers: as calibrated. */
+static void test_onnx__exact_models(void **state)
+{
+    enum { GOLDEN_IMAGES = 4 };
+    static const char *const names[] = {"swin",           "swin_pad", "swin_window7", "vit_avg",
+                                        "deit_distilled", "deit3",    "dinov2_reg4",  "vit_patch32_grey"};
+    static const char *const recipes[] = {"repq", "best"};
+    vq_dataset *images = NULL;
+    (void)state;
+    if (!dev) skip();
+    unit_ok(vq_dataset_open(&images, VQ_SOURCE_DIR "/tests/golden/models/images", NULL, 0));
+    for (size_t i = 0; i < 2 * VQ_ARRAY_LEN(names); i++) {
+        const int bits = i % 2 ? 4 : 8;
+        const vq_calib_params params = {.recipe = recipes[i % 2], .w_bits = bits, .a_bits = bits};
+        char file[512];
+        vq_model *fp32 = NULL, *model = NULL;
+        snprintf(file, sizeof file, VQ_SOURCE_DIR "/tests/golden/models/%s", names[i / 2]);
+        unit_ok(vq_model_load(&fp32, file));
+        unit_ok(vq_calibrate(&model, dev, fp32, images, &params));
+        const vq_preprocess *const pre = vq_model_preprocess(model);
+        const size_t bytes = (size_t)pre->height * (size_t)pre->width * (size_t)pre->chans;
+        uint8_t *const pixels = malloc(GOLDEN_IMAGES * bytes);
+        assert_non_null(pixels);
+        for (size_t k = 0; k < GOLDEN_IMAGES; k++) unit_ok(vq_dataset_load(images, k, pre, pixels + k * bytes));
+        check_exact(model, pixels, GOLDEN_IMAGES, &(const vq_onnx_params){.exact = true});
+        free(pixels);
+        vq_model_destroy(&model);
+        vq_model_destroy(&fp32);
+    }
+    vq_dataset_destroy(&images);
+}
+
 static void test_onnx__refuses(void **state)
 {
     vq_model *model = make_model(&(setting){.options = options[0]});
@@ -402,8 +501,13 @@ int main(void)
         cmocka_unit_test(test_onnx__metadata),
         cmocka_unit_test(test_onnx__fp32),
         cmocka_unit_test(test_onnx__swin),
+        cmocka_unit_test(test_onnx__exact),
+        cmocka_unit_test(test_onnx__exact_models),
         cmocka_unit_test(test_onnx__refuses),
     };
+    if (vq_device_open(&dev, NULL) != VQ_OK) dev = NULL; /* the exact tests are skipped then */
     unit_catch_log();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    vq_device_destroy(&dev);
+    return failed;
 }
