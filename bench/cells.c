@@ -83,21 +83,25 @@ static void add_layer(adding *a)
         const int tokens = s->window ? s->window * s->window : s->m;
         add(a, "attention_u8", s->m, s->n, s->k);
         add(a, "softmax_f32", s->m * s->n, tokens, 1);
+        add(a, "softmax_f64", s->m * s->n, tokens, 1);
         return;
     }
     add(a, "gemm_s8", s->m, s->n, s->k);
     add(a, "gemm_f32", s->m, s->n, s->k);
     if (ends_with(s->name, "patch")) add_patches(a);
     if (ends_with(s->name, "qkv")) {
-        static const char *const inputs[] = {"layernorm_s32", "layernorm_f32", "tokens_s32",     "pool_s32",
-                                             "fakequant_f32", "quantile_f32",  "quant_error_f32"};
+        static const char *const inputs[] = {"layernorm_s32", "layernorm_f32", "layernorm_f64", "tokens_s32",
+                                             "pool_s32",      "fakequant_f32", "quantile_f32",  "quant_error_f32"};
         for (size_t i = 0; i < LEN(inputs); i++) add(a, inputs[i], s->m, s->k, 1);
     }
     if (ends_with(s->name, "qkv")) {
         static const char *const rounding[] = {"gptq_f32", "descent_f32", "gram_error_f32"};
         for (size_t i = 0; i < LEN(rounding); i++) add(a, rounding[i], 0, s->n, s->k);
     }
-    if (s->epilogue == VQ_BENCH_TABLE) add(a, "gelu_f32", s->m, s->n, 1);
+    if (s->epilogue == VQ_BENCH_TABLE) {
+        add(a, "gelu_f32", s->m, s->n, 1);
+        add(a, "gelu_rational_f32", s->m, s->n, 1);
+    }
     if (s->epilogue == VQ_BENCH_ADD && ends_with(s->name, "proj")) add(a, "elementwise_f32", s->m, s->n, 1);
 }
 

@@ -80,14 +80,33 @@ static vq_status run_layernorm(vq_bench_case *c)
                                 (int)rows_of(c), c->p.n);
 }
 
-static vq_status verify_layernorm(vq_bench_case *c)
+static vq_status run_layernorm_f64(vq_bench_case *c)
 {
-    const size_t rows = rows_affordable(c);
+    return vq_layernorm_f64_run(c->dev, c->buf[IN], c->buf[SECOND], c->buf[THIRD], EPS, c->buf[OUT], (int)rows_of(c),
+                                c->p.n);
+}
+
+static vq_status want_layernorm(vq_bench_case *c)
+{
     float *want;
     VQ_TRY(want_of(&want, c));
-    vq_ref_layernorm_f32(c->host[IN], c->p.n, c->host[SECOND], c->host[THIRD], EPS, want, (int)rows, c->p.n);
+    vq_ref_layernorm_f32(c->host[IN], c->p.n, c->host[SECOND], c->host[THIRD], EPS, want, (int)rows_affordable(c),
+                         c->p.n);
+    return VQ_OK;
+}
+
+static vq_status verify_layernorm(vq_bench_case *c)
+{
+    VQ_TRY(want_layernorm(c));
     VQ_TRY(run_layernorm(c));
-    return near(c, rows * (size_t)c->p.n, 1, 1e-4);
+    return near(c, rows_affordable(c) * (size_t)c->p.n, 1, 1e-4);
+}
+
+static vq_status verify_layernorm_f64(vq_bench_case *c)
+{
+    VQ_TRY(want_layernorm(c));
+    VQ_TRY(run_layernorm_f64(c));
+    return near(c, rows_affordable(c) * (size_t)c->p.n, 1, 1e-6);
 }
 
 static vq_status make_softmax(vq_bench_case *c)
@@ -100,14 +119,31 @@ static vq_status run_softmax(vq_bench_case *c)
     return vq_softmax_f32_run(c->dev, c->buf[IN], c->buf[OUT], rows_of(c), c->p.n);
 }
 
-static vq_status verify_softmax(vq_bench_case *c)
+static vq_status run_softmax_f64(vq_bench_case *c)
 {
-    const size_t rows = rows_affordable(c);
+    return vq_softmax_f64_run(c->dev, c->buf[IN], c->buf[OUT], rows_of(c), c->p.n);
+}
+
+static vq_status want_softmax(vq_bench_case *c)
+{
     float *want;
     VQ_TRY(want_of(&want, c));
-    vq_ref_softmax_f32(c->host[IN], want, rows, c->p.n);
+    vq_ref_softmax_f32(c->host[IN], want, rows_affordable(c), c->p.n);
+    return VQ_OK;
+}
+
+static vq_status verify_softmax(vq_bench_case *c)
+{
+    VQ_TRY(want_softmax(c));
     VQ_TRY(run_softmax(c));
-    return near(c, rows * (size_t)c->p.n, 1e-6, 1e-4);
+    return near(c, rows_affordable(c) * (size_t)c->p.n, 1e-6, 1e-4);
+}
+
+static vq_status verify_softmax_f64(vq_bench_case *c)
+{
+    VQ_TRY(want_softmax(c));
+    VQ_TRY(run_softmax_f64(c));
+    return near(c, rows_affordable(c) * (size_t)c->p.n, 1e-6, 1e-6);
 }
 
 static vq_status make_gelu(vq_bench_case *c)
@@ -128,6 +164,21 @@ static vq_status verify_gelu(vq_bench_case *c)
     vq_ref_gelu_f32(c->host[IN], want, count);
     VQ_TRY(run_gelu(c));
     return near(c, count, 1, 1e-5);
+}
+
+static vq_status run_gelu_rational(vq_bench_case *c)
+{
+    return vq_gelu_rational_f32_run(c->dev, c->buf[IN], c->buf[OUT], count_of(c));
+}
+
+static vq_status verify_gelu_rational(vq_bench_case *c)
+{
+    const size_t count = rows_affordable(c) * (size_t)c->p.n;
+    float *want;
+    VQ_TRY(want_of(&want, c));
+    vq_ref_gelu_rational_f32(c->host[IN], want, count);
+    VQ_TRY(run_gelu_rational(c));
+    return near(c, count, 1, 1e-12);
 }
 
 static vq_status make_add(vq_bench_case *c)
@@ -269,15 +320,21 @@ static vq_status verify_quant_error(vq_bench_case *c)
     return VQ_OK;
 }
 
-#define F32_OP(name, about, id, stem)                                                                          \
-    {                                                                                                          \
-        name, about, VQ_OP_##id, VQ_BENCH_F32, VQ_BENCH_TOGETHER, make_##stem, run_##stem, verify_##stem, NULL \
+/* operands: whose it takes. */
+#define F32_OP_OF(name, about, id, operands, stem)                                                                 \
+    {                                                                                                              \
+        name, about, VQ_OP_##id, VQ_BENCH_F32, VQ_BENCH_TOGETHER, make_##operands, run_##stem, verify_##stem, NULL \
     }
+#define F32_OP(name, about, id, stem) F32_OP_OF(name, about, id, stem, stem)
 
 const vq_bench_op_def vq_bench_f32_ops[] = {
     F32_OP("layernorm_f32", "m rows of an image, n channels", LAYERNORM_F32, layernorm),
+    F32_OP_OF("layernorm_f64", "in double: m rows of an image, n channels", LAYERNORM_F64, layernorm, layernorm_f64),
     F32_OP("softmax_f32", "m rows of an image, n columns", SOFTMAX_F32, softmax),
+    F32_OP_OF("softmax_f64", "in double: m rows of an image, n columns", SOFTMAX_F64, softmax, softmax_f64),
     F32_OP("gelu_f32", "m rows of an image, n channels", GELU_F32, gelu),
+    F32_OP_OF("gelu_rational_f32", "in equal steps: m rows of an image, n channels", GELU_RATIONAL_F32, gelu,
+              gelu_rational),
     F32_OP("elementwise_f32", "sum of two tensors: m rows of an image, n channels", ELEMENTWISE_F32, add),
     F32_OP("fakequant_f32", "uniform: m rows of an image, n channels", FAKEQUANT_F32, fakequant),
     F32_OP("quantile_f32", "two percentiles of m rows of an image, n channels", QUANTILE_F32, quantile),

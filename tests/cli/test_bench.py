@@ -136,7 +136,7 @@ class Bench(unittest.TestCase):
         ops = {row["op"] for row in rows}
         self.assertEqual(ops, {"gemm_s8", "gemm_f32", "patchify_u8", "layernorm_s32", "layernorm_f32", "tokens_s32",
                                "pool_s32", "fakequant_f32", "quantile_f32", "quant_error_f32", "attention_u8",
-                               "softmax_f32", "gelu_f32", "elementwise_f32", "gptq_f32", "descent_f32", "gram_error_f32"})
+                               "softmax_f32", "gelu_f32", "elementwise_f32", "layernorm_f64", "softmax_f64", "gelu_rational_f32", "gptq_f32", "descent_f32", "gram_error_f32"})
         for op in ops:
             self.assertTrue(any(row["variant"] == op + "__portable" for row in rows), op)
         for row in rows:
@@ -156,7 +156,7 @@ class Bench(unittest.TestCase):
         shapes.write_text("w.attn 64 2 32 attention 4\np.attn 17 3 16 attention\n")
         rows = self.report("ops", "--bits", "w4a4", shapes)["rows"]
         self.assertEqual({(r["op"], r["layer"]) for r in rows},
-                         {(op, l) for op in ("attention_u8", "softmax_f32") for l in ("w.attn", "p.attn")})
+                         {(op, l) for op in ("attention_u8", "softmax_f32", "softmax_f64") for l in ("w.attn", "p.attn")})
         self.assertEqual({r["window"] for r in rows if r["layer"] == "w.attn"}, {4})
         shapes.write_text("w.attn 60 2 32 attention 4\n")
         self.assertNotEqual(self.bench("ops", *QUICK_OF["ops"], shapes).returncode, 0)
@@ -200,7 +200,7 @@ class Bench(unittest.TestCase):
         (path,) = cache.glob("*.tuning")
         self.assertIn(str(path), done.stdout)
         table = json.loads(path.read_text())
-        self.assertEqual(set(table["variants"]), {"layernorm_s32", "layernorm_f32", "softmax_f32"})
+        self.assertEqual(set(table["variants"]), {"layernorm_s32", "layernorm_f32", "softmax_f32", "layernorm_f64", "softmax_f64"})
         for op, variant in table["variants"].items():
             self.assertTrue(variant.startswith(op + "__"))
             self.assertRegex(done.stdout, rf"(?m)^{op} .* {variant} ")
