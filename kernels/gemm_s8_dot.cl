@@ -4,18 +4,11 @@
  *
  * VQ_P0 SIDE, VQ_P1 EACH, 4. */
 #include "gemm_s8_epilogue.h"
-#include "vq_dot.h"
-#include "vq_local.h"
+#include "dot_tile.h"
 
-#define SIDE   VQ_P0
-#define EACH   VQ_P1
-#define TILE   (SIDE * EACH)
-#define ITEMS  (SIDE * SIDE)
 #define K_STEP 8 /* fours */
 #define LOADS  (K_STEP * TILE / ITEMS)
-#define PITCH  (TILE + 4) /* items that store neighbouring fours of a row meet different banks */
 #define SUMS   (W_ZERO || DOT4_UNSIGNED)
-#define CHAINS 8 /* of the peak's sums */
 
 /* Fours on their way. Item t holds fours t % K_STEP of rows t / K_STEP, and so on. */
 typedef struct moving {
@@ -54,23 +47,6 @@ VQ_LOCAL_FUNCTION void store_tiles(__local uint *a_tile, __local uint *w_tile, c
     }
 }
 
-VQ_LOCAL_FUNCTION void multiply(int acc[EACH][EACH], __local const uint *a_tile, __local const uint *w_tile, int x,
-                                int y)
-{
-#if VQ_DOT == 0
-#pragma unroll 1 /* emulated sums are long, and so is the time a compiler needs for K_STEP times as many */
-#else
-#pragma unroll
-#endif
-    for (int kk = 0; kk < K_STEP; kk++) {
-        uint codes[EACH], weights[EACH];
-        for (int i = 0; i < EACH; i++) codes[i] = a_tile[kk * PITCH + y * EACH + i];
-        for (int j = 0; j < EACH; j++) weights[j] = w_tile[kk * TILE + x * EACH + j];
-        for (int i = 0; i < EACH; i++)
-            for (int j = 0; j < EACH; j++) acc[i][j] = DOT4(acc[i][j], codes[i], weights[j]);
-    }
-}
-
 __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8(GEMM_ARGS)
 {
     __local uint a_tile[K_STEP * PITCH] __attribute__((aligned(16)));
@@ -98,7 +74,7 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8(GEMM_
             const bool low = A_PLANES == 2 && then >= blocks;
             fetch(&next, low ? a + a_plane : a, w, &s, m0, n0, (low ? then - blocks : then) * K_STEP, item);
         }
-        multiply(acc, a_tile, w_tile, x, y);
+        multiply(acc, a_tile, w_tile, TILE, K_STEP, x, y);
         barrier(CLK_LOCAL_MEM_FENCE);
     }
     if (SUMS) { /* of the items that fetched a row's fours; the tiles are no longer needed */

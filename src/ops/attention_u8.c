@@ -17,6 +17,7 @@ struct vq_attention_u8 {
     int mask;
     int heads, head_dim, padded, prob_step, prob_last, prob_shift, zero, code_max;
     int steps; /* of the search for a table's run in registers, 0: none; 1: by buckets */
+    int block; /* rows and channels of a work-group of a GPU's variant; 0: the variant is none */
     bool one_item, prob_low, small_scores;
 };
 
@@ -245,6 +246,7 @@ static vq_status create(vq_attention_u8 *op, vq_device *dev, const vq_attention_
     VQ_TRY(check_weights(w));
     op->variant = vq_variant_choose(dev, VQ_OP_ATTENTION_U8);
     op->one_item = vq_has_one_item(op->variant);
+    op->block = op->one_item ? 0 : op->variant->p[0] * op->variant->p[1];
     op->heads = w->heads;
     op->head_dim = w->head_dim;
     op->padded = VQ_ROUND_UP(w->head_dim, CHANNEL_PAD);
@@ -329,6 +331,42 @@ static int max_tokens(int tokens)
     return bound;
 }
 
+/* Tiles of tokens whose scores a GPU's variant keeps in registers, as many as there is room for (tests/offline): all,
+ * or 0. */
+static int kept_tiles(const vq_attention_u8 *op, int tiles, bool aligned)
+{
+    const int most = !op->raster ? 4 : aligned ? 3 : 2;
+    return tiles <= most ? tiles : 0;
+}
+
+/* Variants whose work-groups have many items, GPUs' and the portable one. */
+static vq_status run_items(vq_device *dev, const vq_attention_u8 *op, const vq_buf *qkv, int ld_qkv, const vq_buf *out,
+                           int ld_out, int batch, int t)
+{
+    const size_t heads = (size_t)op->heads, parts = (size_t)batch * (size_t)op->windows;
+    const char *const windows = op->raster ? " -DWINDOWS=1" : "";
+    vq_grid grid = {{(size_t)t, heads, parts}, {(size_t)op->variant->p[0]}};
+    char options[112];
+    vq_kernel *kernel;
+    if (op->block) {
+        const int tiles = VQ_CEIL_DIV(t, op->block);
+        const bool aligned = op->head_dim % 4 == 0 && ld_qkv % 4 == 0;
+        snprintf(options, sizeof options, "-DTILES=%d -DPROB_LOW=%d -DALIGNED=%d%s", kept_tiles(op, tiles, aligned),
+                 op->prob_low, aligned, windows);
+        grid.groups[0] = (size_t)tiles * (size_t)VQ_CEIL_DIV(op->head_dim, op->block);
+        grid.local[1] = grid.local[0];
+    } else {
+        snprintf(options, sizeof options, "-DMAX_T=%d%s", max_tokens(t), windows);
+    }
+    VQ_TRY(vq_kernel_get(&kernel, dev, op->variant, "attention_u8", options));
+    return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(qkv), VQ_A_I32(ld_qkv), VQ_A_BUF(out), VQ_A_I32(ld_out),
+                     VQ_A_BUF(op->consts), VQ_A_BUF(op->prob), VQ_A_I32(op->prob_step), VQ_A_I32(op->prob_last),
+                     VQ_A_I32(op->prob_shift), VQ_A_I32(t), VQ_A_I32(op->head_dim), VQ_A_I32(op->padded),
+                     VQ_A_I32(op->zero), VQ_A_I32(op->code_max), VQ_A_BUF(op->map), VQ_A_BUF(op->region),
+                     VQ_A_BUF(op->bias), VQ_A_BUF(op->pad), VQ_A_I32(op->mask), VQ_A_I32(op->windows),
+                     VQ_A_I32(op->raster));
+}
+
 vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const vq_buf *qkv, int ld_qkv,
                               const vq_buf *out, int ld_out, const vq_buf *scratch, int batch, int tokens)
 {
@@ -338,17 +376,7 @@ vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const v
     char options[112];
     vq_kernel *kernel, *pack;
     VQ_TRY(check_run(op, qkv, ld_qkv, out, ld_out, scratch, batch, tokens));
-    snprintf(options, sizeof options, "-DMAX_T=%d%s", max_tokens(t), windows);
-    if (!op->one_item) {
-        const vq_grid grid = {{(size_t)t, heads, parts}, {(size_t)op->variant->p[0]}};
-        VQ_TRY(vq_kernel_get(&kernel, dev, op->variant, "attention_u8", options));
-        return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(qkv), VQ_A_I32(ld_qkv), VQ_A_BUF(out), VQ_A_I32(ld_out),
-                         VQ_A_BUF(op->consts), VQ_A_BUF(op->prob), VQ_A_I32(op->prob_step), VQ_A_I32(op->prob_last),
-                         VQ_A_I32(op->prob_shift), VQ_A_I32(t), VQ_A_I32(op->head_dim), VQ_A_I32(op->padded),
-                         VQ_A_I32(op->zero), VQ_A_I32(op->code_max), VQ_A_BUF(op->map), VQ_A_BUF(op->region),
-                         VQ_A_BUF(op->bias), VQ_A_BUF(op->pad), VQ_A_I32(op->mask), VQ_A_I32(op->windows),
-                         VQ_A_I32(op->raster));
-    }
+    if (!op->one_item) return run_items(dev, op, qkv, ld_qkv, out, ld_out, batch, t);
     snprintf(options, sizeof options, "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d -DSMALL_SCORES=%d%s", max_tokens(t),
              op->prob_low, op->steps, op->small_scores, windows);
     VQ_TRY(vq_kernel_get(&pack, dev, op->variant, "attention_u8_pack", options));

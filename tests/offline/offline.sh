@@ -8,7 +8,20 @@ kernels=$1 shim=$2 list=$3 ptxas=${4:-ptxas}
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 failed=0 rows=0
-configs="0:0:0:1:1 1:1:1:1:1 2:1:1:1:1 3:2:1:2:1 1:2:1:2:2" # EPILOGUE:REQUANT:W_ZERO:A_PLANES:C_PLANES
+
+# what a program is built for besides its row's options; one list of options a line
+configs() { # function
+    case $1 in
+    gemm_s8)
+        for c in 0:0:0:1:1 1:1:1:1:1 2:1:1:1:1 3:2:1:2:1 1:2:1:2:2; do
+            echo $c | awk -F: '{ print "-DEPILOGUE=" $1, "-DREQUANT=" $2, "-DW_ZERO=" $3, "-DA_PLANES=" $4, "-DC_PLANES=" $5 }'
+        done ;;
+    attention_u8)
+        for c in 0:1:1:0 0:0:0:1 2:1:0:1 3:1:1:1 4:1:1:0 4:1:0:0; do
+            echo $c | awk -F: '{ print "-DTILES=" $1, "-DPROB_LOW=" $2, "-DALIGNED=" $3, "-DWINDOWS=" $4 }'
+        done ;;
+    esac
+}
 
 find_tool() { for t in "$@"; do command -v "$t" 2>/dev/null && return; done; }
 clang=$(find_tool clang-14 clang-15 clang-16 clang-17 clang-18 clang)
@@ -19,12 +32,12 @@ command -v ocloc >/dev/null || echo "offline: Intel skipped, no ocloc found"
 
 fail() { echo "FAILURE: $*"; failed=1; }
 
-# most multiplying instructions of a basic block of gemm_s8, and all of that block
-share() {
-    awk -v want="$2" '
-        /^gemm_s8:|\.entry gemm_s8\(/ { inside = 1; next }
+# most multiplying instructions of a basic block of the function, and all of that block
+share() { # assembly, instructions, function
+    awk -v want="$2" -v entry="^$3:|\\.entry $3\\(" -v others="^$3_" '
+        $0 ~ entry { inside = 1; next }
         !inside { next }
-        /^gemm_s8_|\.entry|\.Lfunc_end|^}/ { if (total) { keep() } ; if (/\.Lfunc_end|^}/) inside = 0; next }
+        $0 ~ others || /\.entry|\.Lfunc_end|^}/ { if (total) { keep() } ; if (/\.Lfunc_end|^}/) inside = 0; next }
         /^[$.A-Za-z_0-9]+:/ { keep(); next }
         /^\t+(\/\/|\.|;)/ || !/^\t/ { next }
         { total++; if ($0 ~ want) hits++ ; if (/branch|bra[ .]/) keep() }
@@ -32,14 +45,13 @@ share() {
         END { print best + 0, of + 0 }' "$1"
 }
 
-defines() { echo "$1" | awk -F: '{print "-DEPILOGUE=" $1 " -DREQUANT=" $2 " -DW_ZERO=" $3 " -DA_PLANES=" $4 " -DC_PLANES=" $5}'; }
-
 # numbers of one program: registers, spills, local bytes, occupancy in warps or waves
-numbers_nv() { # ptx arch
-    "$ptxas" -v -arch="$2" "$1" -o "$tmp/cubin" 2>"$tmp/log" || return 1
-    awk -v side="$(echo "$options" | sed 's/.*-DVQ_P0=\([0-9]*\).*/\1/')" \
+numbers_nv() { # ptx arch function
+    # shellcheck disable=SC2086
+    "$ptxas" -v $max_registers -arch="$2" "$1" -o "$tmp/cubin" 2>"$tmp/log" || return 1
+    awk -v fn="$3" -v side="$(echo "$options" | sed 's/.*-DVQ_P0=\([0-9]*\).*/\1/')" \
         -v shared="$([ "$2" = sm_90 ] && echo 233472 || echo 167936)" '
-        /Compiling entry function/ { mine = /.gemm_s8. / }
+        /Compiling entry function/ { mine = $0 ~ "." fn ". " }
         mine && /stack frame/ { spills += $1 } # arrays that did not become registers
         mine && /spill/ { for (i = 1; i < NF; i++) if ($i == "bytes" && $(i + 1) == "spill") spills += $(i - 1) }
         mine && /Used/ { for (i = 1; i <= NF; i++) { if ($i ~ /^registers/) regs = $(i - 1); if ($i ~ /^smem/) local = $(i - 2) } }
@@ -51,9 +63,9 @@ numbers_nv() { # ptx arch
             print regs + 0, spills + 0, local + 0, groups * threads / 32 "/64"
         }' "$tmp/log"
 }
-numbers_amd() { # assembly
-    awk '
-        /^gemm_s8:/ { inside = 1 }
+numbers_amd() { # assembly function
+    awk -v entry="^$2:" '
+        $0 ~ entry { inside = 1 }
         inside && /^; (Total)?NumVgprs:/ { regs = $3 } inside && /ScratchSize:/ { spills = $3 }
         inside && /LDSByteSize:/ { local = $3 } inside && /Occupancy:/ { waves = $3 }
         END { print regs + 0, spills + 0, local + 0, waves + 0 }' "$1"
@@ -61,25 +73,26 @@ numbers_amd() { # assembly
 
 compile() { # variant file options target arch clang flags...
     variant=$1 file=$2 options=$3 arch=$4 want=$5; shift 5
+    fn=${variant%%__*} built=$(echo "$options" | sed 's/-cl-nv-[a-z=0-9]*//') # ptxas gets that part, as from NVIDIA's OpenCL
     regs=0 spills=0 local=0 waves= best=0 of=0
-    for config in $configs; do
-        # shellcheck disable=SC2046,SC2086
-        "$@" -x cl -cl-std=CL1.2 -Xclang -finclude-default-header -include "$shim" -I "$kernels" -O3 -S $options \
-            $(defines "$config") "$kernels/$file" -o "$tmp/s" 2>"$tmp/log" || { fail "$variant for $arch: $(grep -m1 error "$tmp/log")"; return; }
-        case $arch in
-        sm_*) n=$(numbers_nv "$tmp/s" "$arch") || { fail "$variant: ptxas for $arch: $(head -1 "$tmp/log")"; return; } ;;
-        *) n=$(numbers_amd "$tmp/s") ;;
-        esac
+    max_registers=$(echo "$options" | sed -n 's/.*-cl-nv-\(maxrregcount=[0-9]*\).*/-\1/p')
+    configs "$fn" >"$tmp/configs"
+    while read -r config; do
         # shellcheck disable=SC2086
-        set -- "$@" -- $n $(share "$tmp/s" "$want")
-        while [ "$1" != -- ]; do set -- "$@" "$1"; shift; done
-        shift
-        [ "$1" -gt "$regs" ] && regs=$1 waves=$4
-        spills=$((spills + $2)) local=$3
-        [ "$5" -gt 0 ] || fail "$variant for $arch: none of its instructions"
-        { [ "$of" = 0 ] || [ $(($5 * of)) -lt $((best * $6)) ]; } && best=$5 of=$6
-        shift 6
-    done
+        "$@" -x cl -cl-std=CL1.2 -Xclang -finclude-default-header -include "$shim" -I "$kernels" -O3 -S $built \
+            $config "$kernels/$file" -o "$tmp/s" 2>"$tmp/log" </dev/null || { fail "$variant for $arch: $(grep -m1 error "$tmp/log")"; return; }
+        case $arch in
+        sm_*) n=$(numbers_nv "$tmp/s" "$arch" "$fn") || { fail "$variant: ptxas for $arch: $(head -1 "$tmp/log")"; return; } ;;
+        *) n=$(numbers_amd "$tmp/s" "$fn") ;;
+        esac
+        echo "$n" "$(share "$tmp/s" "$want" "$fn")" >"$tmp/numbers"
+        read -r n_regs n_spills n_local n_waves hits total <"$tmp/numbers"
+        [ "$n_regs" -gt "$regs" ] && regs=$n_regs waves=$n_waves
+        [ "$n_local" -gt "$local" ] && local=$n_local
+        spills=$((spills + n_spills))
+        [ "$hits" -gt 0 ] || fail "$variant for $arch: none of its instructions"
+        { [ "$of" = 0 ] || [ $((hits * of)) -lt $((best * total)) ]; } && best=$hits of=$total
+    done <"$tmp/configs"
     [ "$spills" = 0 ] || fail "$variant for $arch: spills $spills bytes"
     [ "$of" = 0 ] || echo "| $variant | $arch | $regs | $spills | $local | $waves | $best/$of ($((100 * best / of)) %) |"
     rows=$((rows + 1))
@@ -87,7 +100,7 @@ compile() { # variant file options target arch clang flags...
 
 echo "| variant | target | registers | spilled bytes | local bytes | warps or waves | products / instructions |"
 echo "|---|---|---|---|---|---|---|"
-"$list" | grep '^gemm_s8__[dm]' >"$tmp/rows"
+"$list" | grep '^\(gemm_s8\|attention_u8\)__[dm]' >"$tmp/rows"
 while IFS='|' read -r name file options; do
     case $options in
     *VQ_DOT=2* | *VQ_MMA=1*)

@@ -9,7 +9,11 @@ SHIM size_t get_local_id(uint d)
 }
 SHIM size_t get_group_id(uint d)
 {
-    return (size_t)(d == 0 ? __nvvm_read_ptx_sreg_ctaid_x() : d == 1 ? __nvvm_read_ptx_sreg_ctaid_y() : 0);
+    return (size_t)(d == 0 ? __nvvm_read_ptx_sreg_ctaid_x() : d == 1 ? __nvvm_read_ptx_sreg_ctaid_y() : __nvvm_read_ptx_sreg_ctaid_z());
+}
+SHIM size_t get_num_groups(uint d)
+{
+    return (size_t)(d == 0 ? __nvvm_read_ptx_sreg_nctaid_x() : d == 1 ? __nvvm_read_ptx_sreg_nctaid_y() : 1);
 }
 SHIM void barrier(cl_mem_fence_flags flags)
 {
@@ -23,7 +27,13 @@ SHIM size_t get_local_id(uint d)
 }
 SHIM size_t get_group_id(uint d)
 {
-    return (size_t)(d == 0 ? __builtin_amdgcn_workgroup_id_x() : d == 1 ? __builtin_amdgcn_workgroup_id_y() : 0);
+    return (size_t)(d == 0 ? __builtin_amdgcn_workgroup_id_x() : d == 1 ? __builtin_amdgcn_workgroup_id_y() : __builtin_amdgcn_workgroup_id_z());
+}
+SHIM size_t get_num_groups(uint d)
+{
+    return (size_t)(d == 0   ? __builtin_amdgcn_grid_size_x() / __builtin_amdgcn_workgroup_size_x()
+                    : d == 1 ? __builtin_amdgcn_grid_size_y() / __builtin_amdgcn_workgroup_size_y()
+                             : 1);
 }
 SHIM void barrier(cl_mem_fence_flags flags)
 {
@@ -43,6 +53,18 @@ SHIM int min(int x, int y)
 SHIM int max(int x, int y)
 {
     return x > y ? x : y;
+}
+SHIM uint min(uint x, uint y)
+{
+    return x < y ? x : y;
+}
+SHIM uint max(uint x, uint y)
+{
+    return x > y ? x : y;
+}
+SHIM int clamp(int x, int lo, int hi)
+{
+    return x < lo ? lo : x > hi ? hi : x;
 }
 SHIM long clamp(long x, long lo, long hi)
 {
