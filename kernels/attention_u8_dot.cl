@@ -4,10 +4,12 @@
  * together, are multiplied by V's. Scores stay in registers, EACH x EACH per item and tile, or are computed again.
  * Grid: (row blocks * channel blocks, heads, images or windows).
  *
- * VQ_P0 SIDE, VQ_P1 EACH, 4. */
+ * VQ_P0 SIDE, VQ_P1 EACH, 4; VQ_P2 most TILES (attention_u8_gpu.h). */
 #include "attention_u8_gpu.h"
-#if VQ_DOT
-#define UNROLL_FOURS _Pragma("unroll 4") /* more do not fit beside the scores */
+#if VQ_DOT == 1
+#define UNROLL_FOURS _Pragma("unroll 1") /* more do not fit beside the scores: Intel's items have 128 registers */
+#elif VQ_DOT
+#define UNROLL_FOURS _Pragma("unroll 4") /* nor here */
 #endif
 #include "dot_tile.h"
 

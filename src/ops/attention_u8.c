@@ -335,7 +335,7 @@ static int max_tokens(int tokens)
  * or 0. */
 static int kept_tiles(const vq_attention_u8 *op, int tiles, bool aligned)
 {
-    const int most = !op->raster ? 4 : aligned ? 3 : 2;
+    const int most = !op->raster ? op->variant->p[2] : VQ_MIN(op->variant->p[2], aligned ? 3 : 2);
     return tiles <= most ? tiles : 0;
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Compiles the kernels for GPUs with the real back ends, without a GPU: clang to PTX and ptxas, clang to AMDGCN. Prints
+# Compiles the kernels for GPUs with the real back ends, without a GPU: clang to PTX and ptxas, clang to AMDGCN, Intel's ocloc. Prints
 # one table row per variant and target: the most registers, spills, local memory and occupancy of its programs, and the
 # least share of multiplying instructions in the basic block that has most of them (of PTX or of AMD's machine code; address
 # arithmetic and loads are the rest). Fails where a program does not compile, spills, or holds none of them.
@@ -10,14 +10,15 @@ trap 'rm -rf "$tmp"' EXIT
 failed=0 rows=0
 
 # what a program is built for besides its row's options; one list of options a line
-configs() { # function
+configs() { # function, most tiles that it keeps
     case $1 in
     gemm_s8)
         for c in 0:0:0:1:1 1:1:1:1:1 2:1:1:1:1 3:2:1:2:1 1:2:1:2:2; do
             echo $c | awk -F: '{ print "-DEPILOGUE=" $1, "-DREQUANT=" $2, "-DW_ZERO=" $3, "-DA_PLANES=" $4, "-DC_PLANES=" $5 }'
         done ;;
     attention_u8)
-        for c in 0:1:1:0 0:0:0:1 2:1:0:1 3:1:1:1 4:1:1:0 4:1:0:0; do
+        for c in 0:1:1:0 0:0:0:1 1:1:1:1 2:1:0:1 3:1:1:1 4:1:1:0 4:1:0:0; do
+            [ "${c%%:*}" -gt "$2" ] ||
             echo $c | awk -F: '{ print "-DTILES=" $1, "-DPROB_LOW=" $2, "-DALIGNED=" $3, "-DWINDOWS=" $4 }'
         done ;;
     esac
@@ -27,7 +28,8 @@ find_tool() { for t in "$@"; do command -v "$t" 2>/dev/null && return; done; }
 clang=$(find_tool clang-14 clang-15 clang-16 clang-17 clang-18 clang)
 ptxas=$(find_tool "$ptxas" /usr/local/cuda/bin/ptxas)
 [ -n "$clang" ] || { echo "offline: skipped, no clang found"; exit 77; }
-command -v ocloc >/dev/null || echo "offline: Intel skipped, no ocloc found"
+ocloc=$(find_tool "${VITQ_OCLOC:-ocloc}")
+[ -n "$ocloc" ] || echo "offline: Intel skipped, no ocloc found"
 [ -n "$ptxas" ] || echo "offline: NVIDIA skipped, no ptxas found"
 
 fail() { echo "FAILURE: $*"; failed=1; }
@@ -63,6 +65,16 @@ numbers_nv() { # ptx arch function
             print regs + 0, spills + 0, local + 0, groups * threads / 32 "/64"
         }' "$tmp/log"
 }
+numbers_intel() { # folder of IGC's dumps: the last program is the one it kept
+    set -- "$1"/*.asm
+    while [ $# -gt 1 ]; do shift; done
+    awk -v simd="$(echo "$1" | sed 's/.*_simd\([0-9]*\)_.*/\1/')" '
+        /numGRF=/ { sub(/.*numGRF=/, ""); regs = $0 + 0 } /^\/\/\.spill size/ { spills += $3 }
+        /store\.ugm[.a-z0-9]*\.a64/ { spills += 4 * simd } # arrays: what is stored for others is addressed otherwise
+        /^\/\/ B[0-9]+:/ { keep() } /dp4a/ { hits++ } /\([0-9]+\|M0\)/ { total++ }
+        function keep() { if (hits > best) { best = hits; of = total } hits = total = 0 }
+        END { keep(); print regs + 0, spills + 0, "-", "SIMD" simd, best + 0, of + 0 }' "$1"
+}
 numbers_amd() { # assembly function
     awk -v entry="^$2:" '
         $0 ~ entry { inside = 1 }
@@ -71,29 +83,46 @@ numbers_amd() { # assembly function
         END { print regs + 0, spills + 0, local + 0, waves + 0 }' "$1"
 }
 
-compile() { # variant file options target arch clang flags...
-    variant=$1 file=$2 options=$3 arch=$4 want=$5; shift 5
-    fn=${variant%%__*} built=$(echo "$options" | sed 's/-cl-nv-[a-z=0-9]*//') # ptxas gets that part, as from NVIDIA's OpenCL
-    regs=0 spills=0 local=0 waves= best=0 of=0
-    max_registers=$(echo "$options" | sed -n 's/.*-cl-nv-\(maxrregcount=[0-9]*\).*/-\1/p')
-    configs "$fn" >"$tmp/configs"
+# One program of $file for $arch with $built and one list more of options: its numbers, then its share.
+program_clang() { # options, clang flags...
+    config=$1; shift
+    # shellcheck disable=SC2086
+    "$@" -x cl -cl-std=CL1.2 -Xclang -finclude-default-header -include "$shim" -I "$kernels" -O3 -S $built \
+        $config "$kernels/$file" -o "$tmp/s" 2>"$tmp/log" </dev/null || return 1
+    case $arch in
+    sm_*) numbers_nv "$tmp/s" "$arch" "$fn" || return 1 ;;
+    *) numbers_amd "$tmp/s" "$fn" ;;
+    esac
+    share "$tmp/s" "$want" "$fn"
+}
+program_intel() { # options, ocloc
+    rm -rf "$tmp/dump"; mkdir "$tmp/dump"
+    printf '#include "%s"\n#include "%s"\n' "$shim" "$file" >"$tmp/program.cl"
+    IGC_ShaderDumpEnable=1 IGC_DumpToCustomDir="$tmp/dump" "$2" compile -file "$tmp/program.cl" -device "$arch" \
+        -options "$built $1 -I $kernels" -out_dir "$tmp" -output program -output_no_suffix >"$tmp/log" 2>&1 </dev/null &&
+        [ -s "$tmp/program" ] || return 1
+    numbers_intel "$tmp/dump"
+}
+
+compile() { # variant file options target arch how command...
+    variant=$1 file=$2 options=$3 arch=$4 want=$5 how=$6; shift 6
+    fn=${variant%%__*} max_registers=$(echo "$options" | sed -n 's/.*-cl-nv-\(maxrregcount=[0-9]*\).*/-\1/p')
+    built=$(echo "$options" | sed 's/-cl-nv-[a-z=0-9]*//') # ptxas gets that part, as from NVIDIA's OpenCL
+    regs=0 spills=0 local=- waves= best=0 of=0
+    configs "$fn" "$(echo "$options" | sed 's/.*-DVQ_P2=\([0-9]*\).*/\1/')" >"$tmp/configs"
     while read -r config; do
-        # shellcheck disable=SC2086
-        "$@" -x cl -cl-std=CL1.2 -Xclang -finclude-default-header -include "$shim" -I "$kernels" -O3 -S $built \
-            $config "$kernels/$file" -o "$tmp/s" 2>"$tmp/log" </dev/null || { fail "$variant for $arch: $(grep -m1 error "$tmp/log")"; return; }
-        case $arch in
-        sm_*) n=$(numbers_nv "$tmp/s" "$arch" "$fn") || { fail "$variant: ptxas for $arch: $(head -1 "$tmp/log")"; return; } ;;
-        *) n=$(numbers_amd "$tmp/s" "$fn") ;;
-        esac
-        echo "$n" "$(share "$tmp/s" "$want" "$fn")" >"$tmp/numbers"
-        read -r n_regs n_spills n_local n_waves hits total <"$tmp/numbers"
-        [ "$n_regs" -gt "$regs" ] && regs=$n_regs waves=$n_waves
-        [ "$n_local" -gt "$local" ] && local=$n_local
-        spills=$((spills + n_spills))
-        [ "$hits" -gt 0 ] || fail "$variant for $arch: none of its instructions"
-        { [ "$of" = 0 ] || [ $((hits * of)) -lt $((best * total)) ]; } && best=$hits of=$total
+        $how "$config" "$@" >"$tmp/numbers" || { fail "$variant for $arch, $config: $(grep -m1 error "$tmp/log" || head -1 "$tmp/log")"; return; }
+        # shellcheck disable=SC2046
+        set -- "$@" -- $(cat "$tmp/numbers")
+        while [ "$1" != -- ]; do set -- "$@" "$1"; shift; done
+        [ "$2" -gt "$regs" ] && regs=$2 waves=$5
+        case $4 in -) ;; *) [ "$local" != - ] && [ "$4" -le "$local" ] || local=$4 ;; esac
+        [ "$3" = 0 ] || fail "$variant for $arch, $config: spills $3 bytes"
+        [ "$6" -gt 0 ] || fail "$variant for $arch, $config: none of its instructions"
+        spills=$((spills + $3))
+        { [ "$of" = 0 ] || [ $(($6 * of)) -lt $((best * $7)) ]; } && best=$6 of=$7
+        shift 7
     done <"$tmp/configs"
-    [ "$spills" = 0 ] || fail "$variant for $arch: spills $spills bytes"
     [ "$of" = 0 ] || echo "| $variant | $arch | $regs | $spills | $local | $waves | $best/$of ($((100 * best / of)) %) |"
     rows=$((rows + 1))
 }
@@ -108,9 +137,12 @@ while IFS='|' read -r name file options; do
         for arch in sm_80 sm_90; do
             feature=+ptx70
             # clang 14 knows sm_86 at most: its PTX is what ptxas then makes code for sm_90 of
-            compile "$name" "$file" "$options" $arch 'dp4a|mma.sync' "$clang" -target nvptx64-nvidia-nvcl -Xclang -target-cpu -Xclang \
+            compile "$name" "$file" "$options" $arch 'dp4a|mma.sync' program_clang "$clang" -target nvptx64-nvidia-nvcl -Xclang -target-cpu -Xclang \
                 sm_80 -Xclang -target-feature -Xclang $feature
         done ;;
+    *VQ_DOT=1*)
+        [ -n "$ocloc" ] || continue
+        for arch in acm-g10 tgllp; do compile "$name" "$file" "$options" $arch dp4a program_intel "$ocloc"; done ;;
     *VQ_DOT=3* | *VQ_MMA=2*)
         case $options in *VQ_MMA*) archs=gfx90a want_amd=v_mfma ;; *) archs="gfx90a gfx1030 gfx1100" want_amd=v_dot4 ;; esac
         for arch in $archs; do
@@ -119,12 +151,18 @@ while IFS='|' read -r name file options; do
                 amd=$(find_tool clang-15 clang-16 clang-17 clang-18)
                 [ -n "$amd" ] || { echo "offline: gfx1100 skipped, $clang does not know it and there is no later clang"; continue; }
             fi
-            compile "$name" "$file" "$options" $arch "$want_amd" "$amd" -target amdgcn-amd-amdhsa -mcpu=$arch -nogpulib
+            compile "$name" "$file" "$options" $arch "$want_amd" program_clang "$amd" -target amdgcn-amd-amdhsa -mcpu=$arch -nogpulib
         done ;;
     *) echo "offline: $name skipped, no compiler here has its extension" ;;
     esac
 done <"$tmp/rows"
 # The known-answer kernels: one that does not compile would quietly keep its rows from running.
+probe_intel() {
+    arch=acm-g10 file=probe_gpu.cl built="-cl-std=CL3.0 -DVQ_DOT=1"
+    program_intel "" "$ocloc" >"$tmp/numbers" || { fail "probe $built for $arch: $(grep -m1 error "$tmp/log")"; return; }
+    echo "offline: probe $built compiles for $arch"
+}
+[ -z "$ocloc" ] || probe_intel
 probe() { # arch, options, clang and flags...
     arch=$1 options=$2; shift 2
     # shellcheck disable=SC2086

@@ -1,5 +1,9 @@
 /* What kernels call of OpenCL's library, for clang's own back ends without a driver: enough to compile the kernels for GPUs
  * to the instructions that count. */
+#ifdef __SPIR__ /* ocloc has all of the library but this: older translators to SPIR-V leave it a call of a function */
+int __attribute__((overloadable)) __spirv_SUDotKHR(uint signed_ones, uint unsigned_ones, int format);
+#define dot_4x8packed_us_int(codes, weights) __spirv_SUDotKHR(weights, codes, 0)
+#else
 #define SHIM __attribute__((overloadable, always_inline))
 
 #if defined(__NVPTX__)
@@ -91,3 +95,4 @@ SHIM float fma(float x, float y, float z)
 {
     return __builtin_fmaf(x, y, z);
 }
+#endif
