@@ -13,7 +13,7 @@
 #endif
 #include "dot_tile.h"
 
-#define FOURS     (TILE / 4) /* of channels, in a slice of Q and K, or of tokens, in a tile of P and V */
+#define FOURS     (TILE / 4) /* of tokens in a tile */
 #define TILE_SIZE (FOURS * PITCH)
 #define PLANES    (PROB_LOW ? 2 : 1)
 #define QUARTERS  (ITEMS / TILE) /* items that fetch one row */
@@ -21,8 +21,8 @@
 #define SIGN      FLIP4(0x80808080u) /* makes codes less 128 ready for DOT4 */
 #define KEPT      (TILES > 0)
 
-#if QUARTERS * EACH != FOURS || EACH != 4
-#error "an item fetches 4 fours of one row, and multiplies 4 x 4"
+#if QUARTERS * EACH != FOURS || EACH != 4 || SLICE > FOURS
+#error "an item fetches up to 4 fours of one row, and multiplies 4 x 4"
 #endif
 
 typedef struct position {
@@ -33,12 +33,13 @@ typedef struct position {
 VQ_LOCAL_FUNCTION void load_codes(__local uint *tile, __local uint *sums, const attention *a, int which, int first,
                                   int slice, uint sign, int item)
 {
-    const int token = item / QUARTERS, quarter = item & (QUARTERS - 1), channel = slice * TILE;
+    const int token = item / QUARTERS, quarter = item & (QUARTERS - 1), channel = 4 * SLICE * slice;
     __global const uchar *const row = codes_of(a, min(first + token, a->tokens - 1), which) + channel;
     int sum = 0;
     UNROLL
     for (int i = 0; i < EACH; i++) {
         const int kk = quarter * EACH + i;
+        if (kk >= SLICE) continue;
         const uint four = four_at(row, kk, a->width - channel);
         tile[kk * PITCH + token] = four ^ sign;
         sum = DOT4(sum, four, ONES);
@@ -87,13 +88,13 @@ VQ_LOCAL_FUNCTION void score_tile(int s[EACH][EACH], const attention *a, __local
         UNROLL
         for (int j = 0; j < EACH; j++) s[i][j] = 0;
     }
-    for (int slice = 0; slice * TILE < a->width; slice++) {
+    for (int slice = 0; 4 * SLICE * slice < a->width; slice++) {
         barrier(CLK_LOCAL_MEM_FENCE); /* the tiles' last readers are done */
-        if (first == 0 || a->width > TILE) load_codes(q_tile, q_sums, a, 0, at->row, slice, 0, at->item);
+        if (first == 0 || a->width > 4 * SLICE) load_codes(q_tile, q_sums, a, 0, at->row, slice, 0, at->item);
         if (slice == 0) load_regions(regions, a, at->row, first, at->item);
         load_codes(k_tile, k_sums, a, 1, first, slice, SIGN, at->item);
         barrier(CLK_LOCAL_MEM_FENCE);
-        multiply(s, q_tile, k_tile, PITCH, FOURS, at->x, at->y);
+        multiply(s, q_tile, k_tile, PITCH, SLICE, at->x, at->y);
         add_sums(of_k, k_sums, at->x);
         if (DOT4_BIAS) add_sums(of_q, q_sums, at->y);
     }

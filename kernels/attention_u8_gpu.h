@@ -2,6 +2,7 @@
  * memory.
  *
  * ALIGNED   1: codes of every head of every token begin at multiples of 4
+ * SLICE     fours of channels of Q and K that are multiplied at once
  * PROB_LOW  0: the low bytes of all probabilities are 0
  * TILES     tiles of tokens that an attention has, whose scores an item then keeps; 0 where they are too many, and every
  *           pass computes them again */
@@ -14,6 +15,9 @@
 #endif
 #ifndef PROB_LOW
 #define PROB_LOW 1
+#endif
+#ifndef SLICE
+#define SLICE 16
 #endif
 #ifndef TILES
 #define TILES 0

@@ -351,8 +351,8 @@ static vq_status run_items(vq_device *dev, const vq_attention_u8 *op, const vq_b
     if (op->block) {
         const int tiles = VQ_CEIL_DIV(t, op->block);
         const bool aligned = op->head_dim % 4 == 0 && ld_qkv % 4 == 0;
-        snprintf(options, sizeof options, "-DTILES=%d -DPROB_LOW=%d -DALIGNED=%d%s", kept_tiles(op, tiles, aligned),
-                 op->prob_low, aligned, windows);
+        snprintf(options, sizeof options, "-DSLICE=%d -DTILES=%d -DPROB_LOW=%d -DALIGNED=%d%s",
+                 op->head_dim > 32 ? 16 : 8, kept_tiles(op, tiles, aligned), op->prob_low, aligned, windows);
         grid.groups[0] = (size_t)tiles * (size_t)VQ_CEIL_DIV(op->head_dim, op->block);
         grid.local[1] = grid.local[0];
     } else {

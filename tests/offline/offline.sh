@@ -17,9 +17,9 @@ configs() { # function, most tiles that it keeps
             echo $c | awk -F: '{ print "-DEPILOGUE=" $1, "-DREQUANT=" $2, "-DW_ZERO=" $3, "-DA_PLANES=" $4, "-DC_PLANES=" $5 }'
         done ;;
     attention_u8)
-        for c in 0:1:1:0 0:0:0:1 1:1:1:1 2:1:0:1 3:1:1:1 4:1:1:0 4:1:0:0; do
+        for c in 0:1:1:0:16 0:0:0:1:16 1:1:1:1:8 2:1:0:1:16 3:1:1:1:8 3:1:1:1:16 4:1:1:0:16 4:1:0:0:16; do
             [ "${c%%:*}" -gt "$2" ] ||
-            echo $c | awk -F: '{ print "-DTILES=" $1, "-DPROB_LOW=" $2, "-DALIGNED=" $3, "-DWINDOWS=" $4 }'
+            echo $c | awk -F: '{ print "-DTILES=" $1, "-DPROB_LOW=" $2, "-DALIGNED=" $3, "-DWINDOWS=" $4, "-DSLICE=" $5 }'
         done ;;
     esac
 }
