@@ -6,6 +6,9 @@
  * PROB_LOW  0: the low bytes of all probabilities are 0
  * TILES     tiles of tokens that an attention has, whose scores an item then keeps; 0 where they are too many, and every
  *           pass computes them again */
+#ifndef ATTENTION_U8_GPU_H
+#define ATTENTION_U8_GPU_H
+
 #include "attention_u8_rows.h"
 #include "vq_int.h"
 #include "vq_local.h"
@@ -119,3 +122,5 @@ static uint probability(const attention *a, uint t, int log_sum)
     const uint u = log_sum < 0 && t < (uint)-log_sum ? 0 : t + (uint)log_sum;
     return a->prob[min(u >> a->prob_shift, (uint)a->prob_last)];
 }
+
+#endif

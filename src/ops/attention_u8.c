@@ -333,9 +333,9 @@ static int max_tokens(int tokens)
 
 /* Tiles of tokens whose scores a GPU's variant keeps in registers, as many as there is room for (tests/offline): all,
  * or 0. */
-static int kept_tiles(const vq_attention_u8 *op, int tiles, bool aligned)
+static int kept_tiles(const vq_attention_u8 *op, int tiles)
 {
-    const int most = !op->raster ? op->variant->p[2] : VQ_MIN(op->variant->p[2], aligned ? 3 : 2);
+    const int most = op->raster ? VQ_MIN(op->variant->p[2], 2) : op->variant->p[2];
     return tiles <= most ? tiles : 0;
 }
 
@@ -352,7 +352,7 @@ static vq_status run_items(vq_device *dev, const vq_attention_u8 *op, const vq_b
         const int tiles = VQ_CEIL_DIV(t, op->block);
         const bool aligned = op->head_dim % 4 == 0 && ld_qkv % 4 == 0;
         snprintf(options, sizeof options, "-DSLICE=%d -DTILES=%d -DPROB_LOW=%d -DALIGNED=%d%s",
-                 op->head_dim > 32 ? 16 : 8, kept_tiles(op, tiles, aligned), op->prob_low, aligned, windows);
+                 op->head_dim > 32 ? 16 : 8, kept_tiles(op, tiles), op->prob_low, aligned, windows);
         grid.groups[0] = (size_t)tiles * (size_t)VQ_CEIL_DIV(op->head_dim, op->block);
         grid.local[1] = grid.local[0];
     } else {
