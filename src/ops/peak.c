@@ -25,7 +25,7 @@ int vq_peak_products(vq_device *dev, vq_peak_kind kind)
 {
     static const int codes[] = {1, 4, 2, 4}; /* of a lane, by how the variant multiplies */
     const vq_variant *const v = vq_variant_choose(dev, VQ_OP_PEAK);
-    if (!vq_is_wide(v)) return v->p[1] * (kind == VQ_PEAK_S8 ? 4 : 1);
+    if (!vq_is_wide(v)) return v->p[1] * (kind == VQ_PEAK_S8 ? v->p[2] : 1);
     return v->p[0] * v->p[1] * (kind == VQ_PEAK_S8 ? codes[v->p[3]] : 1);
 }
 

@@ -22,6 +22,7 @@ configs() { # function, most tiles that it keeps
             [ "${c%%:*}" -gt "$2" ] ||
             echo $c | awk -F: '{ print "-DTILES=" $1, "-DPROB_LOW=" $2, "-DALIGNED=" $3, "-DWINDOWS=" $4, "-DSLICE=" $5 }'
         done ;;
+    *) echo "" ;;
     esac
 }
 
@@ -59,26 +60,28 @@ numbers_nv() { # ptx arch function
         mine && /spill/ { for (i = 1; i < NF; i++) if ($i == "bytes" && $(i + 1) == "spill") spills += $(i - 1) }
         mine && /Used/ { for (i = 1; i <= NF; i++) { if ($i ~ /^registers/) regs = $(i - 1); if ($i ~ /^smem/) local = $(i - 2) } }
         END {
-            threads = side * side
+            threads = fn == "peak_s8" ? side : side * side
             groups = int(65536 / (int((regs + 7) / 8) * 8 * threads)); most = int(2048 / threads)
             if (groups > most) groups = most
             if (local && groups > int(shared / (local + 1024))) groups = int(shared / (local + 1024))
             print regs + 0, spills + 0, local + 0, groups * threads / 32 "/64"
         }' "$tmp/log"
 }
-numbers_intel() { # folder of IGC's dumps: the last program is the one it kept
-    set -- "$1"/*.asm
+numbers_intel() { # folder of IGC's dumps, function: its last program is the one that IGC kept
+    # shellcheck disable=SC2046
+    set -- $(grep -l "^//.kernel $2\$" "$1"/*.asm)
+    [ $# -gt 0 ] || return 1
     while [ $# -gt 1 ]; do shift; done
     awk -v simd="$(echo "$1" | sed 's/.*_simd\([0-9]*\)_.*/\1/')" '
         /numGRF=/ { sub(/.*numGRF=/, ""); regs = $0 + 0 } /^\/\/\.spill size/ { spills += $3 }
         /store\.ugm[.a-z0-9]*\.a64/ { spills += 4 * simd } # arrays: what is stored for others is addressed otherwise
-        /^\/\/ B[0-9]+:/ { keep() } /dp4a/ { hits++ } /\([0-9]+\|M0\)/ { total++ }
+        /^\/\/ B[0-9]+:/ { keep() } /dp4a/ { hits++ } /\([0-9]+\|M[0-9]+\)/ { total++ }
         function keep() { if (hits > best) { best = hits; of = total } hits = total = 0 }
         END { keep(); print regs + 0, spills + 0, "-", "SIMD" simd, best + 0, of + 0 }' "$1"
 }
 numbers_amd() { # assembly function
     awk -v entry="^$2:" '
-        $0 ~ entry { inside = 1 }
+        /^[a-z_0-9]+:/ { inside = $0 ~ entry }
         inside && /^; (Total)?NumVgprs:/ { regs = $3 } inside && /ScratchSize:/ { spills = $3 }
         inside && /LDSByteSize:/ { local = $3 } inside && /Occupancy:/ { waves = $3 }
         END { print regs + 0, spills + 0, local + 0, waves + 0 }' "$1"
@@ -102,12 +105,13 @@ program_intel() { # options, ocloc
     IGC_ShaderDumpEnable=1 IGC_DumpToCustomDir="$tmp/dump" "$2" compile -file "$tmp/program.cl" -device "$arch" \
         -options "$built $1 -I $kernels" -out_dir "$tmp" -output program -output_no_suffix >"$tmp/log" 2>&1 </dev/null &&
         [ -s "$tmp/program" ] || return 1
-    numbers_intel "$tmp/dump"
+    numbers_intel "$tmp/dump" "$fn"
 }
 
 compile() { # variant file options target arch how command...
     variant=$1 file=$2 options=$3 arch=$4 want=$5 how=$6; shift 6
-    fn=${variant%%__*} max_registers=$(echo "$options" | sed -n 's/.*-cl-nv-\(maxrregcount=[0-9]*\).*/-\1/p')
+    case $variant in peak__*) fn=peak_s8 ;; *) fn=${variant%%__*} ;; esac
+    max_registers=$(echo "$options" | sed -n 's/.*-cl-nv-\(maxrregcount=[0-9]*\).*/-\1/p')
     built=$(echo "$options" | sed 's/-cl-nv-[a-z=0-9]*//') # ptxas gets that part, as from NVIDIA's OpenCL
     regs=0 spills=0 local=- waves= best=0 of=0
     configs "$fn" "$(echo "$options" | sed 's/.*-DVQ_P2=\([0-9]*\).*/\1/')" >"$tmp/configs"
@@ -134,7 +138,7 @@ compile() { # variant file options target arch how command...
 
 echo "| variant | target | registers | spilled bytes | local bytes | warps or waves | products / instructions |"
 echo "|---|---|---|---|---|---|---|"
-"$list" | grep '^\(gemm_s8\|attention_u8\)__[dm]' >"$tmp/rows"
+"$list" | grep '^\(gemm_s8\|attention_u8\|peak\)__[dm]' >"$tmp/rows"
 while IFS='|' read -r name file options; do
     case $options in
     *VQ_DOT=2* | *VQ_MMA=1*)
@@ -163,7 +167,7 @@ while IFS='|' read -r name file options; do
 done <"$tmp/rows"
 # The known-answer kernels: one that does not compile would quietly keep its rows from running.
 probe_intel() {
-    arch=acm-g10 file=probe_gpu.cl built="-cl-std=CL3.0 -DVQ_DOT=1"
+    arch=acm-g10 fn=probe file=probe_gpu.cl built="-cl-std=CL3.0 -DVQ_DOT=1"
     program_intel "" "$ocloc" >"$tmp/numbers" || { fail "probe $built for $arch: $(grep -m1 error "$tmp/log")"; return; }
     echo "offline: probe $built compiles for $arch"
 }

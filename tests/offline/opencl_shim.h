@@ -91,6 +91,19 @@ SHIM uint clz(uint x)
 {
     return x ? (uint)__builtin_clz(x) : 32;
 }
+SHIM float mad(float x, float y, float z)
+{
+    return __builtin_fmaf(x, y, z);
+}
+SHIM size_t get_global_id(uint d)
+{
+    (void)d;
+    return get_group_id(0) * 64 + get_local_id(0); /* of kernels with groups of 64 */
+}
+SHIM size_t get_global_size(uint d)
+{
+    return get_num_groups(d) * 64;
+}
 SHIM float fma(float x, float y, float z)
 {
     return __builtin_fmaf(x, y, z);
