@@ -107,7 +107,7 @@ VQ_LOCAL_FUNCTION void score_tile(int s[ROWS][COLUMNS], const attention *a, cons
             UNROLL
             for (int j = 0; j < COLUMNS; j++) of_k[j] += (int)t->k_sums[quarter * TILE + column_at(at, j)];
             UNROLL
-            for (int i = 0; i < ROWS && BIAS; i++) of_q[i] += (int)t->q_sums[quarter * TILE + row_at(at, i)];
+            for (int i = 0; i < (BIAS ? ROWS : 0); i++) of_q[i] += (int)t->q_sums[quarter * TILE + row_at(at, i)];
         }
     }
     UNROLL

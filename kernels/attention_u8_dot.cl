@@ -2,6 +2,7 @@
  * neighbouring scores.
  *
  * VQ_P0 SIDE, VQ_P1 EACH, 4; VQ_P2 most TILES. */
+#include "vq_dot.h"
 #if VQ_DOT == 1
 #define UNROLL_FOURS _Pragma("unroll 1") /* more do not fit beside the scores: Intel's items have 128 registers */
 #elif VQ_DOT

@@ -7,12 +7,6 @@
  * apart. steps * 4 < 2^24, so that floats are exact. Work-groups of VQ_P0 items. */
 #define SUMS VQ_P1
 
-#if VQ_DOT || VQ_MMA
-#define UNROLL_STEPS _Pragma("unroll 8") /* what counts steps takes time too */
-#else
-#define UNROLL_STEPS
-#endif
-
 #ifdef PEAK_MATRIX /* a step is a product of matrices of ones for each of SUMS fragments, whose sums an item adds up */
 #if PEAK_MATRIX == 1
 #include "vq_mma.h"
@@ -48,7 +42,6 @@ __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void peak_s8(__globa
         for (int j = 0; j < SUMS; j++)
             FRAGMENTS
             for (int r = 0; r < FRAGMENT_SUMS; r++) FRAGMENT_AT(sums[j], r) = j * none;
-        UNROLL_STEPS
         for (int i = 0; i < steps; i++)
             FRAGMENTS
             for (int j = 0; j < SUMS; j++) FRAGMENT_STEP(sums[j], x, y);
@@ -66,6 +59,11 @@ __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void peak_s8(__globa
 #define OPERANDS SUMS /* a product that is not one with its addition would be taken once for all sums */
 #else
 #define OPERANDS 1
+#endif
+#if VQ_DOT
+#define UNROLL_STEPS _Pragma("unroll 8") /* what counts steps takes time too */
+#else
+#define UNROLL_STEPS
 #endif
 
 __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void peak_s8(__global int *out, int steps, int passes,

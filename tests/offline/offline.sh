@@ -3,7 +3,7 @@
 # one table row per variant and target: the most registers, spills, local memory and occupancy of its programs, and the
 # least share of multiplying instructions in the basic block that has most of them (of PTX or of AMD's machine code; address
 # arithmetic and loads are the rest). Fails where a program does not compile, spills (attention
-# in windows of more than 128 tokens may), or holds none of them.
+# in windows too large for scores in registers may), or holds none of them.
 # usage: offline.sh KERNELS SHIM LIST_KERNELS [PTXAS]; status 77: nothing could be compiled
 kernels=$1 shim=$2 list=$3 ptxas=${4:-ptxas}
 tmp=$(mktemp -d) || exit 1
@@ -124,7 +124,7 @@ compile() { # variant file options target arch how command...
         case $4 in -) ;; *) [ "$local" != - ] && [ "$4" -le "$local" ] || local=$4 ;; esac
         case "$3 $config" in
         0\ *) ;;
-        *TILES=0*WINDOWS=1*) echo "offline: $variant for $arch spills $3 bytes, in windows of more than 128 tokens only" ;;
+        *TILES=0*WINDOWS=1*) echo "offline: $variant for $arch spills $3 bytes, in windows whose scores it computes again only" ;;
         *) fail "$variant for $arch, $config: spills $3 bytes" ;;
         esac
         [ "$6" -gt 0 ] || fail "$variant for $arch, $config: none of its instructions"
