@@ -1,8 +1,8 @@
 /* gemm_s8 for any device: a work-group of SIDE x SIDE items computes a TILE x TILE block of C from tiles of A and W in
  * local memory, EACH x EACH sums per item. Codes and weights travel in fours, one uint each.
- * w [k_pad/4][n_pad][4]. Grid: (column blocks, row blocks).
+ * w [k_pad/4][n_pad][4]; with W_PACKED [k_pad/8][n_pad][4], lower halves of bytes first. Grid: (column blocks, row blocks).
  *
- * VQ_P0 SIDE, VQ_P1 EACH. */
+ * VQ_P0 SIDE, VQ_P1 EACH, VQ_P2 1: can unpack. */
 #include "gemm_s8_epilogue.h"
 #include "vq_local.h"
 
@@ -18,16 +18,27 @@ static int dot4(uint a, uint w, int acc)
     return acc + x.s0 * y.s0 + x.s1 * y.s1 + x.s2 * y.s2 + x.s3 * y.s3;
 }
 
+static uint load_weights(__global const uint *w, __global const int *consts, const gemm_shape *s, int four, int col)
+{
+#if W_PACKED
+    return unpack_four(w[(size_t)(four / 2) * s->n_pad + col], four & 1, (uint)consts[FIELD_W_LOW * s->n_pad + col]);
+#else
+    return w[(size_t)four * s->n_pad + col];
+#endif
+}
+
 /* [k][row] and [k][column]; zeros beyond the last four. Rows beyond m repeat the last one and are not stored. */
 VQ_LOCAL_FUNCTION void load_tiles(__local uint *a_tile, __local uint *w_tile, __global const uchar *a,
-                                  __global const char *w, const gemm_shape *s, int m0, int n0, int k0)
+                                  __global const char *w, __global const int *consts, const gemm_shape *s, int m0,
+                                  int n0, int k0)
 {
     const int fours = (s->k + 3) / 4;
     for (uint at = (uint)(get_local_id(1) * SIDE + get_local_id(0)); at < K_STEP * TILE; at += SIDE * SIDE) {
         const int ka = (int)(at % K_STEP), i = (int)(at / K_STEP), kw = (int)(at / TILE), j = (int)(at % TILE);
         __global const uint *const row = (__global const uint *)(a + (size_t)min(m0 + i, s->m - 1) * s->lda);
         a_tile[ka * TILE + i] = k0 + ka < fours ? row[k0 + ka] : 0;
-        w_tile[kw * TILE + j] = k0 + kw < fours ? ((__global const uint *)w)[(size_t)(k0 + kw) * s->n_pad + n0 + j] : 0;
+        w_tile[kw * TILE + j] =
+            k0 + kw < fours ? load_weights((__global const uint *)w, consts, s, k0 + kw, n0 + j) : 0;
     }
 }
 
@@ -56,7 +67,7 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8(GEMM_
                 sums[i] *= 256;
                 for (int j = 0; j < EACH; j++) acc[i][j] *= 256;
             }
-        load_tiles(a_tile, w_tile, low ? a + a_plane : a, w, &s, m0, n0, k0);
+        load_tiles(a_tile, w_tile, low ? a + a_plane : a, w, consts, &s, m0, n0, k0);
         barrier(CLK_LOCAL_MEM_FENCE);
         for (int kk = 0; kk < K_STEP; kk++)
             for (int i = 0; i < EACH; i++) {

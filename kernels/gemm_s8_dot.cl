@@ -1,8 +1,9 @@
 /* gemm_s8 for GPUs with an instruction for sums of 4 products of bytes: a work-group of SIDE x SIDE items computes a
  * TILE x TILE block of C from tiles of A and W in local memory, EACH x EACH neighbouring sums per item. While a tile is
- * multiplied the next one is on its way to registers. w [k_pad/4][n_pad][4]. Grid: (column blocks, row blocks).
+ * multiplied the next one is on its way to registers. w [k_pad/4][n_pad][4]; with W_PACKED
+ * [k_pad/8][n_pad][4], lower halves of bytes first. Grid: (column blocks, row blocks).
  *
- * VQ_P0 SIDE, VQ_P1 EACH, 4. */
+ * VQ_P0 SIDE, VQ_P1 EACH, 4; VQ_P2 1: can unpack. */
 #include "gemm_s8_epilogue.h"
 #include "dot_tile.h"
 
@@ -21,8 +22,8 @@ static uint first_codes(uint four, int count)
 }
 
 /* Codes from k on, which may be anything, become 0, and so do fours of weights. Rows beyond m repeat the last one and are not stored. */
-static void fetch(moving *next, __global const uchar *a, __global const char *w, const gemm_shape *s, int m0, int n0,
-                  int k0, int item)
+static void fetch(moving *next, __global const uchar *a, __global const char *w, __global const int *consts,
+                  const gemm_shape *s, int m0, int n0, int k0, int item)
 {
     const int fours = (s->k + 3) / 4;
     for (int i = 0; i < LOADS; i++) {
@@ -33,7 +34,14 @@ static void fetch(moving *next, __global const uchar *a, __global const char *w,
     }
     for (int i = 0; i < LOADS; i++) {
         const int at = item + i * ITEMS, kw = k0 + at / TILE;
+#if W_PACKED
+        const int col = n0 + at % TILE;
+        next->w[i] = kw < fours ? ((__global const uint *)w)[(size_t)(kw / 2) * s->n_pad + col] : 0;
+        if (kw < fours)
+            next->w[i] = unpack_four(next->w[i], kw & 1, (uint)consts[FIELD_W_LOW * s->n_pad + col]);
+#else
         next->w[i] = kw < fours ? ((__global const uint *)w)[(size_t)kw * s->n_pad + n0 + at % TILE] : 0;
+#endif
     }
 }
 
@@ -60,7 +68,7 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8(GEMM_
     for (int i = 0; i < LOADS; i++) sums[i] = 0;
     for (int i = 0; i < EACH; i++)
         for (int j = 0; j < EACH; j++) acc[i][j] = 0;
-    fetch(&next, a, w, &s, m0, n0, 0, item);
+    fetch(&next, a, w, consts, &s, m0, n0, 0, item);
     for (int at = 0; at < A_PLANES * blocks; at++) {
         const int then = at + 1;
         if (A_PLANES == 2 && at == blocks) {
@@ -72,7 +80,7 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8(GEMM_
         barrier(CLK_LOCAL_MEM_FENCE);
         if (then < A_PLANES * blocks) {
             const bool low = A_PLANES == 2 && then >= blocks;
-            fetch(&next, low ? a + a_plane : a, w, &s, m0, n0, (low ? then - blocks : then) * K_STEP, item);
+            fetch(&next, low ? a + a_plane : a, w, consts, &s, m0, n0, (low ? then - blocks : then) * K_STEP, item);
         }
         multiply(acc, a_tile, w_tile, TILE, K_STEP, x, y);
         barrier(CLK_LOCAL_MEM_FENCE);

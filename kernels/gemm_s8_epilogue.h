@@ -8,6 +8,7 @@
  * W_ZERO    1: every sum gets w_zero[n] times the row's sum of codes
  * A_PLANES  2: A has high and low bytes, a_plane bytes apart. The high ones come first: the sums of their products are
  *           shifted left by 8 and go on with the low ones
+ * W_PACKED  1: weights lie two in a byte, as codes of 4 bits: w = (code << W_SHIFT) + low of the column
  * C_PLANES  2: table entries are pairs of bytes, for C and for C c_plane bytes further */
 #include "vq_int.h"
 
@@ -23,6 +24,12 @@
 #ifndef A_PLANES
 #define A_PLANES 1
 #endif
+#ifndef W_PACKED
+#define W_PACKED 0
+#endif
+#ifndef W_SHIFT
+#define W_SHIFT 0
+#endif
 #ifndef C_PLANES
 #define C_PLANES 1
 #endif
@@ -34,8 +41,18 @@ typedef uchar result_t;
 #endif
 
 /* Constants are s32 [field][n_pad]. ADD is 2^(shift'-33) + (zero << SHIFT) with SHIFT = shift' - 32 where REQUANT < 2
- * (shift' = shift + pre), and the bare zero point where REQUANT is 2, whose SHIFT is the real one. */
-enum { FIELD_BIAS, FIELD_MULT, FIELD_ADD, FIELD_SHIFT, FIELD_PRE, FIELD_W_ZERO };
+ * (shift' = shift + pre), and the bare zero point where REQUANT is 2, whose SHIFT is the real one. W_LOW, only where
+ * weights are packed, is low as often as a lane has weights: in 4 bytes, 2 halves or once. */
+enum { FIELD_BIAS, FIELD_MULT, FIELD_ADD, FIELD_SHIFT, FIELD_PRE, FIELD_W_ZERO, FIELD_W_LOW };
+
+#if W_PACKED
+/* The 4 weights of a column in the lower or upper halves of four bytes; low is in each byte. */
+static uint unpack_four(uint bytes, int upper, uint low)
+{
+    const uint codes = (upper ? bytes >> 4 : bytes) & 0x0f0f0f0fu, x = codes << W_SHIFT;
+    return ((x & 0x7f7f7f7fu) + (low & 0x7f7f7f7fu)) ^ ((x ^ low) & 0x80808080u); /* a sum for each byte */
+}
+#endif
 
 typedef struct gemm_shape {
     int m, n, k, n_pad, lda, ldc, rows_in, rows_out, row_first, code_max, split, a_plane, c_plane;

@@ -1,6 +1,8 @@
 /* gemm_s8 for CPUs: one work-item computes rows_per_item rows x panels_per_item panels of columns in register tiles of ROWS
  * rows x VECTORS vectors. A panel's weights stay in the first-level cache while the item's rows pass by.
- * w [n_pad/PANEL][k_pad/GROUP][PANEL][GROUP], zero beyond k and n, so that whatever codes lie beyond k do not count.
+ * w [n_pad/PANEL][k_pad/GROUP][PANEL][GROUP], zero beyond k and n, so that whatever codes lie beyond k do not count; with
+ * W_PACKED a byte has two weights, the lower half of group 2i and the upper of group 2i + 1. A work-item unpacks a panel
+ * before its rows pass by: unpacking on the way to the registers takes the ports that the products need.
  * Grid: (row blocks, column splits), work-groups of one.
  *
  * VQ_P0 ROWS: 6 or 8; VQ_P1 VECTORS: 1 to 3; VQ_P2 LANES of s32 in a vector: 8 or 16; VQ_P3 DOT, which the host replaces
@@ -434,6 +436,12 @@ static void put_rows(const gemm_shape *s, __global const int *consts, __global c
 
 #include "dot_wide.h"
 
+#if W_PACKED
+#define W_SPACE __local
+#else
+#define W_SPACE __global
+#endif
+
 #if DOT == 0
 #define GROUP   1
 #define K_BLOCK 256
@@ -452,7 +460,7 @@ typedef float16 partial;
 #define GROUP 4
 typedef intv partial;
 #define TO_SUM    to_sum
-#define LOAD_W(p) VLOAD((__global const int *)(p))
+#define LOAD_W(p) VLOAD((W_SPACE const int *)(p))
 #endif
 
 #if DOT == 2
@@ -473,9 +481,41 @@ typedef intv partial;
 
 #if DOT == 3
 #define GROUP 4
-#define LOAD_W(p) VLOAD((__global const int *)(p))
+#define LOAD_W(p) VLOAD((W_SPACE const int *)(p))
 #endif
 
+#define GROUP_BYTES (PANEL * GROUP)
+#if W_PACKED
+#define DEPTH (2 * GROUP)
+#if GROUP_BYTES % 64 == 0
+typedef uchar bytes __attribute__((ext_vector_type(64)));
+#elif GROUP_BYTES % 32 == 0
+typedef uchar bytes __attribute__((ext_vector_type(32)));
+#else
+typedef uchar16 bytes;
+#endif
+typedef struct __attribute__((packed)) unaligned_weights {
+    bytes v;
+} unaligned_weights;
+#define BYTES(space, p) (((space unaligned_weights *)(p))->v)
+
+/* low: of every weight of a group. */
+static void __attribute__((always_inline)) unpack_panel(__local char *out, __global const char *panel,
+                                                        __global const char *low, int pairs)
+{
+    for (int at = 0; at < GROUP_BYTES; at += (int)sizeof(bytes)) {
+        const bytes lowest = BYTES(__global const, low + at);
+        for (int i = 0; i < pairs; i++) {
+            const bytes x = BYTES(__global const, panel + (size_t)i * GROUP_BYTES + at);
+            __local char *const pair = out + (size_t)(2 * i) * GROUP_BYTES + at;
+            BYTES(__local, pair) = ((x & (uchar)15) << (uchar)W_SHIFT) + lowest;
+            BYTES(__local, pair + GROUP_BYTES) = ((x >> (uchar)4) << (uchar)W_SHIFT) + lowest;
+        }
+    }
+}
+#else
+#define DEPTH GROUP
+#endif
 #if VECTORS > 1
 #define SECOND(x) x
 #else
@@ -536,7 +576,7 @@ static void widen(wide_t *wide, __global const uchar *a, const gemm_shape *s, in
 #endif
 
 /* Sums of ROWS rows from m0, rows beyond m - 1 like that one, x one panel. */
-static void __attribute__((always_inline)) tile(const gemm_shape *s, __global const uchar *a, __global const char *panel,
+static void __attribute__((always_inline)) tile(const gemm_shape *s, __global const uchar *a, W_SPACE const char *panel,
                                                 __global const int *consts, __global const uchar *table,
                                                 __global result_t *c, intv *sums, const waiting *before, int m0,
                                                 int n0, int steps)
@@ -628,10 +668,14 @@ static int row_sum(__global const uchar *row, int k)
 }
 #endif
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_s8(GEMM_ARGS)
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_s8(GEMM_ARGS
+#if W_PACKED
+                                                                                , __local char *unpacked /* a panel */
+#endif
+)
 {
     const gemm_shape s = GEMM_SHAPE;
-    const size_t panel_bytes = (size_t)((k + GROUP - 1) / GROUP) * (PANEL * GROUP);
+    const int depth = (k + DEPTH - 1) / DEPTH;
     const int first = (int)get_group_id(0) * rows_per_item, end = min(first + rows_per_item, m);
     const int n_first = (int)get_group_id(1) * panels_per_item * PANEL, n_end = min(n_first + panels_per_item * PANEL, n);
     int row_sums[MAX_ROWS];
@@ -653,10 +697,17 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_s8(GEMM_ARGS)
 #if REQUANT < 2
         for (int v = 0; v < VECTORS; v++) lanes[odd][v] = load_consts(&s, consts, n0 + v * LANES);
 #endif
+        __global const char *const packed = w + (size_t)(n0 / PANEL) * depth * GROUP_BYTES;
+#if W_PACKED
+        unpack_panel(unpacked, packed, (__global const char *)(consts + FIELD_W_LOW * n_pad) + n0 * GROUP, depth);
+        __local const char *const panel = unpacked;
+#else
+        __global const char *const panel = packed;
+#endif
         for (int m0 = first; m0 < end; m0 += ROWS) {
             const int rows = min(ROWS, m - m0);
             const bool waits = REQUANT < 2 && n0 + PANEL <= n;
-            tile(&s, a, w + (size_t)(n0 / PANEL) * panel_bytes, consts, table, c, sums, &last, m0, n0, steps);
+            tile(&s, a, panel, consts, table, c, sums, &last, m0, n0, steps);
             last.consts = lanes[odd];
             last.row_sums = row_sums + (m0 - first);
             last.m0 = m0;

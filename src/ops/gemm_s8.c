@@ -8,7 +8,7 @@
 #include "ops/ops_int.h"
 
 /* kernels/gemm_s8_epilogue.h */
-enum { FIELD_BIAS, FIELD_MULT, FIELD_ADD, FIELD_SHIFT, FIELD_PRE, FIELD_W_ZERO, NUM_FIELDS };
+enum { FIELD_BIAS, FIELD_MULT, FIELD_ADD, FIELD_SHIFT, FIELD_PRE, FIELD_W_ZERO, FIELD_W_LOW, NUM_FIELDS };
 enum { REQUANT_32, REQUANT_32_SHIFTED, REQUANT_64 };
 /* kernels/gemm_s8_wide.cl */
 enum { DOT_FLOAT, DOT_MADDUBS, DOT_MADD, DOT_DPBUSD };
@@ -21,15 +21,19 @@ struct vq_gemm_s8 {
     int n, k, n_pad, code_max;
     bool wide, codes;
     bool a_planes, c_planes;  /* two of them */
+    bool packed;              /* weights, two in a byte */
+    int w_shift;              /* then they are (code << w_shift) + their row's lowest */
+    size_t panel_bytes;       /* of local memory for a panel, unpacked; wide */
     int tile_rows, tile_cols; /* of a work-item's register tile, or of a work-group's block */
     int segments, split;      /* of the table as steps; segments 0: it is not */
     int steps;                /* groups of k that a 16-bit or float sum takes */
     int items;                /* work-groups that share the work evenly on this device */
 };
 
-/* How weights lie in memory: [n_pad / cols][k_pad / group][cols][group]. */
+/* How weights lie in memory: [n_pad / cols][k_pad / (each * group)][cols][group]. A byte has the weights of `each`
+ * successive groups, the first in its lowest bits. */
 typedef struct layout {
-    int cols, group, n_pad, k_pad;
+    int cols, group, each, n_pad, k_pad;
 } layout;
 
 static int dot_of(const vq_variant *variant, const vq_gemm_s8_weights *weights)
@@ -50,20 +54,74 @@ static int steps_of(int dot, const vq_gemm_s8_weights *weights)
 static layout layout_of(const vq_gemm_s8 *op, int dot)
 {
     static const int groups[] = {1, 4, 2, 4};
-    const int group = op->wide ? groups[dot] : 4;
+    const int group = op->wide ? groups[dot] : 4, each = op->packed ? 2 : 1;
     return (layout){.cols = op->wide ? op->tile_cols : op->n_pad,
                     .group = group,
+                    .each = each,
                     .n_pad = op->n_pad,
-                    .k_pad = VQ_ROUND_UP(op->k, group)};
+                    .k_pad = VQ_ROUND_UP(op->k, each * group)};
 }
 
-static void pack(int8_t *out, const layout *l, const int8_t *w, int n, int k)
+static void pack(uint8_t *out, const layout *l, const int8_t *w, int n, int k)
 {
-    const size_t cols = (size_t)l->cols, group = (size_t)l->group, depth = (size_t)l->k_pad / group;
+    const size_t cols = (size_t)l->cols, group = (size_t)l->group, depth = (size_t)(l->k_pad / l->each) / group;
     for (size_t j = 0; j < (size_t)n; j++) {
-        int8_t *const column = out + j / cols * depth * cols * group + j % cols * group;
+        uint8_t *const column = out + j / cols * depth * cols * group + j % cols * group;
         const int8_t *const row = w + j * (size_t)k;
-        for (size_t i = 0; i < (size_t)k; i++) column[i / group * cols * group + i % group] = row[i];
+        for (size_t i = 0; i < (size_t)k; i++) column[i / group * cols * group + i % group] = (uint8_t)row[i];
+    }
+}
+
+/* ---- packed weights ---------------------------------------------------------------------------------------------- */
+
+enum { CODE_BITS = 4, MOST_CODE = (1 << CODE_BITS) - 1 };
+
+/* The lowest and highest of a row's weights; with 0 among them, its differences say no more. */
+static void row_range(int *lowest, int *highest, unsigned *differences, const vq_gemm_s8_weights *w, int n,
+                      bool with_zero)
+{
+    const int8_t *const row = w->w + (size_t)n * (size_t)w->k;
+    *lowest = *highest = with_zero ? 0 : row[0];
+    for (int i = 0; i < w->k; i++) {
+        *lowest = VQ_MIN(*lowest, row[i]);
+        *highest = VQ_MAX(*highest, row[i]);
+    }
+    for (int i = 0; i < w->k; i++) *differences |= (unsigned)(row[i] - *lowest);
+    if (with_zero) *differences |= (unsigned)-*lowest;
+}
+
+/* The least shift with which all weights are codes of 4 bits; -1: there is none. Where k is no multiple of what a
+ * byte's groups hold, 0 must have a code, too. */
+static int code_shift(const vq_gemm_s8_weights *w, bool with_zero)
+{
+    unsigned differences = 0;
+    int span = 0, shift = 0;
+    for (int n = 0; n < w->n; n++) {
+        int lowest, highest;
+        row_range(&lowest, &highest, &differences, w, n, with_zero);
+        span = VQ_MAX(span, highest - lowest);
+    }
+    while (span >> shift > MOST_CODE) shift++;
+    return differences & ((1u << shift) - 1) ? -1 : shift;
+}
+
+/* The same layout as pack() makes; low [n][group]: what the row's code 0 stands for. */
+static void pack_codes(uint8_t *out, int8_t *low, const layout *l, const vq_gemm_s8_weights *w, int shift,
+                       bool with_zero)
+{
+    const size_t cols = (size_t)l->cols, group = (size_t)l->group, depth = (size_t)(l->k_pad / l->each) / group;
+    unsigned unused = 0;
+    for (int n = 0; n < w->n; n++) {
+        const size_t j = (size_t)n;
+        uint8_t *const column = out + j / cols * depth * cols * group + j % cols * group;
+        int lowest, highest;
+        row_range(&lowest, &highest, &unused, w, n, with_zero);
+        memset(low + j * group, lowest, group);
+        for (size_t i = 0; i < (size_t)l->k_pad; i++) {
+            const int value = i < (size_t)w->k ? w->w[j * (size_t)w->k + i] : with_zero ? 0 : lowest;
+            const int bit = i / group % 2 ? CODE_BITS : 0;
+            column[i / group / 2 * cols * group + i % group] |= (uint8_t)((value - lowest) >> shift << bit);
+        }
     }
 }
 
@@ -232,28 +290,44 @@ static vq_status check_weights(const vq_gemm_s8_weights *w)
     return VQ_OK;
 }
 
-static vq_status create_weights(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, int dot)
+/* Whether the op packs its weights, and how; the kernel must be able to unpack them. */
+static void choose_storage(vq_gemm_s8 *op, const vq_device *dev, const vq_variant *variant, const vq_gemm_s8_weights *w,
+                           int dot, vq_storage storage)
+{
+    op->packed = storage != VQ_STORAGE_BYTES && (op->wide || variant->p[2]);
+    if (!op->packed) return;
+    const layout l = layout_of(op, dot);
+    op->w_shift = code_shift(w, l.k_pad != w->k);
+    op->panel_bytes = op->wide ? (size_t)l.k_pad * (size_t)l.cols : 0;
+    op->packed = op->w_shift >= 0 && op->panel_bytes <= vq_device_get_info(dev)->local_mem_bytes;
+}
+
+static vq_status create_weights(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, int8_t *low, int dot)
 {
     const layout l = layout_of(op, dot);
-    const size_t bytes = (size_t)l.n_pad * (size_t)l.k_pad;
-    int8_t *packed = NULL;
+    const size_t bytes = (size_t)l.n_pad * (size_t)(l.k_pad / l.each);
+    uint8_t *packed = NULL;
     vq_status status = VQ_OK;
     VQ_GO(vq_alloc(&packed, bytes, 1, "packed weights"));
-    pack(packed, &l, w->w, w->n, w->k);
+    if (op->packed)
+        pack_codes(packed, low, &l, w, op->w_shift, l.k_pad != w->k);
+    else
+        pack(packed, &l, w->w, w->n, w->k);
     VQ_GO(vq_buf_create_from(&op->w, dev, packed, bytes));
 done:
     free(packed);
     return status;
 }
 
-static vq_status create_consts(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, int *requant)
+static vq_status create_consts(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, int dot, int *requant)
 {
-    const size_t n_pad = (size_t)op->n_pad;
+    const size_t n_pad = (size_t)op->n_pad, count = (op->packed ? NUM_FIELDS : FIELD_W_LOW) * n_pad;
     int32_t *consts = NULL;
     vq_status status = VQ_OK;
-    VQ_GO(vq_alloc(&consts, NUM_FIELDS * n_pad, sizeof *consts, "constants of a product"));
+    VQ_GO(vq_alloc(&consts, count, sizeof *consts, "constants of a product"));
     *requant = fill_consts(consts, n_pad, w);
-    VQ_GO(vq_buf_create_from(&op->consts, dev, consts, NUM_FIELDS * n_pad * sizeof *consts));
+    VQ_GO(create_weights(op, dev, w, op->packed ? (int8_t *)(consts + FIELD_W_LOW * n_pad) : NULL, dot));
+    VQ_GO(vq_buf_create_from(&op->consts, dev, consts, count * sizeof *consts));
 done:
     free(consts);
     return status;
@@ -262,14 +336,16 @@ done:
 static vq_status create_kernel(vq_gemm_s8 *op, vq_device *dev, const vq_variant *variant, const vq_gemm_s8_weights *w,
                                int dot, int requant)
 {
-    char options[160];
-    snprintf(options, sizeof options,
-             "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d -DSTEP_SEGMENTS=%d -DA_PLANES=%d -DC_PLANES=%d",
-             (int)w->epilogue, requant, w->w_zero != NULL, dot, op->segments, 1 + op->a_planes, 1 + op->c_planes);
+    char options[200];
+    const int at =
+        snprintf(options, sizeof options,
+                 "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d -DSTEP_SEGMENTS=%d -DA_PLANES=%d -DC_PLANES=%d",
+                 (int)w->epilogue, requant, w->w_zero != NULL, dot, op->segments, 1 + op->a_planes, 1 + op->c_planes);
+    if (op->packed) snprintf(options + at, sizeof options - (size_t)at, " -DW_PACKED=1 -DW_SHIFT=%d", op->w_shift);
     return vq_kernel_get(&op->kernel, dev, variant, "gemm_s8", options);
 }
 
-static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w)
+static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, vq_storage storage)
 {
     const vq_variant *const variant = vq_variant_choose(dev, VQ_OP_GEMM_S8);
     const int dot = dot_of(variant, w);
@@ -290,25 +366,30 @@ static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights
     op->steps = steps_of(dot, w);
     op->items = 8 * VQ_MAX(vq_device_get_info(dev)->compute_units, 1);
     if (!op->wide) op->items = variant->p[0];
-    VQ_TRY(create_weights(op, dev, w, dot));
-    VQ_TRY(create_consts(op, dev, w, &requant));
+    choose_storage(op, dev, variant, w, dot, storage);
+    VQ_TRY(create_consts(op, dev, w, dot, &requant));
     /* step tables take the 512-bit instructions that the AVX-512 variants rely on */
     if (w->epilogue == VQ_GEMM_TABLE) VQ_TRY(create_table(op, dev, w, variant->needs));
     return create_kernel(op, dev, variant, w, dot, requant);
 }
 
-vq_status vq_gemm_s8_create(vq_gemm_s8 **out, vq_device *dev, const vq_gemm_s8_weights *weights)
+vq_status vq_gemm_s8_create(vq_gemm_s8 **out, vq_device *dev, const vq_gemm_s8_weights *weights, vq_storage storage)
 {
     vq_gemm_s8 *op;
     *out = NULL;
     VQ_TRY(vq_alloc(&op, 1, sizeof *op, "a product of codes"));
-    const vq_status status = create(op, dev, weights);
+    const vq_status status = create(op, dev, weights, storage);
     if (status != VQ_OK) {
         vq_gemm_s8_destroy(&op);
         return status;
     }
     *out = op;
     return VQ_OK;
+}
+
+bool vq_gemm_s8_is_packed(const vq_gemm_s8 *op)
+{
+    return op->packed;
 }
 
 void vq_gemm_s8_destroy(vq_gemm_s8 **op_ptr)
@@ -363,14 +444,18 @@ static vq_status check_io(const vq_gemm_s8 *op, const vq_gemm_s8_io *io)
 
 /* Rows and panels of one work-item. PoCL hands a thread half of what is left at a time, and its threads start at
  * different times: blocks of rows are small, so that the last ones even that out, but no smaller than what is worth
- * another thread. */
+ * another thread. Where an item unpacks its panels, as many rows as it may take share that work, and it has fewer
+ * panels instead. */
 static void cut(int *rows_per_item, int *panels_per_item, const vq_gemm_s8 *op, int m)
 {
     const int tiles = VQ_CEIL_DIV(m, op->tile_rows), panels = op->n_pad / op->tile_cols;
+    const int most_tiles = MAX_ROWS / op->tile_rows;
     const double worth = (double)m * op->n_pad * op->k * (1 + op->a_planes) / ITEM_PRODUCTS;
     const int most = (int)VQ_MAX(VQ_MIN(worth, 4.0 * op->items), 1);
-    const int per_item = VQ_MIN(VQ_MAX(tiles / most, 1), MAX_ROWS / op->tile_rows);
-    const int splits = VQ_MIN(VQ_CEIL_DIV(VQ_MIN(op->items, most), VQ_CEIL_DIV(tiles, per_item)), panels);
+    const int per_item =
+        op->packed ? VQ_CEIL_DIV(tiles, VQ_CEIL_DIV(tiles, most_tiles)) : VQ_MIN(VQ_MAX(tiles / most, 1), most_tiles);
+    const int items = op->packed ? most : VQ_MIN(op->items, most);
+    const int splits = VQ_MIN(VQ_CEIL_DIV(items, VQ_CEIL_DIV(tiles, per_item)), panels);
     *rows_per_item = per_item * op->tile_rows;
     *panels_per_item = VQ_CEIL_DIV(panels, splits);
 }
@@ -389,10 +474,28 @@ vq_status vq_gemm_s8_run(vq_device *dev, const vq_gemm_s8 *op, const vq_gemm_s8_
         grid =
             (vq_grid){{(size_t)(op->n_pad / op->tile_cols), (size_t)VQ_CEIL_DIV(io->m, op->tile_rows)}, {side, side}};
     }
-    return VQ_LAUNCH(dev, op->kernel, grid, VQ_A_BUF(io->a), VQ_A_BUF(op->w), VQ_A_BUF(op->consts),
-                     VQ_A_BUF(op->table ? op->table : op->consts), VQ_A_BUF(io->c), VQ_A_I32(io->m), VQ_A_I32(op->n),
-                     VQ_A_I32(op->k), VQ_A_I32(op->n_pad), VQ_A_I32(io->lda), VQ_A_I32(io->ldc), VQ_A_I32(io->rows_in),
-                     VQ_A_I32(io->rows_out), VQ_A_I32(io->row_first), VQ_A_I32(op->code_max), VQ_A_I32(op->split),
-                     VQ_A_I32(rows), VQ_A_I32(panels), VQ_A_I32(op->steps), VQ_A_I32(io->a_plane_pitch),
-                     VQ_A_I32(io->c_plane_pitch));
+    const vq_arg args[] = {VQ_A_BUF(io->a),
+                           VQ_A_BUF(op->w),
+                           VQ_A_BUF(op->consts),
+                           VQ_A_BUF(op->table ? op->table : op->consts),
+                           VQ_A_BUF(io->c),
+                           VQ_A_I32(io->m),
+                           VQ_A_I32(op->n),
+                           VQ_A_I32(op->k),
+                           VQ_A_I32(op->n_pad),
+                           VQ_A_I32(io->lda),
+                           VQ_A_I32(io->ldc),
+                           VQ_A_I32(io->rows_in),
+                           VQ_A_I32(io->rows_out),
+                           VQ_A_I32(io->row_first),
+                           VQ_A_I32(op->code_max),
+                           VQ_A_I32(op->split),
+                           VQ_A_I32(rows),
+                           VQ_A_I32(panels),
+                           VQ_A_I32(op->steps),
+                           VQ_A_I32(io->a_plane_pitch),
+                           VQ_A_I32(io->c_plane_pitch),
+                           VQ_A_LOCAL(op->panel_bytes)}; /* only of kernels that unpack panels */
+    const int unused = op->packed && op->wide ? 0 : 1;
+    return vq_launch(dev, op->kernel, grid, args, (int)VQ_ARRAY_LEN(args) - unused);
 }

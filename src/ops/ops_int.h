@@ -8,9 +8,13 @@
 
 #include "cl/cl.h"
 
-/* Constants on the device, packed for the variant that was chosen at creation. */
+/* Constants on the device, packed for the variant that was chosen at creation. Where every row's weights are among 16
+ * evenly spaced values (all of up to 4 bits), PACKED keeps two of them in a byte and the kernel unpacks them on their way
+ * to its registers; layers and variants without that take BYTES. DEFAULT is PACKED. */
+typedef enum vq_storage { VQ_STORAGE_DEFAULT, VQ_STORAGE_BYTES, VQ_STORAGE_PACKED } vq_storage;
 typedef struct vq_gemm_s8 vq_gemm_s8;
-vq_status vq_gemm_s8_create(vq_gemm_s8 **out, vq_device *dev, const vq_gemm_s8_weights *weights);
+vq_status vq_gemm_s8_create(vq_gemm_s8 **out, vq_device *dev, const vq_gemm_s8_weights *weights, vq_storage storage);
+bool vq_gemm_s8_is_packed(const vq_gemm_s8 *op);
 void vq_gemm_s8_destroy(vq_gemm_s8 **op);
 /* a u8 [M][lda], lda a multiple of VQ_CODE_PITCH and >= k (columns k.. may hold anything); c as the epilogue says with
  * row stride ldc (for u8 a multiple of VQ_CODE_PITCH; columns n.. are not written, but for the second plane).

@@ -114,7 +114,7 @@ static vq_status make_s8(problem *p, vq_rng *rng)
                                       .table = p->table,
                                       .table_len = TABLE_LEN};
     VQ_TRY(vq_buf_create_from(&p->a, p->dev, p->host_a, (size_t)q->m * (size_t)p->lda));
-    return vq_gemm_s8_create(&p->op, p->dev, &p->weights);
+    return vq_gemm_s8_create(&p->op, p->dev, &p->weights, VQ_STORAGE_DEFAULT);
 }
 
 static vq_status make_f32(problem *p, vq_rng *rng)

@@ -89,7 +89,7 @@ static vq_status prepare_nodes(vq_int_run *run, size_t *scratch_bytes)
             break;
         }
         case VQ_INT_GEMM:
-            VQ_TRY(vq_gemm_s8_create(&s->gemm, run->dev, &n->u.gemm.w));
+            VQ_TRY(vq_gemm_s8_create(&s->gemm, run->dev, &n->u.gemm.w, VQ_STORAGE_DEFAULT));
             need = vq_gemm_s8_scratch_bytes(s->gemm, run->max_batch * n->u.gemm.rows);
             run->device_bytes += gemm_const_bytes(&n->u.gemm.w);
             break;

@@ -1,4 +1,6 @@
 /* gemm_s8 on every variant: all epilogues, ways to requantize, code ranges and row maps. */
+#include <string.h>
+
 #include "check.h"
 #include "ops/ops_int.h"
 #include "ref/ref_int.h"
@@ -16,11 +18,20 @@ typedef struct problem {
     int a_planes, c_planes;
 } problem;
 
+/* Weights of few bits: a row's are among so many values, so far apart; 0 is one of them where it must. */
+typedef struct few_bits {
+    int codes, step;
+    bool with_zero, packs;
+    vq_storage storage;
+} few_bits;
+
 static const char *const epilogue_names[] = {"codes", "table", "add", "set"};
+static const char *const storage_names[] = {"_default", "_bytes", "_packed"};
 static const char *const shift_names[] = {"32bit", "shifted", "64bit"};
 
 typedef struct args {
     const vq_gemm_s8_weights *weights;
+    vq_storage storage;
     vq_gemm_s8 *op;
     vq_gemm_s8_io io;
 } args;
@@ -29,7 +40,7 @@ typedef struct args {
 static vq_status run(void *user, vq_device *dev)
 {
     args *const a = user;
-    if (!a->op) VQ_TRY(vq_gemm_s8_create(&a->op, dev, a->weights));
+    if (!a->op) VQ_TRY(vq_gemm_s8_create(&a->op, dev, a->weights, a->storage));
     return vq_gemm_s8_run(dev, a->op, &a->io);
 }
 
@@ -54,7 +65,18 @@ static int shift_of(check *ck, const problem *p)
     return check_between(ck, 38, 44);
 }
 
-static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p)
+static void fill_few(check *ck, int8_t *w, const problem *p, const few_bits *f)
+{
+    const int span = (f->codes - 1) * f->step;
+    for (int n = 0; n < p->n; n++) {
+        const int low = f->with_zero ? -f->step * check_between(ck, 0, f->codes - 1)
+                                     : check_between(ck, -p->w_abs_max, VQ_MIN(p->w_abs_max, 127) - span);
+        for (int k = 0; k < p->k; k++)
+            w[(size_t)n * (size_t)p->k + (size_t)k] = (int8_t)(low + f->step * check_between(ck, 0, f->codes - 1));
+    }
+}
+
+static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p, const few_bits *few)
 {
     const size_t n = (size_t)p->n, count = n * (size_t)p->k;
     int8_t *const values = check_alloc(ck, count);
@@ -63,6 +85,7 @@ static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p)
     const bool table = p->epilogue == VQ_GEMM_TABLE;
     const int len = p->table_len < 0 ? -p->table_len : p->table_len;
     check_fill_s8(ck, values, count, -p->w_abs_max, VQ_MIN(p->w_abs_max, 127));
+    if (few) fill_few(ck, values, p, few);
     check_fill_s32(ck, ints, n, -100000, 100000);
     for (size_t i = 0; i < n; i++) {
         ints[n + i] = check_between(ck, 0, 30) ? check_between(ck, 1 << 30, INT32_MAX) : 0;
@@ -112,14 +135,14 @@ static int padded(check *ck, int cols)
     return VQ_ROUND_UP(cols, VQ_CODE_PITCH) + VQ_CODE_PITCH * check_between(ck, 0, 1);
 }
 
-static void check_problem(check *ck, const problem *p)
+static void check_problem(check *ck, const vq_variant *v, const problem *p, const few_bits *few)
 {
     const double work = (double)p->m * p->n * p->k;
     vq_gemm_s8_weights w;
-    args a = {.weights = &w};
-    if (!check_case(ck, work, "m%d_n%d_k%d_%s_a%d_w%d%s_%s%s_t%d%s", p->m, p->n, p->k, epilogue_names[p->epilogue],
+    args a = {.weights = &w, .storage = few ? few->storage : VQ_STORAGE_DEFAULT};
+    if (!check_case(ck, work, "m%d_n%d_k%d_%s_a%d_w%d%s_%s%s_t%d%s%s", p->m, p->n, p->k, epilogue_names[p->epilogue],
                     p->a_max, p->w_abs_max, p->w_zero ? "_wz" : "", shift_names[p->shifts], p->row_map ? "_map" : "",
-                    p->table_len, p->c_planes == 2 ? "_pairs" : ""))
+                    p->table_len, p->c_planes == 2 ? "_pairs" : "", few ? storage_names[few->storage] : ""))
         return;
     const bool codes = p->epilogue == VQ_GEMM_CODES || p->epilogue == VQ_GEMM_TABLE;
     const int a_pitch = p->a_planes == 2 ? padded(ck, p->k) : 0, lda = padded(ck, a_pitch + p->k);
@@ -127,7 +150,7 @@ static void check_problem(check *ck, const problem *p)
     const int ldc = codes ? padded(ck, c_pitch + p->n) : p->n + check_between(ck, 0, 3);
     const int rows_in = p->row_map ? VQ_CEIL_DIV(p->m, 2) : 0, rows_out = p->row_map ? rows_in + 2 : 0;
     const int rows = p->row_map ? 2 * rows_out : p->m;
-    fill_weights(ck, &w, p);
+    fill_weights(ck, &w, p, few);
     check_buf *const in = make_a(ck, p, lda, a_pitch);
     check_buf *const out = codes ? check_out(ck, (size_t)rows * (size_t)ldc)
                                  : check_in_s32(ck, (size_t)rows * (size_t)ldc, INT32_MIN, INT32_MAX);
@@ -143,6 +166,10 @@ static void check_problem(check *ck, const problem *p)
                            .a_plane_pitch = a_pitch,
                            .c_plane_pitch = c_pitch};
     if (check_run(ck, run, &a)) {
+        const bool unpacks = strstr(v->file, "_wide") || v->p[2];
+        if (few)
+            check_that(ck, vq_gemm_s8_is_packed(a.op) == (unpacks && few->packs), "weights are%s packed",
+                       vq_gemm_s8_is_packed(a.op) ? "" : " not");
         if (codes)
             check_equal_u8(ck, "c", out, (size_t)(c_pitch + p->n), (size_t)ldc);
         else
@@ -191,6 +218,42 @@ void check_gemm_s8(check *ck)
         {1576, 192, 768, VQ_GEMM_ADD, 65535, 8, false, SHIFTS_LOW, 0, false, 2, 1},
         {1576, 768, 192, VQ_GEMM_TABLE, 15, 8, false, SHIFTS_CODES, -16376, false, 1, 2},
     };
-    for (const vq_variant *v = check_first(ck, VQ_OP_GEMM_S8); v; v = check_next(ck))
-        for (size_t i = 0; i < VQ_ARRAY_LEN(problems); i++) check_problem(ck, &problems[i]);
+    static const struct {
+        problem p;
+        few_bits few;
+    } packed[] = {
+        {{1, 1, 1, VQ_GEMM_SET, 15, 60, false, SHIFTS_ANY, 0, false, 1, 1}, {16, 4, true, true, VQ_STORAGE_PACKED}},
+        {{3, 5, 7, VQ_GEMM_CODES, 15, 15, true, SHIFTS_ANY, 0, false, 1, 1}, {16, 1, true, true, VQ_STORAGE_PACKED}},
+        {{25, 65, 101, VQ_GEMM_TABLE, 15, 120, true, SHIFTS_CODES, 2000, false, 1, 1},
+         {16, 8, true, true, VQ_STORAGE_PACKED}},
+        {{13, 33, 18, VQ_GEMM_ADD, 255, 28, false, SHIFTS_LOW, 0, true, 1, 1}, {8, 4, true, true, VQ_STORAGE_PACKED}},
+        {{14, 97, 36, VQ_GEMM_CODES, 255, 120, false, SHIFTS_CODES, 0, false, 1, 1},
+         {16, 8, true, true, VQ_STORAGE_PACKED}},
+        {{9, 50, 64, VQ_GEMM_SET, 15, 100, true, SHIFTS_LOW, 0, false, 1, 1}, {16, 4, false, true, VQ_STORAGE_PACKED}},
+        {{9, 50, 67, VQ_GEMM_SET, 15, 127, true, SHIFTS_LOW, 0, false, 1, 1}, {16, 4, false, false, VQ_STORAGE_PACKED}},
+        {{26, 65, 33, VQ_GEMM_TABLE, 65535, 15, true, SHIFTS_CODES, 2000, false, 2, 2},
+         {16, 1, true, true, VQ_STORAGE_PACKED}},
+        {{11, 20, 3071, VQ_GEMM_CODES, 63, 96, false, SHIFTS_CODES, 0, false, 1, 1},
+         {4, 32, true, true, VQ_STORAGE_PACKED}},
+        {{1576, 576, 192, VQ_GEMM_CODES, 15, 60, false, SHIFTS_CODES, 0, false, 1, 1},
+         {16, 4, true, true, VQ_STORAGE_PACKED}},
+        {{1576, 576, 192, VQ_GEMM_CODES, 15, 60, false, SHIFTS_CODES, 0, false, 1, 1},
+         {16, 4, true, false, VQ_STORAGE_BYTES}},
+        {{1576, 768, 192, VQ_GEMM_TABLE, 15, 60, false, SHIFTS_CODES, 16376, false, 1, 1},
+         {16, 4, true, true, VQ_STORAGE_PACKED}},
+        {{1576, 768, 192, VQ_GEMM_TABLE, 15, 60, false, SHIFTS_CODES, 16376, false, 1, 1},
+         {16, 4, true, false, VQ_STORAGE_BYTES}},
+        {{1576, 192, 768, VQ_GEMM_ADD, 15, 60, false, SHIFTS_LOW, 0, false, 1, 1},
+         {16, 4, true, true, VQ_STORAGE_PACKED}},
+        {{1576, 192, 768, VQ_GEMM_ADD, 15, 60, false, SHIFTS_LOW, 0, false, 1, 1},
+         {16, 4, true, false, VQ_STORAGE_BYTES}},
+        {{197, 192, 768, VQ_GEMM_ADD, 15, 60, false, SHIFTS_LOW, 0, false, 1, 1},
+         {16, 4, true, true, VQ_STORAGE_PACKED}},
+        {{197, 192, 768, VQ_GEMM_ADD, 15, 60, false, SHIFTS_LOW, 0, false, 1, 1},
+         {16, 4, true, false, VQ_STORAGE_BYTES}},
+    };
+    for (const vq_variant *v = check_first(ck, VQ_OP_GEMM_S8); v; v = check_next(ck)) {
+        for (size_t i = 0; i < VQ_ARRAY_LEN(problems); i++) check_problem(ck, v, &problems[i], NULL);
+        for (size_t i = 0; i < VQ_ARRAY_LEN(packed); i++) check_problem(ck, v, &packed[i].p, &packed[i].few);
+    }
 }
