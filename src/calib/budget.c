@@ -71,7 +71,7 @@ static vq_status model_error(work *w, const vq_model *model, double *error)
     if (!w->wanted) VQ_GO(float_logits(w));
     VQ_GO(vq_alloc(&ints, count, sizeof *ints, "logits"));
     VQ_GO(vq_alloc(&logits, count, sizeof *logits, "logits"));
-    VQ_GO(vq_int_run_create(&run, w->dev, model->qmodel->ints, batch));
+    VQ_GO(vq_int_run_create(&run, w->dev, model->qmodel->ints, &(vq_int_run_params){.max_batch = batch}));
     for (int i = 0; i < w->samples; i += batch)
         VQ_GO(vq_int_run_logits(run, w->pixels + (size_t)i * vq_value_count(w->fp32->graph, 0),
                                 VQ_MIN(batch, w->samples - i), ints + (size_t)i * (size_t)classes));

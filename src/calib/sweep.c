@@ -323,7 +323,7 @@ static bool progress(void *user, const char *stage, const char *item, size_t don
 
 static vq_status judge(sweep *s, const vq_model *model, vq_mode mode, vq_db_outcome *out)
 {
-    const vq_session_params session_params = {.mode = mode, .max_batch = s->params.batch};
+    const vq_session_params session_params = {.mode = mode, .max_batch = s->params.batch ? s->params.batch : 8};
     const vq_eval_params params = {.limit = s->val_images, .progress = progress, .progress_user = s};
     vq_session *session = NULL;
     vq_eval_result result = {0};

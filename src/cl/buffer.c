@@ -88,6 +88,11 @@ void vq_buf_destroy(vq_buf **buf)
     *buf = NULL;
 }
 
+size_t vq_buf_bytes(const vq_buf *buf)
+{
+    return buf ? buf->bytes : 0;
+}
+
 vq_status vq_buf_write(vq_device *dev, const vq_buf *buf, size_t offset, const void *data, size_t bytes)
 {
     VQ_TRY(check_range(dev, "write", buf, offset, bytes));

@@ -19,6 +19,8 @@ vq_status vq_buf_create_from(vq_buf **out, vq_device *dev, const void *data, siz
 #define VQ_BUF_ALIGN 4096
 vq_status vq_buf_view(vq_buf **out, vq_device *dev, const vq_buf *parent, size_t offset, size_t bytes);
 void vq_buf_destroy(vq_buf **buf);
+/* 0 of NULL. */
+size_t vq_buf_bytes(const vq_buf *buf);
 
 /* Blocking copies; offset + bytes must lie inside the buffer. */
 vq_status vq_buf_write(vq_device *dev, const vq_buf *buf, size_t offset, const void *data, size_t bytes);

@@ -1,4 +1,5 @@
 /* vitq eval: accuracy and speed of a model on labelled images. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,7 +33,6 @@ static int check(const cli_options *options, const char *model)
 static vq_status open_all(evaluation *e)
 {
     const cli_options *const o = e->options;
-    const vq_session_params params = {.mode = o->mode, .max_batch = o->batch, .witness = o->witness};
     vq_status status = vq_model_load(&e->model, e->path);
     if (status != VQ_OK) return status;
     e->classes = vq_model_num_classes(e->model);
@@ -42,6 +42,12 @@ static vq_status open_all(evaluation *e)
     if (o->limit && (size_t)o->limit < e->count) e->count = (size_t)o->limit;
     if (e->count == 0) return (vq_status)cli_fail(VQ_ERR_FORMAT, "%s: names no image", o->labels);
     if (!o->witness) status = cli_open_device(&e->dev, o);
+    const vq_session_params params = {.mode = o->mode,
+                                      .max_batch = o->batch,
+                                      .images = (int)(e->count < INT_MAX ? e->count : INT_MAX),
+                                      .memory = o->memory,
+                                      .weights = o->weights,
+                                      .witness = o->witness};
     return status == VQ_OK ? vq_session_create(&e->session, e->dev, e->model, &params) : status;
 }
 
@@ -93,10 +99,13 @@ static int print_json(const evaluation *e)
     cJSON_AddNumberToObject(o, "top1", (double)r->top1);
     cJSON_AddNumberToObject(o, "top5", (double)r->top5);
     cJSON_AddNumberToObject(o, "skipped", (double)r->skipped);
-    cJSON_AddNumberToObject(o, "batch", e->options->batch);
+    cJSON_AddNumberToObject(o, "batch", vq_session_max_batch(e->session));
     cli_json_number(o, "images_per_second", rate(r->run_images, r->run_seconds), 2);
     cli_json_number(o, "images_per_second_total", rate(r->n, r->total_seconds), 2);
     cJSON_AddNumberToObject(o, "device_bytes", (double)vq_session_device_bytes(e->session));
+    cJSON *const resident = cJSON_AddObjectToObject(o, "resident_bytes");
+    cJSON_AddNumberToObject(resident, "model", (double)vq_session_model_bytes(e->session));
+    cJSON_AddNumberToObject(resident, "activations", (double)vq_session_activation_bytes(e->session));
     cJSON_AddNumberToObject(o, "peak_memory_bytes", cli_peak_memory());
     cli_json_text(o, "device", e->dev ? vq_device_get_info(e->dev)->name : "host");
     cli_json_text(o, "variant", e->dev ? vq_device_variants(e->dev) : "witness");
@@ -109,7 +118,11 @@ static int print_text(const evaluation *e)
     const vq_eval_result *const r = &e->result;
     printf("model   %s\n", e->path);
     printf("mode    %s on %s, batch %d\n", vq_mode_name(vq_session_mode(e->session)),
-           e->dev ? vq_device_get_info(e->dev)->name : "the host (witness)", e->options->batch);
+           e->dev ? vq_device_get_info(e->dev)->name : "the host (witness)", vq_session_max_batch(e->session));
+    if (e->dev)
+        printf("memory  %.2f MB of model and %.2f MB of activations on the device\n",
+               1e-6 * (double)vq_session_model_bytes(e->session),
+               1e-6 * (double)vq_session_activation_bytes(e->session));
     printf("images  %zu", r->n);
     if (r->skipped) printf(" (%zu unreadable ones skipped)", r->skipped);
     printf("\ntop-1   %zu  %.2f %%\n", r->top1, 100 * rate(r->top1, (double)r->n));

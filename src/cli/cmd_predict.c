@@ -4,7 +4,7 @@
 
 #include "cli/cli.h"
 
-enum { MAX_BATCH = 8 };
+enum { DECODED = 32 };
 
 typedef struct prediction {
     const cli_options *options;
@@ -28,7 +28,8 @@ static vq_status open_all(prediction *p, const char *path, int num_images)
     const vq_preprocess *const pre = vq_model_preprocess(p->model);
     p->classes = vq_model_num_classes(p->model);
     p->topk = o->topk < p->classes ? o->topk : p->classes;
-    p->batch = num_images < MAX_BATCH ? num_images : MAX_BATCH;
+    const int most = o->batch ? o->batch : DECODED;
+    p->batch = num_images < most ? num_images : most;
     p->image_bytes = (size_t)pre->height * (size_t)pre->width * (size_t)pre->chans;
     p->pixels = calloc((size_t)p->batch, p->image_bytes);
     p->logits = calloc((size_t)p->batch, (size_t)p->classes * sizeof(float));
@@ -42,7 +43,12 @@ static vq_status open_all(prediction *p, const char *path, int num_images)
 /* After the photos are known to be readable: a wrong name should not wait for kernels. */
 static vq_status open_session(prediction *p)
 {
-    const vq_session_params params = {.mode = p->options->mode, .max_batch = p->batch};
+    const cli_options *const o = p->options;
+    const vq_session_params params = {.mode = o->mode,
+                                      .max_batch = o->batch ? p->batch : 0,
+                                      .images = p->batch,
+                                      .memory = o->memory,
+                                      .weights = o->weights};
     if (p->session) return VQ_OK;
     vq_status status = cli_open_device(&p->dev, p->options);
     if (status == VQ_OK) status = vq_session_create(&p->session, p->dev, p->model, &params);
@@ -74,6 +80,17 @@ static void add_image(const prediction *p, const char *name)
     cJSON_AddItemToArray(p->images, o);
 }
 
+/* As many at a time as the session takes. */
+static vq_status run(prediction *p, int count)
+{
+    const int most = vq_session_max_batch(p->session);
+    vq_status status = VQ_OK;
+    for (int i = 0; i < count && status == VQ_OK; i += most)
+        status = vq_session_run(p->session, p->pixels + (size_t)i * p->image_bytes, count - i < most ? count - i : most,
+                                p->logits + (size_t)i * (size_t)p->classes * sizeof(float));
+    return status;
+}
+
 static vq_status predict_batch(prediction *p, char *const *names, int count)
 {
     const vq_preprocess *const pre = vq_model_preprocess(p->model);
@@ -83,7 +100,7 @@ static vq_status predict_batch(prediction *p, char *const *names, int count)
         status = vq_image_load(p->pixels + (size_t)i * p->image_bytes, pre, names[i]);
     }
     if (status == VQ_OK) status = open_session(p);
-    if (status == VQ_OK) status = vq_session_run(p->session, p->pixels, count, p->logits);
+    if (status == VQ_OK) status = run(p, count);
     for (int i = 0; i < count && status == VQ_OK; i++) {
         vq_topk(p->top, p->probs, p->topk, p->logits + (size_t)i * (size_t)p->classes * sizeof(float), p->classes,
                 vq_session_mode(p->session));
@@ -100,6 +117,7 @@ static int print_json(prediction *p, const char *path)
     cJSON *const o = cJSON_CreateObject();
     cli_json_text(o, "model", path);
     cJSON_AddStringToObject(o, "mode", vq_mode_name(vq_session_mode(p->session)));
+    cJSON_AddNumberToObject(o, "batch", vq_session_max_batch(p->session));
     cli_json_text(o, "device", vq_device_get_info(p->dev)->name);
     cli_json_text(o, "variant", vq_device_variants(p->dev));
     cJSON_AddItemToObject(o, "images", p->images);

@@ -13,7 +13,7 @@
     (CLI_DEVICES | CLI_INSPECT | CLI_SENSITIVITY | CLI_CALIBRATE | CLI_EVAL | CLI_SWEEP | CLI_PREDICT | CLI_EXPORT)
 #define RUN (CLI_CALIBRATE | CLI_SENSITIVITY | CLI_EVAL | CLI_SWEEP | CLI_PREDICT)
 
-typedef enum option_kind { FLAG, TEXT, NUMBER, BITS, MODE, SEED, BYTES } option_kind;
+typedef enum option_kind { FLAG, TEXT, NUMBER, BITS, MODE, SEED, BYTES, WEIGHTS } option_kind;
 
 typedef struct option {
     const char *name;
@@ -87,7 +87,13 @@ static const option options[] = {
     {"show", 0, FLAG, CLI_SWEEP, AT(show), 0, 0, NULL, "print what is in --db, also while others work on it"},
     {"csv", 0, FLAG, CLI_SWEEP, AT(csv), 0, 0, NULL, "with --show: comma-separated values with a header row"},
     {"retry", 0, FLAG, CLI_SWEEP, AT(retry), 0, 0, NULL, "try points again that failed before"},
-    {"batch", 0, NUMBER, CLI_EVAL | CLI_SWEEP, AT(batch), 1, 4096, "N", "images per run (default 8)"},
+    {"batch", 0, NUMBER, CLI_EVAL | CLI_PREDICT, AT(batch), 1, 4096, "N",
+     "images per run (default: up to 32, as --memory allows)"},
+    {"memory", 0, BYTES, CLI_EVAL | CLI_PREDICT, AT(memory), 0, 0, "SIZE",
+     "what activations may take on the device where --batch is not given (default: a quarter of what is free)"},
+    {"weights", 0, WEIGHTS, CLI_EVAL | CLI_PREDICT, AT(weights), 0, 0, "HOW",
+     "weights of up to 4 bits in mode int: packed (two a byte, default) or bytes; the same logits"},
+    {"batch", 0, NUMBER, CLI_SWEEP, AT(batch), 1, 4096, "N", "images per run (default 8)"},
     {"limit", 0, NUMBER, CLI_EVAL | CLI_SWEEP, AT(limit), 1, INT_MAX, "N", "only the first N labelled images"},
     {"logits", 0, TEXT, CLI_EVAL, AT(logits), 0, 0, "FILE",
      "write the logits as safetensors, one row per image: float32, or int32 (units of 2^-16) for int"},
@@ -236,6 +242,17 @@ static int set_mode(cli_options *out, const char *text)
     return cli_fail(CLI_USAGE, "--mode: '%s' is not one of fp32, fake, int", text);
 }
 
+static int set_weights(cli_options *out, const char *text)
+{
+    if (strcmp(text, "packed") == 0)
+        out->weights = VQ_WEIGHTS_PACKED;
+    else if (strcmp(text, "bytes") == 0)
+        out->weights = VQ_WEIGHTS_BYTES;
+    else
+        return cli_fail(CLI_USAGE, "--weights: '%s' is not one of packed, bytes", text);
+    return 0;
+}
+
 static int set_seed(cli_options *out, const char *text)
 {
     char *end = NULL;
@@ -277,6 +294,7 @@ static int set_value(cli_options *out, const option *o, const char *text)
     case NUMBER: return set_number(out, o, text);
     case BITS: return set_bits(out, o, text);
     case MODE: return set_mode(out, text);
+    case WEIGHTS: return set_weights(out, text);
     case SEED: return set_seed(out, text);
     case BYTES: return set_bytes(out, o, text);
     }
@@ -351,7 +369,7 @@ static int parse_option(cli_options *out, int argc, char **argv, int *at)
 int cli_options_parse(cli_options *out, cli_command command, int argc, char **argv)
 {
     bool only_args = false;
-    *out = (cli_options){.command = command, .samples = 32, .batch = 8, .topk = 5, .w_bits = 4, .a_bits = 4};
+    *out = (cli_options){.command = command, .samples = 32, .topk = 5, .w_bits = 4, .a_bits = 4};
     out->args = argv + 2;
     for (int i = 2; i < argc; i++) {
         char *const arg = argv[i];

@@ -31,6 +31,7 @@ typedef struct cli_options {
     int device, samples, batch, limit, topk; /* limit 0: all */
     int w_bits, a_bits;
     vq_mode mode;
+    vq_weights weights;
     bool seeded, bits_given;
     uint64_t seed;
     size_t memory; /* bytes; 0: not given */

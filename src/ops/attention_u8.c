@@ -184,7 +184,8 @@ static vq_status create_tables(vq_attention_u8 *op, vq_device *dev, const vq_att
         fill_search(search[i], begins, values, runs, op->steps);
     }
     VQ_GO(vq_buf_create_from(&op->search, dev, search, (size_t)tables * sizeof *search));
-    VQ_GO(vq_buf_create_from(&op->prob, dev, w->prob, (size_t)(tables * w->prob_len) * sizeof *w->prob));
+    if (!op->steps) /* else the search is all that the kernel reads */
+        VQ_GO(vq_buf_create_from(&op->prob, dev, w->prob, (size_t)(tables * w->prob_len) * sizeof *w->prob));
 done:
     free(search);
     return status;
@@ -274,6 +275,14 @@ vq_status vq_attention_u8_create(vq_attention_u8 **out, vq_device *dev, const vq
     }
     *out = op;
     return VQ_OK;
+}
+
+size_t vq_attention_u8_device_bytes(const vq_attention_u8 *op)
+{
+    const vq_buf *const all[] = {op->consts, op->prob, op->search, op->map, op->region, op->bias, op->pad};
+    size_t bytes = 0;
+    for (size_t i = 0; i < VQ_ARRAY_LEN(all); i++) bytes += vq_buf_bytes(all[i]);
+    return bytes;
 }
 
 void vq_attention_u8_destroy(vq_attention_u8 **op_ptr)
@@ -387,9 +396,9 @@ vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const v
                      VQ_A_I32(t), VQ_A_I32(op->head_dim), VQ_A_BUF(op->map), VQ_A_BUF(op->pad), VQ_A_I32(op->windows),
                      VQ_A_I32(op->raster)));
     return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(qkv), VQ_A_I32(ld_qkv), VQ_A_BUF(out), VQ_A_I32(ld_out),
-                     VQ_A_BUF(scratch), VQ_A_BUF(op->consts), VQ_A_BUF(op->prob), VQ_A_I32(op->prob_step),
-                     VQ_A_I32(op->prob_last), VQ_A_I32(op->prob_shift), VQ_A_BUF(op->search), VQ_A_I32(t),
-                     VQ_A_I32(op->head_dim), VQ_A_I32(op->padded), VQ_A_I32(op->zero), VQ_A_I32(op->code_max),
-                     VQ_A_BUF(op->map), VQ_A_BUF(op->region), VQ_A_BUF(op->bias), VQ_A_BUF(op->pad), VQ_A_I32(op->mask),
-                     VQ_A_I32(op->windows), VQ_A_I32(op->raster));
+                     VQ_A_BUF(scratch), VQ_A_BUF(op->consts), VQ_A_BUF(op->prob ? op->prob : op->search),
+                     VQ_A_I32(op->prob_step), VQ_A_I32(op->prob_last), VQ_A_I32(op->prob_shift), VQ_A_BUF(op->search),
+                     VQ_A_I32(t), VQ_A_I32(op->head_dim), VQ_A_I32(op->padded), VQ_A_I32(op->zero),
+                     VQ_A_I32(op->code_max), VQ_A_BUF(op->map), VQ_A_BUF(op->region), VQ_A_BUF(op->bias),
+                     VQ_A_BUF(op->pad), VQ_A_I32(op->mask), VQ_A_I32(op->windows), VQ_A_I32(op->raster));
 }

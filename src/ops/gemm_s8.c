@@ -392,6 +392,11 @@ bool vq_gemm_s8_is_packed(const vq_gemm_s8 *op)
     return op->packed;
 }
 
+size_t vq_gemm_s8_device_bytes(const vq_gemm_s8 *op)
+{
+    return vq_buf_bytes(op->w) + vq_buf_bytes(op->consts) + vq_buf_bytes(op->table);
+}
+
 void vq_gemm_s8_destroy(vq_gemm_s8 **op_ptr)
 {
     vq_gemm_s8 *const op = *op_ptr;

@@ -107,6 +107,11 @@ vq_status vq_layernorm_s32_create(vq_layernorm_s32 **out, vq_device *dev, const 
     return VQ_OK;
 }
 
+size_t vq_layernorm_s32_device_bytes(const vq_layernorm_s32 *op)
+{
+    return vq_buf_bytes(op->mult) + vq_buf_bytes(op->bias) + vq_buf_bytes(op->shift);
+}
+
 void vq_layernorm_s32_destroy(vq_layernorm_s32 **op_ptr)
 {
     vq_layernorm_s32 *const op = *op_ptr;

@@ -15,6 +15,7 @@ typedef enum vq_storage { VQ_STORAGE_DEFAULT, VQ_STORAGE_BYTES, VQ_STORAGE_PACKE
 typedef struct vq_gemm_s8 vq_gemm_s8;
 vq_status vq_gemm_s8_create(vq_gemm_s8 **out, vq_device *dev, const vq_gemm_s8_weights *weights, vq_storage storage);
 bool vq_gemm_s8_is_packed(const vq_gemm_s8 *op);
+size_t vq_gemm_s8_device_bytes(const vq_gemm_s8 *op); /* of its constants; also below */
 void vq_gemm_s8_destroy(vq_gemm_s8 **op);
 /* a u8 [M][lda], lda a multiple of VQ_CODE_PITCH and >= k (columns k.. may hold anything); c as the epilogue says with
  * row stride ldc (for u8 a multiple of VQ_CODE_PITCH; columns n.. are not written, but for the second plane).
@@ -33,6 +34,7 @@ vq_status vq_gemm_s8_run(vq_device *dev, const vq_gemm_s8 *op, const vq_gemm_s8_
 typedef struct vq_layernorm_s32 vq_layernorm_s32;
 vq_status vq_layernorm_s32_create(vq_layernorm_s32 **out, vq_device *dev, const vq_layernorm_s32_weights *weights);
 void vq_layernorm_s32_destroy(vq_layernorm_s32 **op);
+size_t vq_layernorm_s32_device_bytes(const vq_layernorm_s32 *op);
 /* codes: u8, or s32 with weights.set; ld_codes in elements. */
 vq_status vq_layernorm_s32_run(vq_device *dev, const vq_layernorm_s32 *op, const vq_buf *x, int ldx, const vq_buf *codes,
                                int ld_codes, int m);
@@ -40,6 +42,7 @@ vq_status vq_layernorm_s32_run(vq_device *dev, const vq_layernorm_s32 *op, const
 typedef struct vq_attention_u8 vq_attention_u8;
 vq_status vq_attention_u8_create(vq_attention_u8 **out, vq_device *dev, const vq_attention_u8_weights *weights);
 void vq_attention_u8_destroy(vq_attention_u8 **op);
+size_t vq_attention_u8_device_bytes(const vq_attention_u8 *op);
 size_t vq_attention_u8_scratch_bytes(const vq_attention_u8 *op, int batch, int tokens);
 vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const vq_buf *qkv, int ld_qkv, const vq_buf *out,
                               int ld_out, const vq_buf *scratch, int batch, int tokens);

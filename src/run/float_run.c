@@ -71,27 +71,65 @@ static size_t scratch_count(const vq_graph *g)
     return most;
 }
 
-static vq_status plan_values(vq_float_run *run)
+/* Places of the values of `batch` images in the arena; items [num_values]. */
+static vq_status plan_values(vq_plan_item *items, size_t *total, const vq_graph *g, int batch)
+{
+    items[0] = (vq_plan_item){0};
+    for (int v = 1; v < g->num_values; v++) {
+        const int producer = vq_graph_producer(g, v);
+        items[v].first = producer;
+        items[v].last = VQ_MAX(producer, vq_graph_last_use(g, v));
+        items[v].bytes = value_count(g, v) * sizeof(float) * (size_t)batch;
+    }
+    return vq_plan_memory(items, g->num_values, VQ_BUF_ALIGN, total);
+}
+
+static vq_status create_values(vq_float_run *run)
 {
     const vq_graph *const g = run->graph;
     vq_plan_item *items = NULL;
     size_t total = 0;
     vq_status status = VQ_OK;
     VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
-    for (int v = 1; v < g->num_values; v++) {
-        const int producer = vq_graph_producer(g, v);
-        items[v].first = producer;
-        items[v].last = VQ_MAX(producer, vq_graph_last_use(g, v));
-        items[v].bytes = value_count(g, v) * sizeof(float) * (size_t)run->max_batch;
-    }
-    VQ_GO(vq_plan_memory(items, g->num_values, VQ_BUF_ALIGN, &total));
+    VQ_GO(plan_values(items, &total, g, run->max_batch));
     VQ_GO(vq_buf_create(&run->arena, run->dev, total));
-    run->device_bytes += total;
     for (int v = 1; v < g->num_values; v++)
         VQ_GO(vq_buf_view(&run->values[v], run->dev, run->arena, items[v].offset, items[v].bytes));
 done:
     free(items);
     return status;
+}
+
+/* What a product of low bytes takes at most, and probabilities that go through scratch. */
+static size_t whole_count(const vq_graph *g)
+{
+    size_t most = 0;
+    for (int v = 1; v < g->num_values; v++) most = VQ_MAX(most, value_count(g, v));
+    return 2 * most;
+}
+
+vq_status vq_float_run_fit(int *batch, const vq_device *dev, const vq_graph *g, bool quantized, int most, size_t memory)
+{
+    const size_t scratch = scratch_count(g) + (quantized ? whole_count(g) : 0);
+    const size_t largest = vq_device_get_info(dev)->max_alloc_bytes;
+    vq_plan_item *items = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
+    for (*batch = most; *batch > 1; --*batch) {
+        size_t arena = 0;
+        VQ_GO(plan_values(items, &arena, g, *batch));
+        const size_t others = (value_count(g, 0) + scratch * sizeof(float)) * (size_t)*batch;
+        if (arena <= largest && arena + others <= memory) break;
+    }
+done:
+    free(items);
+    return status;
+}
+
+size_t vq_float_run_activation_bytes(const vq_float_run *run)
+{
+    const size_t low = run->low ? vq_buf_bytes(run->low) : 0;
+    return vq_buf_bytes(run->arena) + vq_buf_bytes(run->scratch) + vq_buf_bytes(run->pixels) + low;
 }
 
 /* ---- rows and windows ----------------------------------------------------------------------------------------------
@@ -141,7 +179,7 @@ static vq_status create_bias(vq_float_run *run, int node)
                     table[vq_windows_relative(&n->windows, i, j) * n->heads + h];
     VQ_GO(vq_buf_create_from(&run->maps[node], run->dev, region, (size_t)tokens * sizeof *region));
     VQ_GO(vq_buf_create_from(&run->extra[node], run->dev, bias, count * sizeof *bias));
-    run->device_bytes += count * sizeof *bias;
+    run->model_bytes += count * sizeof *bias;
 done:
     free(region);
     free(bias);
@@ -181,8 +219,7 @@ vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph
     const size_t scratch_bytes = scratch_count(graph) * sizeof(float) * (size_t)max_batch;
     VQ_GO(vq_buf_create(&run->pixels, dev, pixel_bytes));
     VQ_GO(vq_buf_create(&run->scratch, dev, scratch_bytes));
-    run->device_bytes += pixel_bytes + scratch_bytes;
-    VQ_GO(plan_values(run));
+    VQ_GO(create_values(run));
     *out = run;
     run = NULL;
 done:
@@ -193,7 +230,7 @@ done:
 vq_status vq_float_run_set_param(vq_float_run *run, int p, const float *data, size_t count)
 {
     if (run->params[p]) return vq_buf_write(run->dev, run->params[p], 0, data, count * sizeof(float));
-    run->device_bytes += count * sizeof(float);
+    run->model_bytes += count * sizeof(float);
     return vq_buf_create_from(&run->params[p], run->dev, data, count * sizeof(float));
 }
 
@@ -393,7 +430,6 @@ static vq_status make_room(vq_float_run *run, const vq_whole_product *products)
     }
     if (!low) return VQ_OK;
     const size_t item = sizeof(float) * (size_t)run->max_batch;
-    run->device_bytes += (low + scratch - scratch_count(g)) * item;
     vq_buf_destroy(&run->scratch);
     VQ_TRY(vq_buf_create(&run->scratch, run->dev, scratch * item));
     return vq_buf_create(&run->low, run->dev, low * item);

@@ -38,12 +38,17 @@ typedef struct vq_float_run {
     vq_dev_whole *whole; /* [num_nodes] */
     vq_buf *low;         /* products of low bytes; NULL where there are none */
     bool reproducible;   /* norms, softmax and GELU in the forms that do so, too */
-    size_t device_bytes;
+    size_t model_bytes;  /* parameters on the device */
 } vq_float_run;
 
 /* Uploads the parameters that have data and plans memory for max_batch images. */
 vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch);
 void vq_float_run_destroy(vq_float_run **run);
+/* The largest batch of 1..most whose activations fit memory on the device; of a quantized model's float form, at least
+ * that many fit. */
+vq_status vq_float_run_fit(int *batch, const vq_device *dev, const vq_graph *graph, bool quantized, int most,
+                           size_t memory);
+size_t vq_float_run_activation_bytes(const vq_float_run *run);
 
 /* Uploads the whole of a quantized model's float form: weights and every activation quantizer. Products are of whole
  * numbers where they can be (quant/whole.h), norms, softmax and GELU reproducible: on devices with doubles the logits

@@ -24,7 +24,8 @@ struct vq_int_run {
     node_state *nodes;
     vq_buf *pixels, *arena, *scratch;
     vq_buf **values;
-    size_t device_bytes;
+    size_t model_bytes;
+    vq_storage storage;
 };
 
 size_t vq_int_value_bytes(const vq_int_value *value)
@@ -66,89 +67,119 @@ void vq_int_run_destroy(vq_int_run **run_ptr)
     *run_ptr = NULL;
 }
 
-static size_t gemm_const_bytes(const vq_gemm_s8_weights *w)
-{
-    return (size_t)w->n * ((size_t)w->k + 4 * sizeof(int32_t) + 1) + (size_t)w->table_len;
-}
-
-/* Creates the ops and finds the scratch they need. */
-static vq_status prepare_nodes(vq_int_run *run, size_t *scratch_bytes)
+/* Creates the ops. */
+static vq_status prepare_nodes(vq_int_run *run)
 {
     const vq_int_graph *const g = run->graph;
     for (int i = 0; i < g->num_nodes; i++) {
         const vq_int_node *const n = &g->nodes[i];
         node_state *const s = &run->nodes[i];
-        size_t need = 0;
         switch (n->op) {
         case VQ_INT_PATCHIFY:
         case VQ_INT_POOL: break;
-        case VQ_INT_TOKENS: {
-            const size_t bytes = (size_t)n->u.tokens.count * sizeof(int32_t);
-            VQ_TRY(vq_buf_create_from(&s->init, run->dev, n->u.tokens.init, bytes));
-            run->device_bytes += bytes;
+        case VQ_INT_TOKENS:
+            VQ_TRY(
+                vq_buf_create_from(&s->init, run->dev, n->u.tokens.init, (size_t)n->u.tokens.count * sizeof(int32_t)));
+            run->model_bytes += vq_buf_bytes(s->init);
             break;
-        }
         case VQ_INT_GEMM:
-            VQ_TRY(vq_gemm_s8_create(&s->gemm, run->dev, &n->u.gemm.w, VQ_STORAGE_DEFAULT));
-            need = vq_gemm_s8_scratch_bytes(s->gemm, run->max_batch * n->u.gemm.rows);
-            run->device_bytes += gemm_const_bytes(&n->u.gemm.w);
+            VQ_TRY(vq_gemm_s8_create(&s->gemm, run->dev, &n->u.gemm.w, run->storage));
+            run->model_bytes += vq_gemm_s8_device_bytes(s->gemm);
             break;
-        case VQ_INT_LAYERNORM: VQ_TRY(vq_layernorm_s32_create(&s->layernorm, run->dev, &n->u.layernorm.w)); break;
+        case VQ_INT_LAYERNORM:
+            VQ_TRY(vq_layernorm_s32_create(&s->layernorm, run->dev, &n->u.layernorm.w));
+            run->model_bytes += vq_layernorm_s32_device_bytes(s->layernorm);
+            break;
         case VQ_INT_ATTENTION:
             VQ_TRY(vq_attention_u8_create(&s->attention, run->dev, &n->u.attention.w));
-            need = vq_attention_u8_scratch_bytes(s->attention, run->max_batch, n->u.attention.tokens);
+            run->model_bytes += vq_attention_u8_device_bytes(s->attention);
             break;
         }
-        *scratch_bytes = VQ_MAX(*scratch_bytes, need);
     }
     return VQ_OK;
 }
 
-static vq_status plan_values(vq_int_run *run)
+static size_t scratch_bytes(const vq_int_run *run, int batch)
 {
-    const vq_int_graph *const g = run->graph;
-    vq_plan_item *items = NULL;
+    size_t most = 0;
+    for (int i = 0; i < run->graph->num_nodes; i++) {
+        const vq_int_node *const n = &run->graph->nodes[i];
+        const node_state *const s = &run->nodes[i];
+        size_t need = 0;
+        if (n->op == VQ_INT_GEMM) need = vq_gemm_s8_scratch_bytes(s->gemm, batch * n->u.gemm.rows);
+        if (n->op == VQ_INT_ATTENTION) need = vq_attention_u8_scratch_bytes(s->attention, batch, n->u.attention.tokens);
+        most = VQ_MAX(most, need);
+    }
+    return most;
+}
+
+/* Places of the values of `batch` images in the arena; items [num_values]. */
+static vq_status plan_values(vq_plan_item *items, size_t *total, const vq_int_graph *g, int batch)
+{
     int *first = NULL, *last = NULL;
-    size_t total = 0;
     vq_status status = VQ_OK;
-    VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
     VQ_GO(vq_alloc(&first, (size_t)g->num_values, sizeof *first, "memory plan"));
     VQ_GO(vq_alloc(&last, (size_t)g->num_values, sizeof *last, "memory plan"));
     vq_int_lifetimes(g, first, last);
+    items[0] = (vq_plan_item){0};
     for (int v = 1; v < g->num_values; v++) {
-        const size_t bytes = vq_int_value_bytes(&g->values[v]) * (size_t)run->max_batch + SPARE_BYTES;
+        const size_t bytes = vq_int_value_bytes(&g->values[v]) * (size_t)batch + SPARE_BYTES;
         items[v] = (vq_plan_item){.bytes = bytes, .first = first[v], .last = last[v]};
     }
-    VQ_GO(vq_plan_memory(items, g->num_values, VQ_BUF_ALIGN, &total));
-    VQ_GO(vq_buf_create(&run->arena, run->dev, total));
-    run->device_bytes += total;
-    for (int v = 1; v < g->num_values; v++)
-        VQ_GO(vq_buf_view(&run->values[v], run->dev, run->arena, items[v].offset, items[v].bytes));
+    VQ_GO(vq_plan_memory(items, g->num_values, VQ_BUF_ALIGN, total));
 done:
-    free(items);
     free(first);
     free(last);
     return status;
 }
 
-vq_status vq_int_run_create(vq_int_run **out, vq_device *dev, const vq_int_graph *graph, int max_batch)
+static vq_status choose_batch(vq_int_run *run, vq_plan_item *items, const vq_int_run_params *p)
+{
+    const size_t largest = vq_device_get_info(run->dev)->max_alloc_bytes;
+    run->max_batch = p->max_batch;
+    for (int batch = p->most_batch; !run->max_batch; batch--) {
+        size_t arena = 0;
+        VQ_TRY(plan_values(items, &arena, run->graph, batch));
+        const size_t others = scratch_bytes(run, batch) + vq_int_value_bytes(&run->graph->values[0]) * (size_t)batch;
+        if (batch <= 1 || (arena <= largest && arena + others <= p->memory)) run->max_batch = VQ_MAX(batch, 1);
+    }
+    return VQ_OK;
+}
+
+static vq_status create_values(vq_int_run *run, const vq_int_run_params *params)
+{
+    const vq_int_graph *const g = run->graph;
+    vq_plan_item *items = NULL;
+    size_t total = 0;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
+    VQ_GO(choose_batch(run, items, params));
+    VQ_GO(plan_values(items, &total, g, run->max_batch));
+    VQ_GO(vq_buf_create(&run->arena, run->dev, total));
+    for (int v = 1; v < g->num_values; v++)
+        VQ_GO(vq_buf_view(&run->values[v], run->dev, run->arena, items[v].offset, items[v].bytes));
+    const size_t scratch = scratch_bytes(run, run->max_batch);
+    if (scratch) VQ_GO(vq_buf_create(&run->scratch, run->dev, scratch));
+    VQ_GO(vq_buf_create(&run->pixels, run->dev, vq_int_value_bytes(&g->values[0]) * (size_t)run->max_batch));
+done:
+    free(items);
+    return status;
+}
+
+vq_status vq_int_run_create(vq_int_run **out, vq_device *dev, const vq_int_graph *graph,
+                            const vq_int_run_params *params)
 {
     vq_int_run *run = NULL;
-    size_t scratch_bytes = 0;
     vq_status status = VQ_OK;
     *out = NULL;
     VQ_TRY(vq_alloc(&run, 1, sizeof *run, "integer run"));
     run->dev = dev;
     run->graph = graph;
-    run->max_batch = max_batch;
+    run->storage = params->storage;
     VQ_GO(vq_alloc(&run->nodes, (size_t)graph->num_nodes, sizeof *run->nodes, "integer run"));
     VQ_GO(vq_alloc(&run->values, (size_t)graph->num_values, sizeof(vq_buf *), "integer run"));
-    VQ_GO(prepare_nodes(run, &scratch_bytes));
-    if (scratch_bytes) VQ_GO(vq_buf_create(&run->scratch, dev, scratch_bytes));
-    const size_t pixel_bytes = vq_int_value_bytes(&graph->values[0]) * (size_t)max_batch;
-    VQ_GO(vq_buf_create(&run->pixels, dev, pixel_bytes));
-    run->device_bytes += pixel_bytes + scratch_bytes;
-    VQ_GO(plan_values(run));
+    VQ_GO(prepare_nodes(run));
+    VQ_GO(create_values(run, params));
     *out = run;
     run = NULL;
 done:
@@ -205,7 +236,17 @@ vq_status vq_int_run_logits(vq_int_run *run, const uint8_t *pixels, int batch, i
     return vq_buf_read(run->dev, run->values[last], 0, logits, vq_int_value_bytes(&g->values[last]) * (size_t)batch);
 }
 
-size_t vq_int_run_device_bytes(const vq_int_run *run)
+int vq_int_run_max_batch(const vq_int_run *run)
 {
-    return run->device_bytes;
+    return run->max_batch;
+}
+
+size_t vq_int_run_model_bytes(const vq_int_run *run)
+{
+    return run->model_bytes;
+}
+
+size_t vq_int_run_activation_bytes(const vq_int_run *run)
+{
+    return vq_buf_bytes(run->arena) + vq_buf_bytes(run->scratch) + vq_buf_bytes(run->pixels);
 }

@@ -3,15 +3,25 @@
 #define VQ_SRC_INT_RUN_H
 
 #include "cl/cl.h"
+#include "ops/ops_int.h"
 #include "quant/quant.h"
 
 /* Device state: op objects with packed constants, values in one arena by a static plan. One thread at a time. */
 typedef struct vq_int_run vq_int_run;
-vq_status vq_int_run_create(vq_int_run **out, vq_device *dev, const vq_int_graph *graph, int max_batch);
+typedef struct vq_int_run_params {
+    int max_batch;   /* 0: the largest of 1..most_batch whose activations fit memory */
+    int most_batch;
+    size_t memory;
+    vq_storage storage; /* of weights */
+} vq_int_run_params;
+vq_status vq_int_run_create(vq_int_run **out, vq_device *dev, const vq_int_graph *graph,
+                            const vq_int_run_params *params);
 void vq_int_run_destroy(vq_int_run **run);
 /* pixels u8 [batch][height*width*chans] to logits s32 [batch][num_classes]; one chain of launches, one wait. */
 vq_status vq_int_run_logits(vq_int_run *run, const uint8_t *pixels, int batch, int32_t *logits);
-size_t vq_int_run_device_bytes(const vq_int_run *run);
+int vq_int_run_max_batch(const vq_int_run *run);
+size_t vq_int_run_model_bytes(const vq_int_run *run);      /* constants of the ops on the device */
+size_t vq_int_run_activation_bytes(const vq_int_run *run); /* pixels, values and scratch of max_batch images */
 
 /* The same by src/ref alone; slow. Thread-safe. Fails only for memory. */
 vq_status vq_int_witness_logits(const vq_int_graph *graph, const uint8_t *pixels, int batch, int32_t *logits);

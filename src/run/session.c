@@ -2,13 +2,14 @@
 #include "run/session.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "run/float_run.h"
 #include "run/int_run.h"
 #include "run/model.h"
 
-enum { DEFAULT_BATCH = 8, MAX_BATCH = 4096 };
+enum { WITNESS_BATCH = 8, CHOSEN_BATCH = 32, MAX_BATCH = 4096 };
 
 struct vq_session {
     vq_mode mode;
@@ -58,6 +59,46 @@ static vq_status check_mode(const vq_model *model, vq_mode mode)
     return VQ_OK;
 }
 
+/* Memory that the system could give; of /proc/meminfo, all of it where there is none. */
+static size_t free_memory(size_t all)
+{
+    char line[128];
+    unsigned long long kilobytes = 0;
+    FILE *const f = fopen("/proc/meminfo", "r");
+    while (f && !kilobytes && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %llu", &kilobytes) != 1) kilobytes = 0;
+    if (f) fclose(f);
+    return kilobytes ? (size_t)VQ_MIN(kilobytes * 1024, all) : all;
+}
+
+static size_t memory_for(const vq_device *dev, const vq_session_params *p)
+{
+    const vq_device_info *const info = vq_device_get_info(dev);
+    if (p->memory) return p->memory;
+    return (info->is_cpu ? free_memory(info->global_mem_bytes) : info->global_mem_bytes) / 4;
+}
+
+static vq_status create_ints(vq_session *s, const vq_session_params *p, int most)
+{
+    static const vq_storage storages[] = {VQ_STORAGE_DEFAULT, VQ_STORAGE_BYTES, VQ_STORAGE_PACKED};
+    const vq_int_run_params params = {.max_batch = p->max_batch,
+                                      .most_batch = most,
+                                      .memory = memory_for(s->dev, p),
+                                      .storage = storages[p->weights]};
+    VQ_TRY(vq_int_run_create(&s->ints, s->dev, s->model->qmodel->ints, &params));
+    s->max_batch = vq_int_run_max_batch(s->ints);
+    return VQ_OK;
+}
+
+static vq_status create_floats(vq_session *s, const vq_session_params *p, int most)
+{
+    const vq_graph *const g = vq_model_graph(s->model);
+    const bool fake = s->mode == VQ_MODE_FAKE;
+    if (!s->max_batch) VQ_TRY(vq_float_run_fit(&s->max_batch, s->dev, g, fake, most, memory_for(s->dev, p)));
+    VQ_TRY(vq_float_run_create(&s->floats, s->dev, g, s->max_batch));
+    return fake ? vq_float_run_quantized(s->floats, s->model->qmodel) : VQ_OK;
+}
+
 vq_status vq_session_create(vq_session **out, vq_device *dev, const vq_model *model, const vq_session_params *params)
 {
     static const vq_session_params defaults = {0};
@@ -68,6 +109,8 @@ vq_status vq_session_create(vq_session **out, vq_device *dev, const vq_model *mo
     if (!out || !model) return vq_fail(VQ_ERR_INVALID_ARG, "vq_session_create: NULL argument");
     if (p->max_batch < 0 || p->max_batch > MAX_BATCH)
         return vq_fail(VQ_ERR_INVALID_ARG, "batch is %d, must be 1 to %d", p->max_batch, MAX_BATCH);
+    if ((unsigned)p->weights > VQ_WEIGHTS_PACKED || p->images < 0)
+        return vq_fail(VQ_ERR_INVALID_ARG, "vq_session_create: weights %d and %d images", (int)p->weights, p->images);
     const vq_mode mode = p->mode != VQ_MODE_DEFAULT ? p->mode : model->qmodel ? VQ_MODE_INT : VQ_MODE_FP32;
     VQ_TRY(check_mode(model, mode));
     if (p->witness && mode != VQ_MODE_INT)
@@ -76,13 +119,12 @@ vq_status vq_session_create(vq_session **out, vq_device *dev, const vq_model *mo
 
     VQ_TRY(vq_alloc(&s, 1, sizeof *s, "session"));
     s->mode = mode;
-    s->max_batch = p->max_batch ? p->max_batch : DEFAULT_BATCH;
+    const int most = p->images ? VQ_MIN(p->images, CHOSEN_BATCH) : CHOSEN_BATCH;
+    s->max_batch = p->max_batch ? p->max_batch : p->witness ? WITNESS_BATCH : 0;
     s->model = model;
     s->dev = p->witness ? NULL : dev;
     s->witness = p->witness;
-    if (mode == VQ_MODE_INT && !p->witness) VQ_GO(vq_int_run_create(&s->ints, dev, model->qmodel->ints, s->max_batch));
-    if (mode != VQ_MODE_INT) VQ_GO(vq_float_run_create(&s->floats, dev, vq_model_graph(model), s->max_batch));
-    if (mode == VQ_MODE_FAKE) VQ_GO(vq_float_run_quantized(s->floats, model->qmodel));
+    if (!p->witness) VQ_GO(mode == VQ_MODE_INT ? create_ints(s, p, most) : create_floats(s, p, most));
     *out = s;
     s = NULL;
 done:
@@ -110,9 +152,20 @@ int vq_session_max_batch(const vq_session *session)
     return session->max_batch;
 }
 
+size_t vq_session_model_bytes(const vq_session *session)
+{
+    return session->ints ? vq_int_run_model_bytes(session->ints) : session->floats ? session->floats->model_bytes : 0;
+}
+
+size_t vq_session_activation_bytes(const vq_session *session)
+{
+    if (session->ints) return vq_int_run_activation_bytes(session->ints);
+    return session->floats ? vq_float_run_activation_bytes(session->floats) : 0;
+}
+
 size_t vq_session_device_bytes(const vq_session *session)
 {
-    return session->ints ? vq_int_run_device_bytes(session->ints) : session->floats ? session->floats->device_bytes : 0;
+    return vq_session_model_bytes(session) + vq_session_activation_bytes(session);
 }
 
 vq_status vq_session_run(vq_session *s, const uint8_t *pixels, int batch, void *logits)

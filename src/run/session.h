@@ -6,6 +6,5 @@
 
 const vq_model *vq_session_model(const vq_session *session);
 vq_device *vq_session_device(const vq_session *session); /* NULL for the witness */
-int vq_session_max_batch(const vq_session *session);
 
 #endif

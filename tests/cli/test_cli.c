@@ -117,6 +117,8 @@ static void test_values(void **state)
                   {"--limit", "-1", VQ_ERR_INVALID_ARG},
                   {"--limit", "", USAGE},
                   {"--mode", "int8", USAGE},
+                  {"--weights", "nibbles", USAGE},
+                  {"--memory", "1", USAGE},
                   {"--device", "99999999999999999999", USAGE}};
     const char *const out = scratch("never");
     (void)state;
@@ -360,8 +362,9 @@ static void test_accuracy(void **state)
 
 static void test_integer_logits_are_exact(void **state)
 {
-    static const char *const ways[][2] = {
-        {"--batch", "1"}, {"--batch", "7"}, {"--batch", "20"}, {"--witness", "-q"}, {"--kernels", "portable"}};
+    static const char *const ways[][2] = {{"--batch", "1"},    {"--batch", "7"},          {"--batch", "20"},
+                                          {"--witness", "-q"}, {"--kernels", "portable"}, {"--weights", "bytes"},
+                                          {"--memory", "1MB"}};
     const char *const first = scratch("logits0.safetensors"), *const out = scratch("logits.safetensors");
     (void)state;
     cJSON_Delete(evaluate(w4a4, "--limit", "20", "--logits", first));
@@ -374,6 +377,64 @@ static void test_integer_logits_are_exact(void **state)
         if (!same_files(first, out)) fail_msg("%s %s: other logits", ways[i][0], ways[i][1]);
         unlink(out);
     }
+}
+
+/* Half of the weights' bytes on the device; the weights are 6 blocks of 12 squares of the width and some more. */
+static void test_packed_weights(void **state)
+{
+    const double weights = 6 * 12 * 128 * 128;
+    cJSON *const packed = evaluate(w4a4, "--limit", "4", "--weights", "packed"),
+                 *const bytes = evaluate(w4a4, "--limit", "4", "--weights", "bytes"),
+                 *const usual = evaluate(w4a4, "--limit", "4"), *const wide = evaluate(w8a8, "--limit", "4");
+    (void)state;
+    const double saved = num(bytes, "resident_bytes.model") - num(packed, "resident_bytes.model");
+    assert_true(saved > 0.45 * weights && saved < 0.55 * weights);
+    assert_true(num(usual, "resident_bytes.model") == num(packed, "resident_bytes.model"));
+    assert_true(num(wide, "resident_bytes.model") > weights);
+    assert_true(num(packed, "resident_bytes.activations") == num(bytes, "resident_bytes.activations"));
+    assert_true(num(packed, "device_bytes") ==
+                num(packed, "resident_bytes.model") + num(packed, "resident_bytes.activations"));
+    cJSON_Delete(packed);
+    cJSON_Delete(bytes);
+    cJSON_Delete(usual);
+    cJSON_Delete(wide);
+}
+
+/* Without --batch: 32, the images there are, or what memory allows, and no more than one less would. */
+static void test_chosen_batch(void **state)
+{
+    const char *const modes[][2] = {{w4a4, "int"}, {w4a4, "fake"}, {model_path, "fp32"}};
+    char memory[32], less[32];
+    (void)state;
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        const char *const model = modes[i][0], *const mode = modes[i][1];
+        cJSON *const all = evaluate(model, "--mode", mode, "--limit", "40"),
+                     *const few = evaluate(model, "--mode", mode, "--limit", "5"),
+                     *const none = evaluate(model, "--mode", mode, "--limit", "3", "--memory", "1KB"),
+                     *const five = evaluate(model, "--mode", mode, "--limit", "5", "--batch", "5");
+        assert_true(num(all, "batch") == 32 && num(few, "batch") == 5 && num(none, "batch") == 1);
+        assert_true(num(five, "resident_bytes.activations") == num(few, "resident_bytes.activations"));
+        snprintf(memory, sizeof memory, "%.3fKB", num(few, "resident_bytes.activations") * 1e-3);
+        snprintf(less, sizeof less, "%.3fKB", num(few, "resident_bytes.activations") * 1e-3 - 1);
+        cJSON *const fits = evaluate(model, "--mode", mode, "--limit", "40", "--memory", memory),
+                     *const fewer = evaluate(model, "--mode", mode, "--limit", "40", "--memory", less);
+        assert_true(num(fits, "batch") == 5 && num(fewer, "batch") == 4);
+        cJSON_Delete(all);
+        cJSON_Delete(few);
+        cJSON_Delete(none);
+        cJSON_Delete(five);
+        cJSON_Delete(fits);
+        cJSON_Delete(fewer);
+    }
+    cJSON *const chosen = json("predict", w8a8, photo(0), photo(1), photo(2)),
+                 *const given = json("predict", w8a8, photo(0), photo(1), photo(2), "--batch", "2"),
+                 *const small = json("predict", w8a8, photo(0), photo(1), photo(2), "--memory", "1KB");
+    assert_true(num(chosen, "batch") == 3 && num(given, "batch") == 2 && num(small, "batch") == 1);
+    assert_true(cJSON_Compare(at(chosen, "images"), at(given, "images"), true));
+    assert_true(cJSON_Compare(at(chosen, "images"), at(small, "images"), true));
+    cJSON_Delete(chosen);
+    cJSON_Delete(given);
+    cJSON_Delete(small);
 }
 
 static void test_logits_of_floats(void **state)
@@ -639,6 +700,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_accuracy),
         cmocka_unit_test(test_integer_logits_are_exact),
+        cmocka_unit_test(test_packed_weights),
+        cmocka_unit_test(test_chosen_batch),
         cmocka_unit_test(test_logits_of_floats),
         cmocka_unit_test(test_predict),
         cmocka_unit_test(test_example),
