@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "vitq/bench.h"
+#include "vitq/session.h"
 
 enum { BENCH_USAGE = 1, BENCH_REGRESSION = 1, BENCH_NAME = 32, BENCH_MAX_ROUNDS = 99, BENCH_MAX_VARIANTS = 32 };
 
@@ -27,6 +28,7 @@ typedef struct bench_options {
     bool help, json, csv, quiet, best, no_verify, dry_run;
     int device, batch, rounds, w_bits, a_bits, bits, candidates;
     double seconds, threshold; /* threshold as a fraction */
+    vq_weights weights;
     const char *type;          /* "int8", "fp32" or "all" */
     const char *ops, *kinds, *variants, *batches, *output; /* comma lists of parts of names; NULL: all */
     char **args;                                           /* what is no option */
@@ -79,7 +81,8 @@ typedef struct bench_row {
     double ops, bytes, gops, gbps, bound_seconds, share_of_bound, share_of_peak;
     double verified, max_error;
     double rate, memory_seconds, compute_seconds; /* sweep: 1e9 candidate-elements a second */
-    double images_per_second, device_bytes, peak_rss_bytes, time_share, launches;
+    double images_per_second, device_bytes, model_bytes, peak_rss_bytes, time_share, launches;
+    double unfused_launches, unfused_bytes;
 } bench_row;
 
 enum { BENCH_MAX_COPIES = 8 };
@@ -150,6 +153,9 @@ void bench_cells_round(bench_cells *cells, vq_device *dev, const bench_options *
 vq_status bench_cells_status(const bench_cells *cells);
 /* The best of the peaks' cells so far. */
 void bench_peaks_take(bench_peaks *peaks, const bench_cells *cells);
+/* Peaks and copies measured once, quickly. */
+vq_status bench_peaks_measure(bench_peaks *peaks, vq_device *dev, int device);
+void bench_print_peaks(const bench_peaks *peaks); /* a line */
 double bench_bandwidth(const bench_peaks *peaks, double bytes); /* GB/s, 0 unknown */
 void bench_row_bound(bench_row *row, const bench_peaks *peaks);
 

@@ -163,6 +163,19 @@ void bench_peaks_take(bench_peaks *peaks, const bench_cells *cells)
     }
 }
 
+vq_status bench_peaks_measure(bench_peaks *peaks, vq_device *dev, int device)
+{
+    const bench_options quick = {.device = device, .rounds = 1, .seconds = 0.02, .quiet = true};
+    bench_cells cells = {0};
+    const vq_status status = bench_cells_of_peaks(&cells, dev, &quick);
+    if (status == VQ_OK) {
+        bench_cells_round(&cells, dev, &quick, 0);
+        bench_peaks_take(peaks, &cells);
+    }
+    free(cells.items);
+    return status;
+}
+
 /* That of the largest copy that moves no more bytes, as the same caches hold it, or of a larger one that was faster:
  * small copies are launches for the most part. */
 double bench_bandwidth(const bench_peaks *peaks, double bytes)

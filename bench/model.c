@@ -21,7 +21,9 @@ static const bench_page page = {
     "slowest round; GOP/s operations of the matrix products, share what they take at the device's peak of int8 or "
     "fp32\n"
     "multiply-adds, by the time taken; MB on the device, weights and activations; RSS the most memory the process had\n"
-    "since the batch size before. Below: device time by kernel, of one run with a profiling queue.\n",
+    "since the batch size before. Then the kernels of a run and the bytes it moves, and what both would be if every\n"
+    "kernel did one thing, counted from the graph. Below: device time by op, of runs with a profiling queue; bound is\n"
+    "what limits it, share the time at that limit by the time taken.\n",
     "  vitq-bench model models/fashion_vit                  the bundled model, FP32\n"
     "  vitq calibrate MODEL -i PHOTOS -o w4a4.vitq.safetensors --bits w4a4\n"
     "  vitq-bench model MODEL w4a4.vitq.safetensors         FP32 beside 4 bits\n"
@@ -92,13 +94,23 @@ typedef struct job {
     float *out; /* or s32 */
     size_t verified;
     double max_error;
+    size_t first;                            /* of the profile's rows */
+    double launches, activations, constants; /* of a run; the last two bytes */
+    double apart_launches, apart_bytes;
 } job;
+
+static vq_status open_session(vq_session **session, const job *j, vq_device *dev, int batch)
+{
+    const vq_session_params params = {.max_batch = batch, .weights = j->b->o.weights};
+    return vq_session_create(session, dev, j->model, &params);
+}
 
 static vq_status one_image(job *j, vq_device *dev, bool witness, void *logits)
 {
     vq_session *session;
     vq_status status =
-        vq_session_create(&session, dev, j->model, &(vq_session_params){.max_batch = 1, .witness = witness});
+        witness ? vq_session_create(&session, NULL, j->model, &(vq_session_params){.max_batch = 1, .witness = true})
+                : open_session(&session, j, dev, 1);
     if (status == VQ_OK) status = vq_session_run(session, j->images, 1, logits);
     vq_session_destroy(&session);
     return status;
@@ -166,7 +178,7 @@ static void fill_common(bench_row *row, const job *j, const char *op)
     row->batch = j->batch;
 }
 
-static vq_status add_row(job *j, double *medians, double least, double device_bytes)
+static vq_status add_row(job *j, double *medians, double least, const vq_session *session)
 {
     bench_report *const r = &j->b->report;
     double ops;
@@ -178,7 +190,8 @@ static vq_status add_row(job *j, double *medians, double least, double device_by
     row->least = least;
     row->ops = ops * j->batch;
     row->images_per_second = j->batch / row->median;
-    row->device_bytes = device_bytes;
+    row->device_bytes = (double)vq_session_device_bytes(session);
+    row->model_bytes = (double)vq_session_model_bytes(session);
     row->peak_rss_bytes = peak_memory();
     row->verified = (double)j->verified;
     row->max_error = j->max_error;
@@ -192,28 +205,58 @@ static vq_status measure(job *j)
     double medians[BENCH_MAX_ROUNDS], least = INFINITY;
     vq_session *session;
     reset_peak_memory();
-    vq_status status = vq_session_create(&session, j->b->dev, j->model, &(vq_session_params){.max_batch = j->batch});
+    vq_status status = open_session(&session, j, j->b->dev, j->batch);
     for (int i = 0; i < 2 && status == VQ_OK; i++) status = vq_session_run(session, j->images, j->batch, j->out);
     for (int r = 0; r < o->rounds && status == VQ_OK; r++) {
         bench_progress(o, r, (size_t)j->batch, (size_t)j->batch, j->name);
         status = time_round(&medians[r], &least, j, session);
     }
     bench_progress(o, 0, 0, 0, NULL);
-    if (status == VQ_OK) status = add_row(j, medians, least, (double)vq_session_device_bytes(session));
+    if (status == VQ_OK) status = add_row(j, medians, least, session);
     vq_session_destroy(&session);
     return status;
 }
 
 /* ---- where the time goes ----------------------------------------------------------------------------------------- */
 
-static void add_kernel(void *user, const char *function, size_t launches, double seconds)
+/* The row of steps with this op and kind, behind `first`; NULL after a line on stderr. */
+static bench_row *row_of(job *j, const vq_bench_step *step)
+{
+    bench_report *const r = &j->b->report;
+    for (size_t i = j->first; i < r->count; i++)
+        if (!strcmp(r->rows[i].op, step->op) && !strcmp(r->rows[i].kind, step->kind)) return &r->rows[i];
+    bench_row *const row = bench_report_add(r, "profile");
+    if (!row) return NULL;
+    fill_common(row, j, step->op);
+    snprintf(row->kind, sizeof row->kind, "%s", step->kind);
+    row->median = row->launches = row->ops = row->bytes = row->memory_seconds = row->compute_seconds = 0;
+    row->bound_seconds = 0;
+    return row;
+}
+
+/* A step is bound by what takes longer: its products at the peak, or its bytes at the bandwidth of a copy that large.
+ * An op's bound is the sum of its steps'. */
+static void add_step(void *user, const vq_bench_step *step)
 {
     job *const j = user;
-    bench_row *const row = bench_report_add(&j->b->report, "profile");
+    const bench_peaks *const p = &j->b->report.peaks;
+    const double peak = step->type == VQ_BENCH_S8 ? p->s8 : p->f32, bytes = step->bytes + step->constants;
+    const double gbps = bench_bandwidth(p, bytes);
+    const double compute = peak > 0 ? 1e-9 * step->operations / peak : 0, memory = gbps > 0 ? 1e-9 * bytes / gbps : 0;
+    j->launches += step->launches;
+    j->activations += step->bytes;
+    j->constants += step->constants;
+    j->apart_launches += step->apart_launches;
+    j->apart_bytes += step->apart_bytes;
+    bench_row *const row = row_of(j, step);
     if (!row) return;
-    fill_common(row, j, function);
-    row->median = row->fastest = row->slowest = seconds / PROFILE_RUNS;
-    row->launches = (double)launches / PROFILE_RUNS;
+    row->median += step->seconds;
+    row->launches += step->launches;
+    row->ops += step->operations;
+    row->bytes += bytes;
+    row->compute_seconds += compute;
+    row->memory_seconds += memory;
+    row->bound_seconds += fmax(compute, memory);
 }
 
 static int by_time(const void *a, const void *b)
@@ -222,24 +265,44 @@ static int by_time(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
+static void finish_profile(job *j)
+{
+    bench_report *const r = &j->b->report;
+    double total = 0;
+    for (size_t i = j->first; i < r->count; i++) total += r->rows[i].median;
+    for (size_t i = j->first; i < r->count; i++) {
+        bench_row *const row = &r->rows[i];
+        row->fastest = row->slowest = row->median;
+        row->time_share = row->median / total;
+        row->share_of_bound = row->bound_seconds / row->median;
+        snprintf(row->bound, sizeof row->bound, "%s",
+                 row->memory_seconds > row->compute_seconds ? "memory" : row->type);
+    }
+    qsort(r->rows + j->first, r->count - j->first, sizeof *r->rows, by_time);
+}
+
+/* Kernels and bytes of a run go to the model's row, which lies before those of the profile. */
+static void finish_counts(job *j)
+{
+    bench_row *const row = &j->b->report.rows[j->first - 1];
+    row->launches = j->launches;
+    row->bytes = j->activations + j->constants;
+    row->unfused_launches = j->apart_launches;
+    row->unfused_bytes = j->apart_bytes + j->constants;
+}
+
 static vq_status profile(job *j)
 {
-    run *const b = j->b;
-    const size_t first = b->report.count;
     vq_session *session;
-    double total = 0;
-    vq_status status = vq_session_create(&session, b->profiled, j->model, &(vq_session_params){.max_batch = j->batch});
-    if (status == VQ_OK) status = vq_session_run(session, j->images, j->batch, j->out);
-    if (status == VQ_OK) status = vq_bench_profile(b->profiled, NULL, NULL);
-    for (int i = 0; i < PROFILE_RUNS && status == VQ_OK; i++)
-        status = vq_session_run(session, j->images, j->batch, j->out);
-    if (status == VQ_OK) status = vq_bench_profile(b->profiled, add_kernel, j);
+    j->first = j->b->report.count;
+    j->launches = j->activations = j->constants = j->apart_launches = j->apart_bytes = 0;
+    vq_status status = open_session(&session, j, j->b->profiled, j->batch);
+    if (status == VQ_OK) status = vq_bench_steps(session, j->images, j->batch, PROFILE_RUNS, add_step, j);
     vq_session_destroy(&session);
-    for (size_t i = first; i < b->report.count; i++) total += b->report.rows[i].median;
-    for (size_t i = first; i < b->report.count; i++) b->report.rows[i].time_share = b->report.rows[i].median / total;
-    if (b->report.count > first)
-        qsort(b->report.rows + first, b->report.count - first, sizeof *b->report.rows, by_time);
-    return status;
+    if (status != VQ_OK) return status;
+    finish_profile(j);
+    finish_counts(j);
+    return VQ_OK;
 }
 
 static vq_status measure_model(run *b, const char *path)
@@ -278,21 +341,44 @@ static vq_status measure_model(run *b, const char *path)
 
 /* ---- the command ------------------------------------------------------------------------------------------------- */
 
+static void print_counts(const bench_row *row)
+{
+    printf("  %g kernels and %.2f MB an image (activations read and written, constants; counted)\n", row->launches,
+           1e-6 * row->bytes / row->batch);
+    if (isfinite(row->unfused_launches))
+        printf("  each doing one thing: %g kernels and %.2f MB an image (counted, not measured)\n",
+               row->unfused_launches, 1e-6 * row->unfused_bytes / row->batch);
+}
+
+static void print_profile(const bench_row *row, bool head)
+{
+    char name[64];
+    if (head) printf("    %-24s %6s %10s %9s %8s %7s\n", "op", "time", "us", "launches", "bound", "share");
+    snprintf(name, sizeof name, "%s%s%s", row->op, *row->kind ? " " : "", row->kind);
+    printf("    %-24s %5.1f%% %10.1f %9g %8s %6.1f%%\n", name, 100 * row->time_share, 1e6 * row->median, row->launches,
+           row->bound, 100 * row->share_of_bound);
+}
+
+static void print_model(const bench_row *row)
+{
+    printf("\n%s, %s, batch %g\n  %10s %6s %9s %9s %7s %8s %8s\n  %10.1f %6.1f %9.1f %9.1f %6.1f%% %8.1f %8.1f\n",
+           row->model, row->op, row->batch, "us", "+-%", "images/s", "GOP/s", "share", "MB", "RSS MB",
+           1e6 * row->median, 50 * (row->slowest - row->fastest) / row->median, row->images_per_second, row->gops,
+           100 * row->share_of_bound, 1e-6 * row->device_bytes, 1e-6 * row->peak_rss_bytes);
+    printf("  on the device: %.2f MB of model, %.2f MB of activations\n", 1e-6 * row->model_bytes,
+           1e-6 * (row->device_bytes - row->model_bytes));
+    print_counts(row);
+}
+
 static void print_table(const bench_report *r)
 {
     printf("%s (%s), %g compute units: %s\n", r->device, r->driver, r->compute_units, r->caps);
-    printf("peaks: int8 %.0f and fp32 %.0f GOP/s\n", r->peaks.s8, r->peaks.f32);
+    bench_print_peaks(&r->peaks);
     for (size_t i = 0; i < r->count; i++) {
-        const bench_row *const row = &r->rows[i];
-        if (!strcmp(row->bench, "profile")) {
-            printf("    %-28s %5.1f%% %10.1f us, %g launches\n", row->op, 100 * row->time_share, 1e6 * row->median,
-                   row->launches);
-            continue;
-        }
-        printf("\n%s, %s, batch %g\n  %10s %6s %9s %9s %7s %8s %8s\n  %10.1f %6.1f %9.1f %9.1f %6.1f%% %8.1f %8.1f\n",
-               row->model, row->op, row->batch, "us", "+-%", "images/s", "GOP/s", "share", "MB", "RSS MB",
-               1e6 * row->median, 50 * (row->slowest - row->fastest) / row->median, row->images_per_second, row->gops,
-               100 * row->share_of_bound, 1e-6 * row->device_bytes, 1e-6 * row->peak_rss_bytes);
+        if (!strcmp(r->rows[i].bench, "profile"))
+            print_profile(&r->rows[i], !strcmp(r->rows[i - 1].bench, "model"));
+        else
+            print_model(&r->rows[i]);
     }
 }
 
@@ -301,8 +387,7 @@ static vq_status run_all(run *b)
     const vq_device_params params = {.index = b->o.device}, profiled = {.index = b->o.device, .profile = true};
     vq_status status = vq_device_open(&b->dev, &params);
     if (status == VQ_OK) status = vq_device_open(&b->profiled, &profiled);
-    if (status == VQ_OK) status = vq_bench_peak(&b->report.peaks.s8, b->dev, VQ_BENCH_S8);
-    if (status == VQ_OK) status = vq_bench_peak(&b->report.peaks.f32, b->dev, VQ_BENCH_F32);
+    if (status == VQ_OK) status = bench_peaks_measure(&b->report.peaks, b->dev, b->o.device);
     if (status != VQ_OK) return status;
     bench_report_begin(&b->report, b->dev, &b->o);
     for (int i = 0; i < b->o.num_args && status == VQ_OK; i++) status = measure_model(b, b->o.args[i]);

@@ -111,7 +111,7 @@ static void print_head(const bench_report *r)
     printf("%s (%s), %g compute units: %s\n", r->device, r->driver, r->compute_units, r->caps);
 }
 
-static void print_peaks(const bench_peaks *p)
+void bench_print_peaks(const bench_peaks *p)
 {
     printf("peaks: int8 %.0f and fp32 %.0f GOP/s, copies", p->s8, p->f32);
     for (int i = 0; i < p->num_copies; i++)
@@ -135,7 +135,7 @@ static void print_table(const bench_report *r, bool peaks)
 {
     const bench_row *last = NULL;
     print_head(r);
-    print_peaks(&r->peaks);
+    bench_print_peaks(&r->peaks);
     for (size_t i = 0; i < r->count; i++) {
         const bench_row *const row = &r->rows[i];
         if (!last || !bench_row_matches(last, row, true)) {

@@ -10,7 +10,22 @@
 #define SHAPED   (BENCH_OPS | BENCH_GEMM | BENCH_SWEEP | BENCH_TUNE)
 
 /* What getopt_long returns: letters for options that have one, numbers for the others. */
-enum { BITS = 256, TYPE, OPS, KINDS, VARIANTS, BATCHES, THRESHOLD, BEST, JSON, CSV, NO_VERIFY, DRY_RUN, SWEEP_BITS };
+enum {
+    BITS = 256,
+    TYPE,
+    OPS,
+    KINDS,
+    VARIANTS,
+    BATCHES,
+    THRESHOLD,
+    BEST,
+    JSON,
+    CSV,
+    NO_VERIFY,
+    DRY_RUN,
+    SWEEP_BITS,
+    WEIGHTS
+};
 
 static const struct {
     const char *name, *value; /* value NULL: a flag */
@@ -33,6 +48,8 @@ static const struct {
     {"rounds", "N", 'r', MEASURES, "rounds over all of it, 1 to 99; the median of rounds is reported"},
     {"seconds", "X", 's', MEASURES, "time to measure for, per measurement and round"},
     {"device", "N", 'd', MEASURES, "number of the device in 'vitq devices' (default 0)"},
+    {"weights", "HOW", WEIGHTS, BENCH_MODEL,
+     "weights of up to 4 bits on the device: packed, two in a byte (default), or bytes"},
     {"no-verify", NULL, NO_VERIFY, BENCH_MODEL, "do not run the witness first, which is slow for large models"},
     {"threshold", "P", THRESHOLD, BENCH_COMPARE, "a row is a regression beyond this, e.g. 5% (default) or 0.05"},
     {"best", NULL, BEST, BENCH_COMPARE | BENCH_PLOT, "of every op and shape only its fastest variant"},
@@ -104,6 +121,12 @@ static bool to_type(bench_options *o, const char *text)
            fail(o, "type", text, "int8, fp32 or all");
 }
 
+static bool to_weights(bench_options *o, const char *text)
+{
+    o->weights = !strcmp(text, "bytes") ? VQ_WEIGHTS_BYTES : VQ_WEIGHTS_PACKED;
+    return o->weights == VQ_WEIGHTS_BYTES || !strcmp(text, "packed") || fail(o, "weights", text, "packed or bytes");
+}
+
 static bool take(bench_options *o, int id, const char *text)
 {
     switch (id) {
@@ -115,6 +138,7 @@ static bool take(bench_options *o, int id, const char *text)
     case SWEEP_BITS: return to_int(&o->bits, o, "bits", text, 2, 8);
     case BITS: return to_bits(o, text);
     case TYPE: return to_type(o, text);
+    case WEIGHTS: return to_weights(o, text);
     case THRESHOLD: return to_threshold(o, text);
     case OPS: o->ops = text; break;
     case KINDS: o->kinds = text; break;

@@ -63,9 +63,12 @@ static const field fields[] = {
     NUMBER("compute_seconds", compute_seconds, false),
     NUMBER("images_per_second", images_per_second, false),
     NUMBER("device_bytes", device_bytes, false),
+    NUMBER("model_bytes", model_bytes, false),
     NUMBER("peak_rss_bytes", peak_rss_bytes, false),
     NUMBER("time_share", time_share, false),
     NUMBER("launches", launches, false),
+    NUMBER("unfused_launches", unfused_launches, false),
+    NUMBER("unfused_bytes", unfused_bytes, false),
 };
 
 /* Members of "device", "settings" and "peaks". */

@@ -3,7 +3,7 @@
 #define VITQ_BENCH_H
 
 #include "vitq/device.h"
-#include "vitq/model.h"
+#include "vitq/session.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -93,10 +93,24 @@ vq_status vq_bench_tuning_save(char **path, vq_device *dev);
  * (one product, also where the integer runtime takes it in two planes of bytes). */
 vq_status vq_bench_model_ops(double *ops, const vq_model *model);
 
-/* Device time of everything run since the last call, by kernel function, on a device opened with profile; fn NULL
- * discards it. Waits for the queue. */
-typedef void (*vq_bench_profile_fn)(void *user, const char *function, size_t launches, double seconds);
-vq_status vq_bench_profile(vq_device *dev, vq_bench_profile_fn fn, void *user);
+/* One step of a model's run: what it cost on the device, and what it must at least cost. */
+typedef struct vq_bench_step {
+    const char *name; /* of the layer, as the model has it */
+    const char *op;   /* "gemm_s8" as vq_bench_op_name, or in float "linear", "softmax" ... */
+    const char *kind; /* of gemm_s8: "codes", "table", "add", "set"; else "" */
+    vq_bench_type type;
+    double launches, seconds; /* of a run, measured: kernels, and the device's time for them */
+    double operations;        /* of a run, counted: of matrix products, two a multiply-add */
+    double bytes, constants;  /* the same: activations read and written, each once, and constants read */
+    double apart_launches, apart_bytes; /* of integers, counted: launches and activations' bytes of kernels that each do
+                                           one thing (docs/bench.md, "Kernels and bytes per image"); else NAN */
+} vq_bench_step;
+typedef void (*vq_bench_step_fn)(void *user, const vq_bench_step *step);
+
+/* Runs the session, on a device opened with profile, once for the first `batch` of its pixels (as vq_session_run) to warm
+ * up and `runs` times step by step, and calls fn for each step, in order. The strings live as long as the model. */
+vq_status vq_bench_steps(vq_session *session, const uint8_t *pixels, int batch, int runs, vq_bench_step_fn fn,
+                         void *user);
 
 /* ---- sweeps of calibration: many candidate quantizers of a tensor, one pass over it -------------------------------
  */

@@ -1,6 +1,12 @@
 /* Whole models: what they cost, and where the time goes. */
-#include "cl/cl.h"
+#include <math.h>
+#include <stdlib.h>
+
+#include "run/float_run.h"
+#include "run/int_cost.h"
+#include "run/int_run.h"
 #include "run/model.h"
+#include "run/session.h"
 #include "vitq/bench.h"
 
 /* Multiply-adds of a node for one image. */
@@ -25,8 +31,134 @@ vq_status vq_bench_model_ops(double *ops, const vq_model *model)
     return VQ_OK;
 }
 
-vq_status vq_bench_profile(vq_device *dev, vq_bench_profile_fn fn, void *user)
+/* ---- step by step ------------------------------------------------------------------------------------------------ */
+
+typedef struct stepping {
+    vq_device *dev;
+    const vq_graph *graph;
+    vq_int_run *ints; /* or */
+    vq_float_run *floats;
+    const vq_int_graph *int_graph;
+    int batch, count;
+    double *seconds, *launches; /* [count] sums of all runs */
+} stepping;
+
+static vq_status run_step(stepping *s, int i)
 {
-    if (!dev) return vq_fail(VQ_ERR_INVALID_ARG, "bench: no device");
-    return vq_device_profile(dev, fn, user);
+    return s->ints ? vq_int_run_node(s->ints, i, s->batch) : vq_float_run_node(s->floats, i, s->batch);
+}
+
+typedef struct step_time {
+    double launches, seconds;
+} step_time;
+
+static void add_time(void *user, const char *function, size_t launches, double seconds)
+{
+    step_time *const t = user;
+    (void)function;
+    t->launches += (double)launches;
+    t->seconds += seconds;
+}
+
+static vq_status run_steps(stepping *s)
+{
+    for (int i = 0; i < s->count; i++) {
+        step_time t = {0};
+        VQ_TRY(run_step(s, i));
+        VQ_TRY(vq_device_profile(s->dev, add_time, &t));
+        s->launches[i] += t.launches;
+        s->seconds[i] += t.seconds;
+    }
+    return VQ_OK;
+}
+
+static void describe_int(vq_bench_step *step, const stepping *s, int i)
+{
+    static const char *const ops[] = {"patchify_u8",   "tokens_s32",   "gemm_s8",
+                                      "layernorm_s32", "attention_u8", "pool_s32"};
+    static const char *const kinds[] = {"codes", "table", "add", "set"};
+    const vq_int_node *const n = &s->int_graph->nodes[i];
+    const vq_int_cost fused = vq_int_cost_fused(s->int_graph, i, s->batch),
+                      apart = vq_int_cost_apart(s->int_graph, i, s->batch);
+    step->name = n->name;
+    step->op = ops[n->op];
+    step->kind = n->op == VQ_INT_GEMM ? kinds[n->u.gemm.w.epilogue] : "";
+    step->type = VQ_BENCH_S8;
+    step->operations = fused.operations;
+    step->bytes = fused.bytes + 2 * (double)vq_int_run_scratch_bytes(s->ints, i, s->batch);
+    step->constants = (double)vq_int_run_constant_bytes(s->ints, i);
+    step->apart_launches = apart.launches;
+    step->apart_bytes = apart.bytes;
+}
+
+static double count_of(const vq_graph *g, int value)
+{
+    return value < 0 ? 0 : (double)g->values[value].rows * g->values[value].cols;
+}
+
+static double param_bytes(const vq_graph *g, int param)
+{
+    return param < 0 ? 0 : sizeof(float) * (double)vq_shape_count(&g->params[param].shape);
+}
+
+/* Inputs and output once each; attention reads of its whole qkv value what the node needs. */
+static void describe_float(vq_bench_step *step, const stepping *s, int i)
+{
+    const vq_graph *const g = s->graph;
+    const vq_node *const n = &g->nodes[i];
+    double read = n->in[0] == 0 ? count_of(g, 0) / sizeof(float) : count_of(g, n->in[0]);
+    if (n->op == VQ_NODE_ADD) read += count_of(g, n->in[1]);
+    if (n->op == VQ_NODE_SCORES) read *= 2.0 / 3;
+    if (n->op == VQ_NODE_CONTEXT) read += count_of(g, n->in[1]) / 3;
+    step->name = n->name;
+    step->op = vq_node_op_name(n->op);
+    step->kind = "";
+    step->type = VQ_BENCH_F32;
+    step->operations = 2 * products_of(g, n) * s->batch;
+    step->bytes = sizeof(float) * (read + count_of(g, n->out)) * s->batch;
+    step->constants = param_bytes(g, n->weight) + param_bytes(g, n->bias);
+    step->apart_launches = step->apart_bytes = NAN;
+}
+
+static vq_status create_stepping(stepping *s, vq_session *session, int batch)
+{
+    const vq_model *const model = vq_session_model(session);
+    *s = (stepping){.dev = vq_session_device(session),
+                    .graph = vq_model_graph(model),
+                    .ints = vq_session_ints(session),
+                    .floats = vq_session_floats(session),
+                    .batch = batch};
+    if (!s->dev) return vq_fail(VQ_ERR_INVALID_ARG, "bench: the witness has no steps");
+    if (s->ints) s->int_graph = model->qmodel->ints;
+    s->count = s->ints ? s->int_graph->num_nodes : s->graph->num_nodes;
+    VQ_TRY(vq_alloc(&s->seconds, (size_t)s->count, sizeof *s->seconds, "times of steps"));
+    return vq_alloc(&s->launches, (size_t)s->count, sizeof *s->launches, "launches of steps");
+}
+
+vq_status vq_bench_steps(vq_session *session, const uint8_t *pixels, int batch, int runs, vq_bench_step_fn fn,
+                         void *user)
+{
+    stepping s = {0};
+    float *logits = NULL;
+    vq_status status = VQ_OK;
+    if (!session || !pixels || !fn || runs < 1)
+        return vq_fail(VQ_ERR_INVALID_ARG, "bench: no session, pixels or function, or %d runs", runs);
+    VQ_GO(create_stepping(&s, session, batch));
+    VQ_GO(vq_alloc(&logits, (size_t)VQ_MAX(batch, 1) * (size_t)s.graph->num_classes, sizeof *logits, "logits"));
+    VQ_GO(vq_session_run(session, pixels, batch, logits));
+    VQ_GO(vq_device_profile(s.dev, NULL, NULL));
+    for (int r = 0; r < runs; r++) VQ_GO(run_steps(&s));
+    for (int i = 0; i < s.count; i++) {
+        vq_bench_step step = {.launches = s.launches[i] / runs, .seconds = s.seconds[i] / runs};
+        if (s.ints)
+            describe_int(&step, &s, i);
+        else
+            describe_float(&step, &s, i);
+        fn(user, &step);
+    }
+done:
+    free(logits);
+    free(s.seconds);
+    free(s.launches);
+    return status;
 }

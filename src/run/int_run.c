@@ -24,7 +24,6 @@ struct vq_int_run {
     node_state *nodes;
     vq_buf *pixels, *arena, *scratch;
     vq_buf **values;
-    size_t model_bytes;
     vq_storage storage;
 };
 
@@ -80,36 +79,35 @@ static vq_status prepare_nodes(vq_int_run *run)
         case VQ_INT_TOKENS:
             VQ_TRY(
                 vq_buf_create_from(&s->init, run->dev, n->u.tokens.init, (size_t)n->u.tokens.count * sizeof(int32_t)));
-            run->model_bytes += vq_buf_bytes(s->init);
             break;
-        case VQ_INT_GEMM:
-            VQ_TRY(vq_gemm_s8_create(&s->gemm, run->dev, &n->u.gemm.w, run->storage));
-            run->model_bytes += vq_gemm_s8_device_bytes(s->gemm);
-            break;
-        case VQ_INT_LAYERNORM:
-            VQ_TRY(vq_layernorm_s32_create(&s->layernorm, run->dev, &n->u.layernorm.w));
-            run->model_bytes += vq_layernorm_s32_device_bytes(s->layernorm);
-            break;
-        case VQ_INT_ATTENTION:
-            VQ_TRY(vq_attention_u8_create(&s->attention, run->dev, &n->u.attention.w));
-            run->model_bytes += vq_attention_u8_device_bytes(s->attention);
-            break;
+        case VQ_INT_GEMM: VQ_TRY(vq_gemm_s8_create(&s->gemm, run->dev, &n->u.gemm.w, run->storage)); break;
+        case VQ_INT_LAYERNORM: VQ_TRY(vq_layernorm_s32_create(&s->layernorm, run->dev, &n->u.layernorm.w)); break;
+        case VQ_INT_ATTENTION: VQ_TRY(vq_attention_u8_create(&s->attention, run->dev, &n->u.attention.w)); break;
         }
     }
     return VQ_OK;
 }
 
+size_t vq_int_run_constant_bytes(const vq_int_run *run, int node)
+{
+    const node_state *const s = &run->nodes[node];
+    if (s->gemm) return vq_gemm_s8_device_bytes(s->gemm);
+    if (s->layernorm) return vq_layernorm_s32_device_bytes(s->layernorm);
+    return s->attention ? vq_attention_u8_device_bytes(s->attention) : vq_buf_bytes(s->init);
+}
+
+size_t vq_int_run_scratch_bytes(const vq_int_run *run, int node, int batch)
+{
+    const vq_int_node *const n = &run->graph->nodes[node];
+    const node_state *const s = &run->nodes[node];
+    if (s->gemm) return vq_gemm_s8_scratch_bytes(s->gemm, batch * n->u.gemm.rows);
+    return s->attention ? vq_attention_u8_scratch_bytes(s->attention, batch, n->u.attention.tokens) : 0;
+}
+
 static size_t scratch_bytes(const vq_int_run *run, int batch)
 {
     size_t most = 0;
-    for (int i = 0; i < run->graph->num_nodes; i++) {
-        const vq_int_node *const n = &run->graph->nodes[i];
-        const node_state *const s = &run->nodes[i];
-        size_t need = 0;
-        if (n->op == VQ_INT_GEMM) need = vq_gemm_s8_scratch_bytes(s->gemm, batch * n->u.gemm.rows);
-        if (n->op == VQ_INT_ATTENTION) need = vq_attention_u8_scratch_bytes(s->attention, batch, n->u.attention.tokens);
-        most = VQ_MAX(most, need);
-    }
+    for (int i = 0; i < run->graph->num_nodes; i++) most = VQ_MAX(most, vq_int_run_scratch_bytes(run, i, batch));
     return most;
 }
 
@@ -187,7 +185,7 @@ done:
     return status;
 }
 
-static vq_status run_node(vq_int_run *run, int i, int batch)
+vq_status vq_int_run_node(vq_int_run *run, int i, int batch)
 {
     const vq_int_graph *const g = run->graph;
     const vq_int_node *const n = &g->nodes[i];
@@ -232,7 +230,7 @@ vq_status vq_int_run_logits(vq_int_run *run, const uint8_t *pixels, int batch, i
     const vq_int_graph *const g = run->graph;
     const int last = g->nodes[g->num_nodes - 1].out;
     VQ_TRY(vq_buf_write(run->dev, run->pixels, 0, pixels, vq_int_value_bytes(&g->values[0]) * (size_t)batch));
-    for (int i = 0; i < g->num_nodes; i++) VQ_TRY(run_node(run, i, batch));
+    for (int i = 0; i < g->num_nodes; i++) VQ_TRY(vq_int_run_node(run, i, batch));
     return vq_buf_read(run->dev, run->values[last], 0, logits, vq_int_value_bytes(&g->values[last]) * (size_t)batch);
 }
 
@@ -243,7 +241,9 @@ int vq_int_run_max_batch(const vq_int_run *run)
 
 size_t vq_int_run_model_bytes(const vq_int_run *run)
 {
-    return run->model_bytes;
+    size_t bytes = 0;
+    for (int i = 0; i < run->graph->num_nodes; i++) bytes += vq_int_run_constant_bytes(run, i);
+    return bytes;
 }
 
 size_t vq_int_run_activation_bytes(const vq_int_run *run)

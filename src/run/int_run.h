@@ -19,6 +19,10 @@ vq_status vq_int_run_create(vq_int_run **out, vq_device *dev, const vq_int_graph
 void vq_int_run_destroy(vq_int_run **run);
 /* pixels u8 [batch][height*width*chans] to logits s32 [batch][num_classes]; one chain of launches, one wait. */
 vq_status vq_int_run_logits(vq_int_run *run, const uint8_t *pixels, int batch, int32_t *logits);
+/* Enqueues node i for the first batch images, whose pixels and values of earlier nodes are there. */
+vq_status vq_int_run_node(vq_int_run *run, int i, int batch);
+size_t vq_int_run_constant_bytes(const vq_int_run *run, int node);           /* on the device */
+size_t vq_int_run_scratch_bytes(const vq_int_run *run, int node, int batch); /* that its kernels pass on among them */
 int vq_int_run_max_batch(const vq_int_run *run);
 size_t vq_int_run_model_bytes(const vq_int_run *run);      /* constants of the ops on the device */
 size_t vq_int_run_activation_bytes(const vq_int_run *run); /* pixels, values and scratch of max_batch images */

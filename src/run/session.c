@@ -147,6 +147,16 @@ vq_device *vq_session_device(const vq_session *session)
     return session->dev;
 }
 
+struct vq_int_run *vq_session_ints(const vq_session *session)
+{
+    return session->ints;
+}
+
+struct vq_float_run *vq_session_floats(const vq_session *session)
+{
+    return session->floats;
+}
+
 int vq_session_max_batch(const vq_session *session)
 {
     return session->max_batch;

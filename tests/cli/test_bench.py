@@ -231,7 +231,27 @@ class Bench(unittest.TestCase):
             self.assertGreater(r["device_bytes"], 4 * 1199754)
             shares = [p["time_share"] for p in rows if p["bench"] == "profile" and p["batch"] == r["batch"]]
             self.assertAlmostEqual(sum(shares), 1, 6)
+            profile = [p for p in rows if p["bench"] == "profile" and p["batch"] == r["batch"]]
+            self.check_profile(profile, r)
+            self.assertEqual({p["op"] for p in profile}, {"patch_embed", "tokens", "layernorm", "linear", "scores",
+                                                          "softmax", "context", "gelu", "add", "pool"})
+            # weights and biases are read once; of the activations at least those of the linear layers
+            self.assertGreater(r["bytes"], 4 * (1199754 + r["batch"] * 6 * 50 * (128 + 384 + 128 + 128 + 2 * 5 * 128)))
+            self.assertNotIn("unfused_bytes", r)
         self.fails("model", says="no model")
+        self.fails("model", "--weights", "nibbles", says="--weights nibbles")
+
+    def check_profile(self, rows, model):
+        """Shares of the bound follow from the sums of steps; kernels and bytes of all ops are the model's."""
+        self.assertEqual(len({(p["op"], p.get("kind")) for p in rows}), len(rows))
+        self.assertEqual(sum(p["launches"] for p in rows), model["launches"])
+        self.assertAlmostEqual(sum(p["bytes"] for p in rows) / model["bytes"], 1, 9)
+        self.assertAlmostEqual(sum(p["operations"] for p in rows) / model["operations"], 1, 9)
+        for p in rows:
+            self.assertGreater(p["bytes"], 0)
+            self.assertAlmostEqual(p["share_of_bound"] * p["seconds_median"] / p["bound_seconds"], 1, 6)
+            self.assertLessEqual(p["bound_seconds"], p["compute_seconds"] + p["memory_seconds"])
+            self.assertEqual(p["bound"], p["type"] if p["compute_seconds"] >= p["memory_seconds"] else "memory")
 
     def test_quantized_model(self):
         vitq = pathlib.Path(BENCH).parent / "vitq"
@@ -243,9 +263,23 @@ class Bench(unittest.TestCase):
         rows = self.report("model", "--batches", "2", model)["rows"]
         self.assertEqual((rows[0]["bench"], rows[0]["op"], rows[0]["type"], rows[0]["batch"]), ("model", "int", "int8", 2))
         self.assertEqual((rows[0]["verified"], rows[0]["max_error"]), (10, 0))
-        kernels = {r["op"]: r["launches"] for r in rows if r["bench"] == "profile"}
-        self.assertGreaterEqual(kernels["gemm_s8"], 1 + 6 * 4 + 1)
-        self.assertEqual(kernels["attention_u8"], 6)
+        kernels = {(r["op"], r.get("kind")): r["launches"] for r in rows if r["bench"] == "profile"}
+        self.assertEqual([kernels["gemm_s8", kind] for kind in ("codes", "table", "add", "set")], [6, 6, 13, 1])
+        self.assertEqual(kernels["layernorm_s32", None], 13)
+        self.assertIn(kernels["attention_u8", None], (6, 12))  # with a packing of K and V where products want one
+        self.check_counts(rows[0])
+
+    def check_counts(self, model):
+        """2 images of 50 tokens, 6 blocks of width 128: bytes by hand are tests/unit/test_int_cost.c's."""
+        products = 13 * 3 + 6 * 2 + 6 * 3 + 2  # and requantization; the residual's sum; GELU
+        norms, attention, others = 13 * 2, 6 * 10, 3
+        self.assertIn(model["unfused_launches"] - products - norms - others, range(attention - 2, attention + 6 * 2 + 2))
+        self.assertGreater(model["unfused_launches"], 3 * model["launches"])
+        self.assertGreater(model["unfused_bytes"], 2 * model["bytes"])
+        # the constants of weights in 4 bits: half a byte each, besides tables
+        self.assertGreater(model["model_bytes"], 6 * 12 * 128 * 128 / 2)
+        self.assertLess(model["model_bytes"], 6 * 12 * 128 * 128)
+        self.assertGreater(model["device_bytes"] - model["model_bytes"], 2 * 50 * 4 * 128)
 
     def test_bad_models(self):
         self.fails("model", "--batches", "1,x", MODEL, says="--batches 1,x")
