@@ -487,9 +487,9 @@ typedef intv partial;
 #define GROUP_BYTES (PANEL * GROUP)
 #if W_PACKED
 #define DEPTH (2 * GROUP)
-#if GROUP_BYTES % 64 == 0
+#if defined(__clang__) && GROUP_BYTES % 64 == 0
 typedef uchar bytes __attribute__((ext_vector_type(64)));
-#elif GROUP_BYTES % 32 == 0
+#elif defined(__clang__) && GROUP_BYTES % 32 == 0
 typedef uchar bytes __attribute__((ext_vector_type(32)));
 #else
 typedef uchar16 bytes;

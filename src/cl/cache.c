@@ -141,6 +141,14 @@ char *vq_cache_store_log(vq_device *dev, const char *hash, const char *text)
     return NULL;
 }
 
+char *vq_cache_log_path(const vq_device *dev, const char *hash)
+{
+    char *path = entry_path(dev, hash, ".log");
+    if (path && vq_is_file(path)) return path;
+    free(path);
+    return NULL;
+}
+
 vq_status vq_cache_key(char hash[33], const vq_device *dev, const char *kind, const char *options, const char *source)
 {
     char platform[256] = "";

@@ -77,12 +77,17 @@ bool vq_cache_load(vq_device *dev, const char *hash, unsigned char **data, size_
 void vq_cache_store(vq_device *dev, const char *hash, const void *data, size_t bytes);
 /* Writes text beside the entry of that hash; the path, which free() releases, or NULL. */
 char *vq_cache_store_log(vq_device *dev, const char *hash, const char *text);
+/* That path, where the file is there; else NULL. */
+char *vq_cache_log_path(const vq_device *dev, const char *hash);
 /* Hash of a kind of entry, the device's identity and two texts: everything that can change a compiled program. */
 vq_status vq_cache_key(char hash[33], const vq_device *dev, const char *kind, const char *options, const char *source);
 
 /* program.c; call with the lock held. Builds, or takes from memory or disk, the program of a file. A failed build is an
  * error, or a warning where skipped names the variant that is then passed over. */
 vq_status vq_program_get(cl_program *out, vq_device *dev, const char *file, const char *options, const char *skipped);
+/* Keeps what became of a probe and its build log beside the cached programs; the path, which free() releases, or NULL. */
+char *vq_program_keep_log(vq_device *dev, cl_program program, const char *options, const char *source,
+                          const char *verdict);
 /* Options of a variant with the caller's; free() releases. */
 vq_status vq_program_options(char **out, const vq_device *dev, const vq_variant *variant, const char *options);
 void vq_program_destroy_all(vq_device *dev);
@@ -92,6 +97,8 @@ unsigned vq_probe_caps(vq_device *dev);
 /* probe_gpu.c: those of GPUs, and VQ_CAP_EMULATED where it is asked for. */
 unsigned vq_probe_gpu_caps(vq_device *dev);
 
+/* registry.c: the names of variants that need a capability, as many as fit. */
+void vq_variants_needing(char *out, size_t size, unsigned cap);
 /* registry.c: applies a VITQ_KERNELS choice to a device whose capabilities are known. */
 vq_status vq_registry_apply(vq_device *dev, const char *choice);
 

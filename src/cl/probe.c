@@ -3,6 +3,7 @@
  * cpuid is asked first all the same, because running an instruction the processor lacks would end the process. */
 #include "cl/internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,25 +147,76 @@ static bool run(vq_device *dev, cl_program program, const probe *p)
     return right;
 }
 
+/* Whether a warning about the capability on a device of that name is still to be given: once in a process. */
+static bool first_warning(const char *device, unsigned cap)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static char last[256];
+    static unsigned warned;
+    pthread_mutex_lock(&lock);
+    if (strncmp(last, device, sizeof last - 1) != 0) {
+        snprintf(last, sizeof last, "%s", device);
+        warned = 0;
+    }
+    const bool first = !(warned & cap);
+    warned |= cap;
+    pthread_mutex_unlock(&lock);
+    return first;
+}
+
+/* The processor has it, the driver's compiler has not. */
+static void warn(const vq_device *dev, const probe *p, const char *verdict, const char *log_path)
+{
+    char variants[200];
+    if (!first_warning(dev->info.name, p->cap)) return;
+    vq_variants_needing(variants, sizeof variants, p->cap);
+    vq_log(VQ_LOG_WARN, "device %s: the probe of %s %s; kernels that need it are passed over: %s (build log: %s)",
+           dev->info.name, p->name, verdict, variants, log_path ? log_path : "not kept, the cache is off");
+}
+
+static bool works(vq_device *dev, const char *source, const probe *p)
+{
+    cl_int error;
+    cl_program program = clCreateProgramWithSource(dev->context, 1, &source, NULL, &error);
+    if (error != CL_SUCCESS) return false;
+    const bool built = clBuildProgram(program, 1, &dev->id, p->options, NULL, NULL) == CL_SUCCESS;
+    const bool right = built && run(dev, program, p);
+    if (right) {
+        vq_log(VQ_LOG_DEBUG, "device %s: %s works", dev->info.name, p->name);
+    } else {
+        const char *const verdict = built ? "gives a wrong answer" : "does not compile";
+        char *const path = vq_program_keep_log(dev, program, p->options, source, verdict);
+        warn(dev, p, verdict, path);
+        free(path);
+    }
+    clReleaseProgram(program);
+    return right;
+}
+
 static unsigned run_probes(vq_device *dev, const char *source, unsigned candidates)
 {
     unsigned caps = 0;
     for (size_t i = 0; i < VQ_ARRAY_LEN(probes); i++) {
-        const probe *p = &probes[i];
-        cl_int error;
-        if (!(candidates & p->cap)) continue;
-        cl_program program = clCreateProgramWithSource(dev->context, 1, &source, NULL, &error);
-        if (error != CL_SUCCESS) continue;
-        const bool built = clBuildProgram(program, 1, &dev->id, p->options, NULL, NULL) == CL_SUCCESS;
-        const bool right = built && run(dev, program, p);
-        if (right) caps |= p->cap;
-        vq_log(built && !right ? VQ_LOG_WARN : VQ_LOG_DEBUG, "device %s: %s %s", dev->info.name, p->name,
-               right   ? "works"
-               : built ? "gives a wrong answer and is not used"
-                       : "does not compile");
-        clReleaseProgram(program);
+        const probe *const p = &probes[i];
+        if (!(candidates & p->cap))
+            vq_log(VQ_LOG_DEBUG, "device %s: the processor has no %s", dev->info.name, p->name);
+        else if (works(dev, source, p))
+            caps |= p->cap;
     }
     return caps;
+}
+
+/* Of an earlier process's probes. */
+static void warn_again(const vq_device *dev, const char *source, unsigned missing)
+{
+    for (size_t i = 0; i < VQ_ARRAY_LEN(probes); i++) {
+        const probe *const p = &probes[i];
+        char hash[33];
+        if (!(missing & p->cap) || vq_cache_key(hash, dev, "probe", p->options, source) != VQ_OK) continue;
+        char *const path = vq_cache_log_path(dev, hash);
+        warn(dev, p, "failed before", path);
+        free(path);
+    }
 }
 
 /* The probes' result, from the disk cache where the same driver on the same processor was asked before. */
@@ -182,6 +234,7 @@ static unsigned probe_instructions(vq_device *dev, unsigned candidates)
     if (vq_cache_load(dev, hash, &data, &bytes) && bytes == sizeof caps) {
         memcpy(&caps, data, sizeof caps);
         caps &= candidates;
+        warn_again(dev, source, candidates & ~caps);
     } else {
         caps = run_probes(dev, source, candidates);
         vq_cache_store(dev, hash, &caps, sizeof caps);

@@ -83,20 +83,6 @@ static bool promised(const vq_device *dev, const way *w)
     return found;
 }
 
-/* Keeps the build log beside the cached programs; the path, which free() releases, or NULL. */
-static char *keep_log(vq_device *dev, cl_program program, const way *w, const char *source)
-{
-    size_t bytes = 0;
-    char hash[33], *path = NULL;
-    if (clGetProgramBuildInfo(program, dev->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes) != CL_SUCCESS) return NULL;
-    char *const log = calloc(bytes + 1, 1);
-    if (log && clGetProgramBuildInfo(program, dev->id, CL_PROGRAM_BUILD_LOG, bytes, log, NULL) == CL_SUCCESS &&
-        vq_cache_key(hash, dev, "probe", w->options, source) == VQ_OK)
-        path = vq_cache_store_log(dev, hash, log);
-    free(log);
-    return path;
-}
-
 static bool works(vq_device *dev, const char *source, const way *w)
 {
     cl_int error;
@@ -107,11 +93,12 @@ static bool works(vq_device *dev, const char *source, const way *w)
     if (right) {
         vq_log(VQ_LOG_DEBUG, "device %s: %s works", dev->info.name, w->name);
     } else {
-        char *const path = keep_log(dev, program, w, source);
+        const char *const verdict = built ? "did not give the known answer" : "does not compile";
+        char *const path = vq_program_keep_log(dev, program, w->options, source, verdict), variants[200];
+        vq_variants_needing(variants, sizeof variants, w->cap);
         vq_log(built || promised(dev, w) ? VQ_LOG_WARN : VQ_LOG_DEBUG,
-               "device %s: %s %s; its kernels are passed over (build log: %s)", dev->info.name, w->name,
-               built ? "did not give the known answer" : "does not compile",
-               path ? path : "not kept, the cache is off");
+               "device %s: %s %s; kernels that need it are passed over: %s (build log: %s)", dev->info.name, w->name,
+               verdict, variants, path ? path : "not kept, the cache is off");
         free(path);
     }
     clReleaseProgram(program);

@@ -56,6 +56,18 @@ static char *build_log(const vq_device *dev, cl_program program)
     return NULL;
 }
 
+char *vq_program_keep_log(vq_device *dev, cl_program program, const char *options, const char *source,
+                          const char *verdict)
+{
+    char hash[33], *text = NULL, *path = NULL, *const log = build_log(dev, program);
+    if (vq_cache_key(hash, dev, "probe", options, source) == VQ_OK &&
+        vq_format(&text, "%s: %s\n%s", options, verdict, log ? log : "") == VQ_OK)
+        path = vq_cache_store_log(dev, hash, text);
+    free(text);
+    free(log);
+    return path;
+}
+
 /* The first line that tells what is wrong, cut out of log in place. */
 static const char *first_error(char *log)
 {

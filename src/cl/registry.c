@@ -1,6 +1,7 @@
 /* The list of kernel variants and the choice among them. */
 #include "cl/internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,6 +67,16 @@ static const char *class_of(const vq_variant *v)
 {
     const char *sep = strstr(v->name, "__");
     return sep ? sep + 2 : "";
+}
+
+void vq_variants_needing(char *out, size_t size, unsigned cap)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (const vq_variant *v = rows; v->name; v++) {
+        if (!(v->needs & cap) || used + strlen(v->name) + 8 > size) continue;
+        used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", v->name);
+    }
 }
 
 static vq_status fail_choice(const vq_device *dev, const char *word)

@@ -94,6 +94,60 @@ static void test_device__none_is_no_error_to_list(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+typedef struct bad_probe {
+    unsigned cap;
+    const char *name, *macro, *body, *variant, *verdict;
+} bad_probe;
+
+/* In a process of its own: its exit status, 0 where all is as it should be. */
+static int meet_bad_probe(const bad_probe *p, const char *cache, bool known)
+{
+    int count;
+    if (vq_device_list(NULL, 0, &count) != VQ_OK || count == 0) return SKIP;
+    vq_device *const usual = open_device("", cache_dir);
+    const unsigned caps = vq_device_get_info(usual)->caps;
+    if (!(caps & p->cap)) return SKIP;
+    setenv("VITQ_KERNEL_DIR", dir, 1);
+    vq_device *const dev = open_device("", cache);
+    if (vq_device_get_info(dev)->caps != (caps & ~p->cap)) return 1;
+    if (num_warnings != 1 || !strstr(log_text, p->name) || !strstr(log_text, vq_device_get_info(dev)->name)) return 2;
+    if (!strstr(log_text, p->variant) || !strstr(log_text, ".log)")) return 3;
+    if (!strstr(log_text, known ? "failed before" : p->verdict)) return 4;
+    vq_device *const again = open_device("", cache);
+    return num_warnings == 0 && vq_device_get_info(again)->caps == vq_device_get_info(dev)->caps ? 0 : 5;
+}
+
+/* One probe refused by the compiler and one with a wrong answer: both are warned about with the variants that are
+ * passed over and the log, by a process that probes and by one that reads the answer from the cache; once in each. */
+static void test_probe__failures_are_warned_about(void **state)
+{
+    static const bad_probe cases[] = {
+        {VQ_CAP_AVX2, "AVX2", "VQ_PROBE_AVX2", "#error no", "gemm_s8__wide_avx2", "does not compile"},
+        {VQ_CAP_AVX512BW, "AVX-512BW", "VQ_PROBE_AVX512BW",
+         "__kernel void probe(__global const uchar *a, __global const char *b, __global int *out)\n"
+         "{\n    out[0] = a[0] + b[0] + 12345;\n}",
+         "gemm_s8__wide_avx512bw", "wrong answer"}};
+    char cache[128], *source, *text;
+    (void)state;
+    assert_int_equal(vq_source_get(&source, "probe.cl"), VQ_OK);
+    for (size_t i = 0; i < 2 * VQ_ARRAY_LEN(cases); i++) {
+        const bad_probe *const p = &cases[i / 2];
+        int status;
+        assert_int_equal(vq_format(&text, "#ifdef %s\n%s\n#else\n%s\n#endif\n", p->macro, p->body, source), VQ_OK);
+        write_text("probe.cl", text);
+        free(text);
+        snprintf(cache, sizeof cache, "%s/probes%zu", dir, i / 2);
+        const pid_t child = fork(); /* while there is no device, whose threads would not follow */
+        assert_true(child >= 0);
+        if (child == 0) _exit(meet_bad_probe(p, cache, i % 2));
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status));
+        if (WEXITSTATUS(status) != SKIP) assert_int_equal(WEXITSTATUS(status), 0);
+    }
+    remove(write_text("probe.cl", ""));
+    free(source);
+}
+
 static void test_device__lists_and_opens(void **state)
 {
     (void)state;
@@ -748,6 +802,7 @@ static void remove_dir(void)
 int main(void)
 {
     const struct CMUnitTest without[] = {cmocka_unit_test(test_device__none_is_no_error_to_list)};
+    const struct CMUnitTest probes[] = {cmocka_unit_test(test_probe__failures_are_warned_about)};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_device__lists_and_opens),
         cmocka_unit_test(test_probe__cached_equals_run),
@@ -781,12 +836,13 @@ int main(void)
     unsetenv("VITQ_KERNEL_DIR");
     vq_log_set(keep_log, NULL, VQ_LOG_DEBUG);
     int failed = cmocka_run_group_tests(without, NULL, NULL);
+    const int bad_probes = cmocka_run_group_tests(probes, NULL, NULL);
     if (vq_device_list(NULL, 0, &count) != VQ_OK || count == 0) {
         remove_dir();
         if (!failed) printf("no OpenCL device: the rest is skipped\n");
         return failed ? 1 : SKIP;
     }
-    failed += cmocka_run_group_tests(tests, NULL, NULL);
+    failed += bad_probes + cmocka_run_group_tests(tests, NULL, NULL);
     remove_dir();
     return failed ? 1 : 0;
 }
