@@ -39,6 +39,13 @@ typedef struct vq_bench_op_def {
     void (*destroy)(vq_bench_case *c);     /* of c->op; may be NULL */
 } vq_bench_op_def;
 
+/* Of floats, with make_stem, run_stem and verify_stem. */
+#define VQ_BENCH_F32_OP_OF(name, about, id, operands, stem)                                                        \
+    {                                                                                                              \
+        name, about, VQ_OP_##id, VQ_BENCH_F32, VQ_BENCH_TOGETHER, make_##operands, run_##stem, verify_##stem, NULL \
+    }
+#define VQ_BENCH_F32_OP(name, about, id, stem) VQ_BENCH_F32_OP_OF(name, about, id, stem, stem)
+
 extern const vq_bench_op_def vq_bench_peak_ops[], vq_bench_gemm_ops[], vq_bench_int_ops[], vq_bench_f32_ops[],
     vq_bench_calib_ops[];
 extern const int vq_bench_num_peak_ops, vq_bench_num_gemm_ops, vq_bench_num_int_ops, vq_bench_num_f32_ops,

@@ -184,15 +184,10 @@ static vq_status verify_gram_error(vq_bench_case *c)
     return VQ_OK;
 }
 
-#define CALIB_OP(name, about, id, stem)                                                                        \
-    {                                                                                                          \
-        name, about, VQ_OP_##id, VQ_BENCH_F32, VQ_BENCH_TOGETHER, make_##stem, run_##stem, verify_##stem, NULL \
-    }
-
 const vq_bench_op_def vq_bench_calib_ops[] = {
-    CALIB_OP("gptq_f32", "GPTQ rounding of weights [n][k]", GPTQ_F32, gptq),
-    CALIB_OP("descent_f32", "a sweep of coordinate descent on weights [n][k]", DESCENT_F32, descent),
-    CALIB_OP("gram_error_f32", "16 quantizers of every row of weights [n][k] by the Gram matrix", GRAM_ERROR_F32,
-             gram_error),
+    VQ_BENCH_F32_OP("gptq_f32", "GPTQ rounding of weights [n][k]", GPTQ_F32, gptq),
+    VQ_BENCH_F32_OP("descent_f32", "a sweep of coordinate descent on weights [n][k]", DESCENT_F32, descent),
+    VQ_BENCH_F32_OP("gram_error_f32", "16 quantizers of every row of weights [n][k] by the Gram matrix", GRAM_ERROR_F32,
+                    gram_error),
 };
 const int vq_bench_num_calib_ops = VQ_ARRAY_LEN(vq_bench_calib_ops);
