@@ -84,7 +84,7 @@ vq_status vq_bench_tuning_set(vq_device *dev, const char *op, const char *varian
  * and for later ones once saved; -1 takes the kernel out of the table, for later ones. */
 const char *vq_bench_clblast_kernel(int i, int *sets);
 vq_status vq_bench_clblast_set(vq_device *dev, int kernel, int set);
-/* Writes the table. *path names the file, free() releases it; path may be NULL. */
+/* Writes the table: what was set on this device object, beside what the file has of other ops and kernels. *path names the file, free() releases it; path may be NULL. */
 vq_status vq_bench_tuning_save(char **path, vq_device *dev);
 
 /* ---- whole models ------------------------------------------------------------------------------------------------- */

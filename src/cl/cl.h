@@ -66,7 +66,8 @@ vq_status vq_variant_force(vq_device *dev, vq_op op, const vq_variant *variant);
 /* The device's tuning table, read when it was opened: a variant per op that a free choice takes instead of the strongest
  * (NULL: none), and CLBlast's parameter sets. A choice by VITQ_KERNELS overrides it. */
 vq_status vq_tuning_set(vq_device *dev, vq_op op, const vq_variant *variant);
-/* Writes it to the cache folder, for all later programs. */
+/* Writes it to the cache folder, for all later programs: what was set since the device was opened, beside what the file
+ * there says of other ops and kernels. */
 vq_status vq_tuning_save(vq_device *dev);
 /* Where; free() releases. NULL where the cache is off. */
 char *vq_tuning_path(const vq_device *dev);

@@ -57,6 +57,7 @@ struct vq_device {
     const char *class_name;                 /* preferred class, "" for none; part of a registry row */
     const vq_variant *tuned[VQ_OP_COUNT]; /* by the tuning table, NULL: nothing */
     int clblast_set[VQ_CLBLAST_KERNELS];   /* -1: CLBlast's own */
+    bool tuned_here[VQ_OP_COUNT], set_here[VQ_CLBLAST_KERNELS]; /* since the device was opened */
     const vq_variant *forced[VQ_OP_COUNT];
     const vq_variant *chosen[VQ_OP_COUNT];
     char *chosen_text;

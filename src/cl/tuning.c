@@ -67,6 +67,7 @@ vq_status vq_clblast_use_set(vq_device *dev, vq_clblast_kernel kernel, int set)
     const char *names[MAX_PARAMETERS];
     if (set == -1) {
         dev->clblast_set[kernel] = -1;
+        dev->set_here[kernel] = true;
         return VQ_OK;
     }
     if (set < 0 || set >= k->num_sets)
@@ -78,6 +79,7 @@ vq_status vq_clblast_use_set(vq_device *dev, vq_clblast_kernel kernel, int set)
     pthread_mutex_unlock(&dev->lock);
     if (code != CLBlastSuccess) return vq_cl_fail(dev, (cl_int)code, "CLBlast: parameter set %d of %s", set, k->name);
     dev->clblast_set[kernel] = set;
+    dev->set_here[kernel] = true;
     return VQ_OK;
 }
 
@@ -102,18 +104,31 @@ char *vq_tuning_path(const vq_device *dev)
     return path;
 }
 
-static vq_status read_variant(vq_device *dev, vq_op op, const cJSON *item, const char *path)
+/* What a file says. */
+typedef struct table {
+    const vq_variant *tuned[VQ_OP_COUNT];
+    int set[VQ_CLBLAST_KERNELS];
+} table;
+
+static table empty_table(void)
+{
+    table t = {{NULL}, {0}};
+    for (int k = 0; k < VQ_CLBLAST_KERNELS; k++) t.set[k] = -1;
+    return t;
+}
+
+static vq_status read_variant(table *t, const vq_device *dev, vq_op op, const cJSON *item, const char *path)
 {
     const vq_variant *variant;
     if (!cJSON_IsString(item)) return vq_fail(VQ_ERR_FORMAT, "%s: %s is no text", path, vq_op_name(op));
     VQ_TRY(vq_variant_find(&variant, item->valuestring));
     if (variant->op != op || !vq_variant_eligible(dev, variant))
         return vq_fail(VQ_ERR_FORMAT, "%s: %s cannot run %s here", path, item->valuestring, vq_op_name(op));
-    dev->tuned[op] = variant;
+    t->tuned[op] = variant;
     return VQ_OK;
 }
 
-static vq_status read_table(vq_device *dev, const cJSON *root, const char *path)
+static vq_status read_table(table *t, const vq_device *dev, const cJSON *root, const char *path)
 {
     const char *text;
     const cJSON *variants, *sets;
@@ -127,62 +142,33 @@ static vq_status read_table(vq_device *dev, const cJSON *root, const char *path)
     VQ_TRY(vq_json_object(&sets, root, "clblast", path));
     for (int op = 0; op < VQ_OP_COUNT; op++) {
         const cJSON *const item = cJSON_GetObjectItemCaseSensitive(variants, vq_op_name((vq_op)op));
-        if (item) VQ_TRY(read_variant(dev, (vq_op)op, item, path));
+        if (item) VQ_TRY(read_variant(t, dev, (vq_op)op, item, path));
     }
     for (int k = 0; k < VQ_CLBLAST_KERNELS; k++) {
         const clblast_kernel *const kernel = &clblast_kernels[k];
         if (!cJSON_GetObjectItemCaseSensitive(sets, kernel->name)) continue;
-        VQ_TRY(vq_json_int(&dev->clblast_set[k], sets, kernel->name, 0, kernel->num_sets - 1, path));
+        VQ_TRY(vq_json_int(&t->set[k], sets, kernel->name, 0, kernel->num_sets - 1, path));
     }
     return VQ_OK;
 }
 
-static vq_status read_file(vq_device *dev, const char *path)
+/* An empty table where it fails. */
+static vq_status read_file(table *t, const vq_device *dev, const char *path)
 {
     char *text = NULL;
     size_t bytes;
     cJSON *root = NULL;
+    *t = empty_table();
     VQ_TRY(vq_file_read(&text, &bytes, path, MAX_BYTES));
     vq_status status = vq_json_parse(&root, path, text, bytes);
-    if (status == VQ_OK) status = read_table(dev, root, path);
+    if (status == VQ_OK) status = read_table(t, dev, root, path);
     cJSON_Delete(root);
     free(text);
+    if (status != VQ_OK) *t = empty_table();
     return status;
 }
 
-static void clear(vq_device *dev)
-{
-    memset(dev->tuned, 0, sizeof dev->tuned);
-    for (int k = 0; k < VQ_CLBLAST_KERNELS; k++) dev->clblast_set[k] = -1;
-}
-
-void vq_tuning_load(vq_device *dev)
-{
-    char why[VQ_LOG_LINE] = "";
-    clear(dev);
-    const char *const wanted = getenv("VITQ_TUNING");
-    char *const path = wanted && !strcmp(wanted, "off") ? NULL : vq_tuning_path(dev);
-    if (!path || !vq_is_file(path) || access(path, R_OK) != 0) {
-        free(path);
-        return;
-    }
-    char *const before = vq_log_capture(why);
-    vq_status status = read_file(dev, path);
-    for (int k = 0; k < VQ_CLBLAST_KERNELS && status == VQ_OK; k++)
-        if (dev->clblast_set[k] >= 0 && (dev->info.caps & VQ_CAP_CLBLAST))
-            status = vq_clblast_use_set(dev, (vq_clblast_kernel)k, dev->clblast_set[k]);
-    vq_log_capture(before);
-    if (status != VQ_OK) {
-        clear(dev);
-        vq_log(VQ_LOG_WARN, "tuning table ignored and written anew, empty ('vitq-bench tune' fills it): %s", why);
-        char *const outer = vq_log_capture(why);
-        vq_tuning_save(dev);
-        vq_log_capture(outer);
-    }
-    free(path);
-}
-
-static cJSON *make_table(const vq_device *dev)
+static cJSON *make_table(const vq_device *dev, const table *t)
 {
     cJSON *const root = cJSON_CreateObject();
     cJSON_AddStringToObject(root, "format", FORMAT);
@@ -190,20 +176,18 @@ static cJSON *make_table(const vq_device *dev)
     cJSON_AddStringToObject(root, "driver", dev->info.driver);
     cJSON *const variants = cJSON_AddObjectToObject(root, "variants");
     for (int op = 0; op < VQ_OP_COUNT; op++)
-        if (dev->tuned[op]) cJSON_AddStringToObject(variants, vq_op_name((vq_op)op), dev->tuned[op]->name);
+        if (t->tuned[op]) cJSON_AddStringToObject(variants, vq_op_name((vq_op)op), t->tuned[op]->name);
     cJSON *const sets = cJSON_AddObjectToObject(root, "clblast");
     for (int k = 0; k < VQ_CLBLAST_KERNELS; k++)
-        if (dev->clblast_set[k] >= 0) cJSON_AddNumberToObject(sets, clblast_kernels[k].name, dev->clblast_set[k]);
+        if (t->set[k] >= 0) cJSON_AddNumberToObject(sets, clblast_kernels[k].name, t->set[k]);
     return root;
 }
 
-vq_status vq_tuning_save(vq_device *dev)
+static vq_status write_file(const vq_device *dev, const table *t, const char *path)
 {
     vq_file_writer *writer = NULL;
     vq_status status = VQ_OK;
-    char *const path = vq_tuning_path(dev);
-    if (!path) return vq_fail(VQ_ERR_IO, "device %s: no cache folder to keep the tuning table in", dev->info.name);
-    cJSON *const root = make_table(dev);
+    cJSON *const root = make_table(dev, t);
     char *const text = cJSON_Print(root);
     cJSON_Delete(root);
     if (!text) status = vq_fail(VQ_ERR_NO_MEMORY, "device %s: no memory for the tuning table", dev->info.name);
@@ -213,6 +197,64 @@ vq_status vq_tuning_save(vq_device *dev)
     if (status == VQ_OK) status = vq_file_commit(&writer);
     vq_file_abort(&writer);
     cJSON_free(text);
+    return status;
+}
+
+static bool is_there(const char *path)
+{
+    return path && vq_is_file(path) && access(path, R_OK) == 0;
+}
+
+static void take(vq_device *dev, const table *t)
+{
+    memcpy(dev->tuned, t->tuned, sizeof dev->tuned);
+    memcpy(dev->clblast_set, t->set, sizeof dev->clblast_set);
+    memset(dev->tuned_here, 0, sizeof dev->tuned_here);
+    memset(dev->set_here, 0, sizeof dev->set_here);
+}
+
+void vq_tuning_load(vq_device *dev)
+{
+    char why[VQ_LOG_LINE] = "";
+    table t = empty_table();
+    take(dev, &t);
+    const char *const wanted = getenv("VITQ_TUNING");
+    char *const path = wanted && !strcmp(wanted, "off") ? NULL : vq_tuning_path(dev);
+    if (!is_there(path)) {
+        free(path);
+        return;
+    }
+    char *const before = vq_log_capture(why);
+    vq_status status = read_file(&t, dev, path);
+    for (int k = 0; k < VQ_CLBLAST_KERNELS && status == VQ_OK; k++)
+        if (t.set[k] >= 0 && (dev->info.caps & VQ_CAP_CLBLAST))
+            status = vq_clblast_use_set(dev, (vq_clblast_kernel)k, t.set[k]);
+    vq_log_capture(before);
+    if (status != VQ_OK) t = empty_table();
+    take(dev, &t);
+    if (status != VQ_OK) {
+        vq_log(VQ_LOG_WARN, "tuning table ignored and written anew, empty ('vitq-bench tune' fills it): %s", why);
+        char *const outer = vq_log_capture(why);
+        write_file(dev, &t, path);
+        vq_log_capture(outer);
+    }
+    free(path);
+}
+
+vq_status vq_tuning_save(vq_device *dev)
+{
+    char why[VQ_LOG_LINE] = "";
+    table t = empty_table();
+    char *const path = vq_tuning_path(dev);
+    if (!path) return vq_fail(VQ_ERR_IO, "device %s: no cache folder to keep the tuning table in", dev->info.name);
+    char *const outer = vq_log_capture(why); /* a damaged table is as good as none */
+    if (is_there(path)) read_file(&t, dev, path);
+    vq_log_capture(outer);
+    for (int op = 0; op < VQ_OP_COUNT; op++)
+        if (dev->tuned_here[op]) t.tuned[op] = dev->tuned[op];
+    for (int k = 0; k < VQ_CLBLAST_KERNELS; k++)
+        if (dev->set_here[k]) t.set[k] = dev->clblast_set[k];
+    const vq_status status = write_file(dev, &t, path);
     free(path);
     return status;
 }
@@ -224,6 +266,7 @@ vq_status vq_tuning_set(vq_device *dev, vq_op op, const vq_variant *variant)
                        variant->name);
     pthread_mutex_lock(&dev->lock);
     dev->tuned[op] = variant;
+    dev->tuned_here[op] = true;
     dev->chosen[op] = NULL;
     pthread_mutex_unlock(&dev->lock);
     return VQ_OK;

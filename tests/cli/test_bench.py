@@ -204,6 +204,14 @@ class Bench(unittest.TestCase):
         for op, variant in table["variants"].items():
             self.assertTrue(variant.startswith(op + "__"))
             self.assertRegex(done.stdout, rf"(?m)^{op} .* {variant} ")
+        # another run keeps the rows of ops that it did not measure
+        gelu = words[:words.index("norm,softmax")] + ("gelu,layernorm_f32", "demo")
+        self.assertEqual(self.bench(*gelu, VITQ_CACHE_DIR=str(cache)).returncode, 0)
+        more = json.loads(path.read_text())
+        self.assertEqual(set(more["variants"]), {*table["variants"], "gelu_f32"})
+        for op in ("layernorm_s32", "softmax_f32"):
+            self.assertEqual(more["variants"][op], table["variants"][op])
+        self.assertEqual(more["clblast"], table["clblast"])
         path.write_text(path.read_text()[:-30])
         peaks = ("peaks", *QUICK_OF["peaks"], "--variants", "portable")
         self.assertRegex(self.bench(*peaks, VITQ_CACHE_DIR=str(cache)).stderr, "tuning table ignored.*tune")
