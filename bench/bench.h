@@ -20,12 +20,13 @@ typedef enum bench_command {
     BENCH_MODEL = 1 << 4,
     BENCH_COMPARE = 1 << 5,
     BENCH_PLOT = 1 << 6,
-    BENCH_TUNE = 1 << 7
+    BENCH_TUNE = 1 << 7,
+    BENCH_STARTUP = 1 << 8
 } bench_command;
 
 typedef struct bench_options {
     bench_command command;
-    bool help, json, csv, quiet, best, no_verify, dry_run;
+    bool help, json, csv, quiet, best, no_verify, dry_run, once;
     int device, batch, rounds, w_bits, a_bits, bits, candidates;
     double seconds, threshold; /* threshold as a fraction */
     vq_weights weights;
@@ -164,6 +165,7 @@ int bench_cmd_ops(int argc, char **argv);
 int bench_cmd_gemm(int argc, char **argv);
 int bench_cmd_sweep(int argc, char **argv);
 int bench_cmd_model(int argc, char **argv);
+int bench_cmd_startup(int argc, char **argv);
 int bench_cmd_compare(int argc, char **argv);
 int bench_cmd_plot(int argc, char **argv);
 int bench_cmd_tune(int argc, char **argv);

@@ -13,6 +13,7 @@ static const struct {
     {"gemm", "matrix products alone, int8 and FP32", bench_cmd_gemm},
     {"sweep", "calibration: candidate quantizers scored by tensor and by layer output", bench_cmd_sweep},
     {"model", "whole models: images a second by batch, memory, where the time goes", bench_cmd_model},
+    {"startup", "to the first image, with empty caches and with full ones", bench_cmd_startup},
     {"compare", "two reports row by row; exit code 1 on a regression", bench_cmd_compare},
     {"plot", "a report as SVG: roofline and bars", bench_cmd_plot},
     {"tune", "finds the fastest variants and keeps them for all programs", bench_cmd_tune},

@@ -6,7 +6,8 @@
 #include "bench.h"
 
 #define MEASURES (BENCH_PEAKS | BENCH_OPS | BENCH_GEMM | BENCH_SWEEP | BENCH_MODEL | BENCH_TUNE)
-#define PRINTS   (BENCH_PEAKS | BENCH_OPS | BENCH_GEMM | BENCH_SWEEP | BENCH_MODEL)
+#define ROUNDS   (MEASURES | BENCH_STARTUP)
+#define PRINTS   (BENCH_PEAKS | BENCH_OPS | BENCH_GEMM | BENCH_SWEEP | BENCH_MODEL | BENCH_STARTUP)
 #define SHAPED   (BENCH_OPS | BENCH_GEMM | BENCH_SWEEP | BENCH_TUNE)
 
 /* What getopt_long returns: letters for options that have one, numbers for the others. */
@@ -24,7 +25,8 @@ enum {
     NO_VERIFY,
     DRY_RUN,
     SWEEP_BITS,
-    WEIGHTS
+    WEIGHTS,
+    ONCE
 };
 
 static const struct {
@@ -45,24 +47,27 @@ static const struct {
     {"kinds", "LIST", KINDS, BENCH_SWEEP, "only kinds with one of these texts in their names, e.g. output,codebook"},
     {"variants", "LIST", VARIANTS, BENCH_PEAKS | BENCH_OPS | BENCH_GEMM | BENCH_SWEEP,
      "only kernel variants with one of these texts in their names, e.g. vnni,clblast"},
-    {"rounds", "N", 'r', MEASURES, "rounds over all of it, 1 to 99; the median of rounds is reported"},
+    {"rounds", "N", 'r', ROUNDS, "rounds over all of it, 1 to 99; the median of rounds is reported"},
     {"seconds", "X", 's', MEASURES, "time to measure for, per measurement and round"},
-    {"device", "N", 'd', MEASURES, "number of the device in 'vitq devices' (default 0)"},
-    {"weights", "HOW", WEIGHTS, BENCH_MODEL,
+    {"device", "N", 'd', ROUNDS, "number of the device in 'vitq devices' (default 0)"},
+    {"weights", "HOW", WEIGHTS, BENCH_MODEL | BENCH_STARTUP,
      "weights of up to 4 bits on the device: packed, two in a byte (default), or bytes"},
     {"no-verify", NULL, NO_VERIFY, BENCH_MODEL, "do not run the witness first, which is slow for large models"},
     {"threshold", "P", THRESHOLD, BENCH_COMPARE, "a row is a regression beyond this, e.g. 5% (default) or 0.05"},
     {"best", NULL, BEST, BENCH_COMPARE | BENCH_PLOT, "of every op and shape only its fastest variant"},
     {"dry-run", NULL, DRY_RUN, BENCH_TUNE, "print what is the fastest, write nothing"},
+    {"once", NULL, ONCE, BENCH_STARTUP,
+     "start in this process, with the caches as they are; seconds of the four phases"},
     {"output", "FILE", 'o', BENCH_PLOT, "write here instead of on stdout"},
     {"json", NULL, JSON, PRINTS, "print one JSON object on stdout"},
     {"csv", NULL, CSV, PRINTS, "print the same rows as CSV"},
-    {"quiet", NULL, 'q', MEASURES, "no progress line"},
+    {"quiet", NULL, 'q', ROUNDS, "no progress line"},
     {"help", NULL, 'h', ~0u, "this text"},
 };
 enum { NUM_OPTIONS = sizeof options / sizeof options[0] };
 
-static const char *const command_names[] = {"peaks", "ops", "gemm", "sweep", "model", "compare", "plot", "tune"};
+static const char *const command_names[] = {"peaks",   "ops",  "gemm", "sweep",  "model",
+                                            "compare", "plot", "tune", "startup"};
 
 const char *bench_command_name(bench_command command)
 {
@@ -147,6 +152,7 @@ static bool take(bench_options *o, int id, const char *text)
     case 'o': o->output = text; break;
     case BEST: o->best = true; break;
     case NO_VERIFY: o->no_verify = true; break;
+    case ONCE: o->once = true; break;
     case DRY_RUN: o->dry_run = true; break;
     case JSON: o->json = true; break;
     case CSV: o->csv = true; break;

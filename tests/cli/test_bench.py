@@ -52,7 +52,7 @@ class Bench(unittest.TestCase):
 
     def test_help(self):
         text = self.ok("--help")
-        for command in ("peaks", "ops", "gemm", "sweep", "model", "compare", "plot", "tune"):
+        for command in ("peaks", "ops", "gemm", "sweep", "model", "startup", "compare", "plot", "tune"):
             self.assertIn(f"  {command} ", text)
             page = self.ok(command, "--help")
             for word in ("usage:", "examples:", "options:", "json" if command != "tune" else "--dry-run"):
@@ -288,6 +288,27 @@ class Bench(unittest.TestCase):
         self.assertGreater(model["model_bytes"], 6 * 12 * 128 * 128 / 2)
         self.assertLess(model["model_bytes"], 6 * 12 * 128 * 128)
         self.assertGreater(model["device_bytes"] - model["model_bytes"], 2 * 50 * 4 * 128)
+
+    def test_startup(self):
+        cache = pathlib.Path(self.dir.name) / "untouched"
+        done = self.bench("startup", "--rounds", "1", "--quiet", "--json", MODEL, VITQ_CACHE_DIR=str(cache))
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertFalse(cache.exists())
+        rows = {(r["kind"], r["op"]): r["seconds_median"] for r in json.loads(done.stdout)["rows"]}
+        phases = ("device", "model", "session", "first")
+        self.assertEqual(set(rows), {(kind, op) for kind in ("cold", "warm") for op in ("all", *phases)})
+        for kind in ("cold", "warm"):
+            self.assertAlmostEqual(sum(rows[kind, p] for p in phases), rows[kind, "all"], 6)
+        self.assertGreater(rows["cold", "all"], 2 * rows["warm", "all"])
+        once = self.bench("startup", "--once", MODEL, VITQ_CACHE_DIR=str(cache))
+        self.assertEqual((once.returncode, len(once.stdout.splitlines()), once.stderr), (0, 4, ""))
+        self.assertTrue(list(cache.glob("*.clbin")))
+        text = self.ok("startup", "--rounds", "1", "--quiet", MODEL)
+        self.assertRegex(text, r"(?m)^  cold +\d.*\n  warm +\d")
+        self.fails("startup", says="no model")
+        wrong = self.bench("startup", "--rounds", "1", "--quiet", "/nowhere")
+        self.assertNotEqual(wrong.returncode, 0)
+        self.assertEqual(len(wrong.stderr.splitlines()), 1)
 
     def test_bad_models(self):
         self.fails("model", "--batches", "1,x", MODEL, says="--batches 1,x")
