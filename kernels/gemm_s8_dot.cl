@@ -11,6 +11,14 @@
 #define LOADS  (K_STEP * TILE / ITEMS)
 #define SUMS   (W_ZERO || DOT4_UNSIGNED)
 
+#if W_PACKED /* of neighbouring fours one has the lower halves of bytes; an item holds always such or always others */
+#define EVERY 2
+#define WEIGHTS(x) unpack_four(x, item / TILE & 1, lowest)
+#else
+#define EVERY 1
+#define WEIGHTS(x) (x)
+#endif
+
 /* Fours on their way. Item t holds fours t % K_STEP of rows t / K_STEP, and so on. */
 typedef struct moving {
     uint a[LOADS], w[LOADS];
@@ -22,8 +30,8 @@ static uint first_codes(uint four, int count)
 }
 
 /* Codes from k on, which may be anything, become 0, and so do fours of weights. Rows beyond m repeat the last one and are not stored. */
-static void fetch(moving *next, __global const uchar *a, __global const char *w, __global const int *consts,
-                  const gemm_shape *s, int m0, int n0, int k0, int item)
+static void fetch(moving *next, __global const uchar *a, __global const char *w, const gemm_shape *s, int m0, int n0,
+                  int k0, int item)
 {
     const int fours = (s->k + 3) / 4;
     for (int i = 0; i < LOADS; i++) {
@@ -34,23 +42,18 @@ static void fetch(moving *next, __global const uchar *a, __global const char *w,
     }
     for (int i = 0; i < LOADS; i++) {
         const int at = item + i * ITEMS, kw = k0 + at / TILE;
-#if W_PACKED
-        const int col = n0 + at % TILE;
-        next->w[i] = kw < fours ? ((__global const uint *)w)[(size_t)(kw / 2) * s->n_pad + col] : 0;
-        if (kw < fours)
-            next->w[i] = unpack_four(next->w[i], kw & 1, (uint)consts[FIELD_W_LOW * s->n_pad + col]);
-#else
-        next->w[i] = kw < fours ? ((__global const uint *)w)[(size_t)kw * s->n_pad + n0 + at % TILE] : 0;
-#endif
+        next->w[i] = kw < fours ? ((__global const uint *)w)[(size_t)(kw / EVERY) * s->n_pad + n0 + at % TILE] : 0;
     }
 }
 
-VQ_LOCAL_FUNCTION void store_tiles(__local uint *a_tile, __local uint *w_tile, const moving *next, int *sums, int item)
+/* lowest: of the column whose weights the item holds, in each byte; weights are unpacked here. */
+VQ_LOCAL_FUNCTION void store_tiles(__local uint *a_tile, __local uint *w_tile, const moving *next, int *sums, int item,
+                                   uint lowest)
 {
     for (int i = 0; i < LOADS; i++) {
         const int at = item + i * ITEMS;
         a_tile[at % K_STEP * PITCH + at / K_STEP] = next->a[i];
-        w_tile[at] = FLIP4(next->w[i]);
+        w_tile[at] = FLIP4(WEIGHTS(next->w[i]));
         if (SUMS) sums[i] = DOT4(sums[i], next->a[i], 0x01010101u);
     }
 }
@@ -65,10 +68,15 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8(GEMM_
     const int blocks = (k + 4 * K_STEP - 1) / (4 * K_STEP);
     int acc[EACH][EACH], sums[LOADS];
     moving next;
+#if W_PACKED
+    const uint lowest = (uint)consts[FIELD_W_LOW * n_pad + n0 + item % TILE];
+#else
+    const uint lowest = 0;
+#endif
     for (int i = 0; i < LOADS; i++) sums[i] = 0;
     for (int i = 0; i < EACH; i++)
         for (int j = 0; j < EACH; j++) acc[i][j] = 0;
-    fetch(&next, a, w, consts, &s, m0, n0, 0, item);
+    fetch(&next, a, w, &s, m0, n0, 0, item);
     for (int at = 0; at < A_PLANES * blocks; at++) {
         const int then = at + 1;
         if (A_PLANES == 2 && at == blocks) {
@@ -76,11 +84,11 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8(GEMM_
             for (int i = 0; i < EACH; i++)
                 for (int j = 0; j < EACH; j++) acc[i][j] *= 256;
         }
-        store_tiles(a_tile, w_tile, &next, sums, item);
+        store_tiles(a_tile, w_tile, &next, sums, item, lowest);
         barrier(CLK_LOCAL_MEM_FENCE);
         if (then < A_PLANES * blocks) {
             const bool low = A_PLANES == 2 && then >= blocks;
-            fetch(&next, low ? a + a_plane : a, w, consts, &s, m0, n0, (low ? then - blocks : then) * K_STEP, item);
+            fetch(&next, low ? a + a_plane : a, w, &s, m0, n0, (low ? then - blocks : then) * K_STEP, item);
         }
         multiply(acc, a_tile, w_tile, TILE, K_STEP, x, y);
         barrier(CLK_LOCAL_MEM_FENCE);

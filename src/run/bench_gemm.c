@@ -181,7 +181,8 @@ static vq_status make_case(vq_bench_case *c)
     const double m = p->params.m, n = p->params.n, k = p->params.k;
     const bool add = !is_f32(p) && c->p.epilogue == VQ_BENCH_ADD;
     c->ops = 2 * m * n * k;
-    c->bytes = (is_f32(p) ? 4 : 1) * (m * k + n * k) + (add ? 2 : 1) * (double)p->c_elem * m * n;
+    const double weight = is_f32(p) ? 4 : vq_gemm_s8_is_packed(p->op) ? 0.5 : 1;
+    c->bytes = (is_f32(p) ? 4 : 1) * m * k + weight * n * k + (add ? 2 : 1) * (double)p->c_elem * m * n;
     return VQ_OK;
 }
 

@@ -14,8 +14,9 @@ failed=0 rows=0
 configs() { # function, most tiles that it keeps
     case $1 in
     gemm_s8)
-        for c in 0:0:0:1:1 1:1:1:1:1 2:1:1:1:1 3:2:1:2:1 1:2:1:2:2; do
-            echo $c | awk -F: '{ print "-DEPILOGUE=" $1, "-DREQUANT=" $2, "-DW_ZERO=" $3, "-DA_PLANES=" $4, "-DC_PLANES=" $5 }'
+        for c in 0:0:0:1:1:0 1:1:1:1:1:0 2:1:1:1:1:1 3:2:1:2:1:0 1:2:1:2:2:1; do
+            echo $c | awk -F: '{ print "-DEPILOGUE=" $1, "-DREQUANT=" $2, "-DW_ZERO=" $3, "-DA_PLANES=" $4, "-DC_PLANES=" $5,
+                                 "-DW_PACKED=" $6, "-DW_SHIFT=2" }'
         done ;;
     attention_u8)
         for c in 0:1:1:0:16 0:0:0:0:16 0:1:1:1:8 1:1:1:1:8 2:1:0:1:16 2:0:1:1:8 4:1:1:0:16 4:1:0:0:16; do
