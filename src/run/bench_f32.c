@@ -322,15 +322,17 @@ static vq_status verify_quant_error(vq_bench_case *c)
 
 const vq_bench_op_def vq_bench_f32_ops[] = {
     VQ_BENCH_F32_OP("layernorm_f32", "m rows of an image, n channels", LAYERNORM_F32, layernorm),
-    VQ_BENCH_F32_OP_OF("layernorm_f64", "in double: m rows of an image, n channels", LAYERNORM_F64, layernorm, layernorm_f64),
+    VQ_BENCH_F32_OP_OF("layernorm_f64", "in double: m rows of an image, n channels", LAYERNORM_F64, layernorm,
+                       layernorm_f64),
     VQ_BENCH_F32_OP("softmax_f32", "m rows of an image, n columns", SOFTMAX_F32, softmax),
     VQ_BENCH_F32_OP_OF("softmax_f64", "in double: m rows of an image, n columns", SOFTMAX_F64, softmax, softmax_f64),
     VQ_BENCH_F32_OP("gelu_f32", "m rows of an image, n channels", GELU_F32, gelu),
     VQ_BENCH_F32_OP_OF("gelu_rational_f32", "in equal steps: m rows of an image, n channels", GELU_RATIONAL_F32, gelu,
-              gelu_rational),
+                       gelu_rational),
     VQ_BENCH_F32_OP("elementwise_f32", "sum of two tensors: m rows of an image, n channels", ELEMENTWISE_F32, add),
     VQ_BENCH_F32_OP("fakequant_f32", "uniform: m rows of an image, n channels", FAKEQUANT_F32, fakequant),
     VQ_BENCH_F32_OP("quantile_f32", "two percentiles of m rows of an image, n channels", QUANTILE_F32, quantile),
-    VQ_BENCH_F32_OP("quant_error_f32", "16 uniform candidates: m rows of an image, n channels", QUANT_ERROR_F32, quant_error),
+    VQ_BENCH_F32_OP("quant_error_f32", "16 uniform candidates: m rows of an image, n channels", QUANT_ERROR_F32,
+                    quant_error),
 };
 const int vq_bench_num_f32_ops = VQ_ARRAY_LEN(vq_bench_f32_ops);
