@@ -100,29 +100,42 @@ done:
     return status;
 }
 
-/* What a product of low bytes takes at most, and probabilities that go through scratch. */
-static size_t whole_count(const vq_graph *g)
+/* Floats per image of scratch and of products of low bytes. In front of those, scratch holds the operand beside what
+ * both bytes are taken from; products [num_nodes], NULL: of FP32. */
+typedef struct room {
+    size_t scratch, low;
+} room;
+
+static room room_of(const vq_graph *g, const vq_whole_product *products)
 {
-    size_t most = 0;
-    for (int v = 1; v < g->num_values; v++) most = VQ_MAX(most, value_count(g, v));
-    return 2 * most;
+    room r = {scratch_count(g), 0};
+    for (int i = 0; products && i < g->num_nodes; i++) {
+        if (!products[i].low) continue;
+        r.low = VQ_MAX(r.low, value_count(g, g->nodes[i].out));
+        r.scratch = VQ_MAX(r.scratch, value_count(g, g->nodes[i].in[0]));
+    }
+    return r;
 }
 
-vq_status vq_float_run_fit(int *batch, const vq_device *dev, const vq_graph *g, bool quantized, int most, size_t memory)
+vq_status vq_float_run_fit(int *batch, const vq_device *dev, const vq_graph *g, const vq_qmodel *m, int most,
+                           size_t memory)
 {
-    const size_t scratch = scratch_count(g) + (quantized ? whole_count(g) : 0);
     const size_t largest = vq_device_get_info(dev)->max_alloc_bytes;
+    vq_whole_product *products = NULL;
     vq_plan_item *items = NULL;
     vq_status status = VQ_OK;
+    if (m) VQ_GO(vq_whole_products(&products, m));
     VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
+    const room r = room_of(g, products);
     for (*batch = most; *batch > 1; --*batch) {
         size_t arena = 0;
         VQ_GO(plan_values(items, &arena, g, *batch));
-        const size_t others = (value_count(g, 0) + scratch * sizeof(float)) * (size_t)*batch;
+        const size_t others = (value_count(g, 0) + (r.scratch + r.low) * sizeof(float)) * (size_t)*batch;
         if (arena <= largest && arena + others <= memory) break;
     }
 done:
     free(items);
+    vq_whole_products_destroy(&products, g->num_nodes);
     return status;
 }
 
@@ -418,21 +431,14 @@ done:
     return status;
 }
 
-/* Room for products of low bytes, and for probabilities beside what both bytes are taken from. */
 static vq_status make_room(vq_float_run *run, const vq_whole_product *products)
 {
-    const vq_graph *const g = run->graph;
-    size_t low = 0, scratch = scratch_count(g);
-    for (int i = 0; i < g->num_nodes; i++) {
-        if (!products[i].low) continue;
-        low = VQ_MAX(low, value_count(g, g->nodes[i].out));
-        scratch = VQ_MAX(scratch, value_count(g, g->nodes[i].in[0]));
-    }
-    if (!low) return VQ_OK;
+    const room r = room_of(run->graph, products);
     const size_t item = sizeof(float) * (size_t)run->max_batch;
+    if (!r.low) return VQ_OK;
     vq_buf_destroy(&run->scratch);
-    VQ_TRY(vq_buf_create(&run->scratch, run->dev, scratch * item));
-    return vq_buf_create(&run->low, run->dev, low * item);
+    VQ_TRY(vq_buf_create(&run->scratch, run->dev, r.scratch * item));
+    return vq_buf_create(&run->low, run->dev, r.low * item);
 }
 
 vq_status vq_float_run_quantized(vq_float_run *run, const vq_qmodel *m)

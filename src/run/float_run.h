@@ -44,9 +44,9 @@ typedef struct vq_float_run {
 /* Uploads the parameters that have data and plans memory for max_batch images. */
 vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch);
 void vq_float_run_destroy(vq_float_run **run);
-/* The largest batch of 1..most whose activations fit memory on the device; of a quantized model's float form, at least
- * that many fit. */
-vq_status vq_float_run_fit(int *batch, const vq_device *dev, const vq_graph *graph, bool quantized, int most,
+/* The largest batch of 1..most whose activations fit memory on the device; of a quantized model's float form where
+ * model is not NULL. */
+vq_status vq_float_run_fit(int *batch, const vq_device *dev, const vq_graph *graph, const vq_qmodel *model, int most,
                            size_t memory);
 size_t vq_float_run_activation_bytes(const vq_float_run *run);
 
