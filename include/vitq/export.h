@@ -34,8 +34,8 @@ typedef struct vq_onnx_info {
  * Output: "logits" f32 [batch][num_classes].
  *
  * A quantized model computes what VQ_MODE_FAKE computes: the same codes and decoded values for equal inputs of every
- * quantizer; sums of floats may be in another order, which `exact` rules out. It takes its input as 8-bit pixels: normalized values are rounded
- * to the nearest. An FP32 model is written in floats. docs/export.md has the forms.
+ * quantizer; sums of floats may be in another order, which `exact` rules out. It takes its input as 8-bit pixels:
+ * normalized values are rounded to the nearest. An FP32 model is written in floats. docs/export.md has the forms.
  * info may be NULL. Fails with VQ_ERR_UNSUPPORTED, naming the node, for what has no ONNX form, and for 2 GiB and more. */
 vq_status vq_export_onnx(vq_onnx_info *info, const vq_model *model, const char *path, const vq_onnx_params *params);
 

@@ -1,5 +1,6 @@
 /* A graph and its quantizers as nodes of an ONNX file. The real values that reach a node's product are those of the
- * fake-quant forward (src/run/float_run.c), to the bit for equal inputs: only the order of float sums may differ. */
+ * fake-quant forward (src/run/float_run.c), to the bit for equal inputs; sums may be in another order, which shows unless
+ * products are of whole numbers and norms and softmax in double. */
 #ifndef VQ_SRC_EXPORT_ONNX_EMIT_H
 #define VQ_SRC_EXPORT_ONNX_EMIT_H
 
