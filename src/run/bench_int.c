@@ -124,10 +124,10 @@ typedef struct attention {
     uint8_t *bytes;
 } attention;
 
-/* Probabilities in 2^bits octaves and parts of them: an AdaLog quantizer's table. */
+/* Powers of two or of its root over 12 octaves, as logarithmic quantizers of any bits have them. */
 static void make_table(attention *a, int bits)
 {
-    const int levels = 1 << bits;
+    const int levels = VQ_MIN(1 << bits, 24);
     for (int i = 0; i < PROB_LEN; i++) {
         const int level = VQ_MIN(i * levels / PROB_LEN, levels - 1);
         a->prob[i] = (uint16_t)(65535 * exp2(-12.0 * level / levels));
