@@ -120,7 +120,7 @@ static ulong8 step(ulong8 c, ulong8 x, ulong8 g)
 /* vq_exp2_neg in every lane. */
 static uint16 exp2_neg16(uint16 t)
 {
-    const uint16 h = -(t << 16u), g = h | as_uint16(h == 0u);
+    const uint16 g = 0u - max(t << 16u, 1u); /* the largest number where the fraction is 0 */
     const ulong8 ge = FACTOR_EVEN(as_ulong8(g)), go = FACTOR_ODD(as_ulong8(g));
     ulong8 e = 14532198UL, o = 14532198UL;
 #define HORNER(c)                 \

@@ -104,25 +104,16 @@ typedef int group_t;
 #define SECOND(x)
 #endif
 
-/* acc[r][0..PANEL) += sum over groups of a[r][g] * panel[g]; rows of a start lda groups apart. */
-static void multiply(int *acc, const int *a, int lda, __global const char *panel, int groups)
-{
-#define START(r)                           \
-    intv p##r = AT(intv, acc + r * PANEL); \
-    SECOND(intv q##r = AT(intv, acc + r * PANEL + LANES);)
-#define FINISH(r)                     \
-    AT(intv, acc + r * PANEL) = p##r; \
-    SECOND(AT(intv, acc + r * PANEL + LANES) = q##r;)
+/* p##r and q##r, sums of row r, += sum over groups of a[r][g] * panel[g]; rows of a start lda groups apart. */
+#define LOAD_PANEL                                                  \
+    const operand b0 = LOAD_B(panel + (size_t)g * (PANEL * GROUP)); \
+    SECOND(const operand b1 = LOAD_B(panel + (size_t)g * (PANEL * GROUP) + LANES * GROUP);)
 #define STEP(r)                                    \
     {                                              \
         const operand x = OPERAND(a[r * lda + g]); \
         MAC(SUM_P(r), x, b0)                       \
         SECOND(MAC(SUM_Q(r), x, b1))               \
     }
-#define LOAD_PANEL                                                  \
-    const operand b0 = LOAD_B(panel + (size_t)g * (PANEL * GROUP)); \
-    SECOND(const operand b1 = LOAD_B(panel + (size_t)g * (PANEL * GROUP) + LANES * GROUP);)
-    EACH_ROW(START)
 #if DOT == 0
 #define SUM_P(r) s##r
 #define SUM_Q(r) t##r
@@ -132,26 +123,29 @@ static void multiply(int *acc, const int *a, int lda, __global const char *panel
 #define FLUSH(r)          \
     p##r += TO_SUM(s##r); \
     SECOND(q##r += TO_SUM(t##r);)
-    for (int first = 0; first < groups; first += MAX_STEPS) {
-        const int end = min(first + MAX_STEPS, groups);
-        EACH_ROW(ZERO)
-        for (int g = first; g < end; g++) {
-            LOAD_PANEL
-            EACH_ROW(STEP)
-        }
-        EACH_ROW(FLUSH)
+#define MULTIPLY                                              \
+    for (int first = 0; first < groups; first += MAX_STEPS) { \
+        const int end = min(first + MAX_STEPS, groups);       \
+        EACH_ROW(ZERO)                                        \
+        for (int g = first; g < end; g++) {                   \
+            LOAD_PANEL                                        \
+            EACH_ROW(STEP)                                    \
+        }                                                     \
+        EACH_ROW(FLUSH)                                       \
     }
 #else
 #define SUM_P(r) p##r
 #define SUM_Q(r) q##r
-    for (int g = 0; g < groups; g++) {
-        LOAD_PANEL
-        EACH_ROW(STEP)
+#define MULTIPLY                       \
+    for (int g = 0; g < groups; g++) { \
+        LOAD_PANEL                     \
+        EACH_ROW(STEP)                 \
     }
 #endif
-    EACH_ROW(FINISH)
-}
 
+#define FINISH(r)                     \
+    AT(intv, acc + r * PANEL) = p##r; \
+    SECOND(AT(intv, acc + r * PANEL + LANES) = q##r;)
 #if PACKED
 /* acc[r] = 256 * (sums with high bytes) + (sums with low bytes of p[r]); rows of p start ld groups apart. */
 static void multiply_packed(int *acc, const int *p, int ld, __global const char *panel, int groups)
@@ -188,6 +182,17 @@ static void multiply_packed(int *acc, const int *p, int ld, __global const char 
         for (int i = 0; first + i < groups; i++) GROUP_AT(i % 4 * 4 + i / 4, first + i)
     }
     if (!PROB_LOW) { EACH_ROW(SHIFT_UP) }
+    EACH_ROW(FINISH)
+}
+#else
+/* acc[r][0..PANEL) += sum over groups of a[r][g] * panel[g] */
+static void multiply(int *acc, const int *a, int lda, __global const char *panel, int groups)
+{
+#define START(r)                           \
+    intv p##r = AT(intv, acc + r * PANEL); \
+    SECOND(intv q##r = AT(intv, acc + r * PANEL + LANES);)
+    EACH_ROW(START)
+    MULTIPLY
     EACH_ROW(FINISH)
 }
 #endif
@@ -351,31 +356,55 @@ static int16 window_added(const window_scores *w, int r, int j, int tokens)
     return LOAD_AT(int16, w->bias + (size_t)row * tokens + j) + (apart & w->mask);
 }
 
-/* Scores of all rows into y, -2^30 or less beyond the last token, and the largest of each row into top. */
+/* The scores of 16 tokens from j of row r, -2^30 or less beyond the last token. */
+static int16 scores_of(int16 sums, int mult, int shift, const window_scores *window, int r, int j, int tokens)
+{
+    int16 s = requant_score(sums, mult, shift);
+#if WINDOWS
+    s += window_added(window, r, j, tokens);
+    if (!SMALL_SCORES) s = clamp(s, -(1 << 30), 1 << 30);
+#endif
+    return select((int16)(SMALL_SCORES ? -(1 << 30) : INT_MIN), s, LANE_INDEX + j < tokens);
+}
+
+/* Scores of a panel's tokens, from j0, of all rows into y; tops keeps the largest. Not inlined, for what scores() has in
+ * registers is one row of sums too many. */
+static __attribute__((noinline)) void score_panel(int *y, int16 *tops, const int *a, __global const char *panel,
+                                                  __global const int *correction, int groups, int mult, int shift,
+                                                  const window_scores *window, int j0, int tokens)
+{
+    const int lda = A_LD;
+#define CORRECTION(r)                       \
+    intv p##r = VLOAD(correction); \
+    SECOND(intv q##r = VLOAD(correction + LANES);)
+#define PUT(r, at, sums)                                                               \
+    {                                                                                  \
+        const int16 s = scores_of(sums, mult, shift, window, r, j0 + (at), tokens); \
+        AT(int16, y + r * Y_LD + (at)) = s;                                            \
+        tops[r] = max(tops[r], s);                                                     \
+    }
+#if LANES == 16
+#define PUT_ROW(r)  \
+    PUT(r, 0, p##r) \
+    SECOND(PUT(r, 16, q##r))
+#else
+#define PUT_ROW(r) PUT(r, 0, ((int16)(p##r, q##r)))
+#endif
+    EACH_ROW(CORRECTION)
+    MULTIPLY
+    EACH_ROW(PUT_ROW)
+}
+
+/* Scores of all rows into y, and the largest of each row into top. */
 static void scores(int *y, int *top, const int *a, __global const char *scratch, int tokens, int width, int mult,
                    int shift, const window_scores *window)
 {
-    int acc[ROWS * PANEL] ALIGNED;
     const int groups = ROUND_UP(width, GROUP) / GROUP;
-    __global const int *const correction = (__global const int *)scratch;
     int16 tops[ROWS];
     for (int r = 0; r < ROWS; r++) tops[r] = (int16)(INT_MIN);
-    for (int j0 = 0; j0 < tokens; j0 += PANEL) {
-        for (int r = 0; r < ROWS; r++)
-            for (int v = 0; v < PANEL; v += 16) AT(int16, acc + r * PANEL + v) = LOAD_AT(int16, correction + j0 + v);
-        multiply(acc, a, A_LD, scratch + K_AT(tokens, width) + (size_t)j0 * ROUND_UP(width, GROUP), groups);
-        for (int v = 0; v < PANEL; v += 16)
-            for (int r = 0; r < ROWS; r++) {
-                int16 s = requant_score(AT(int16, acc + r * PANEL + v), mult, shift);
-#if WINDOWS
-                s += window_added(window, r, j0 + v, tokens);
-                if (!SMALL_SCORES) s = clamp(s, -(1 << 30), 1 << 30);
-#endif
-                if (j0 + v + 16 > tokens) s = select((int16)(SMALL_SCORES ? -(1 << 30) : INT_MIN), s, LANE_INDEX + (j0 + v) < tokens);
-                AT(int16, y + r * Y_LD + j0 + v) = s;
-                tops[r] = max(tops[r], s);
-            }
-    }
+    for (int j0 = 0; j0 < tokens; j0 += PANEL)
+        score_panel(y + j0, tops, a, scratch + K_AT(tokens, width) + (size_t)j0 * ROUND_UP(width, GROUP),
+                    (__global const int *)scratch + j0, groups, mult, shift, window, j0, tokens);
     for (int r = 0; r < ROWS; r++) top[r] = max_lanes(tops[r]);
 }
 
@@ -564,6 +593,7 @@ static uint probabilities(int *hi, int *lo, const int *t, const table *prob, int
 }
 #endif
 
+#if !PACKED
 /* Sums of one panel of channels, without the zero points of V. The total fits s32, so wrapping parts do no harm. */
 static void weigh(int *acc, const int *hi, const int *lo, __global const char *panel, __global const int *v_sum,
                   int groups)
@@ -577,6 +607,7 @@ static void weigh(int *acc, const int *hi, const int *lo, __global const char *p
     if (PROB_LOW) multiply(acc, lo, P_LD, panel, groups);
 #endif
 }
+#endif
 
 /* codes of up to 16 channels of all rows */
 static void put_codes(__global uchar *to, __global const int *map_of, int first, int ld, int rows, const int *acc, const uint *p_sums,
