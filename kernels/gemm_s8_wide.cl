@@ -13,6 +13,7 @@
  *      2 vpmaddwd on both operands widened to 16 bits, for ranges too large for 1. GROUP 2
  *      3 vpdpbusd. GROUP 4
  * STEP_SEGMENTS  0, or the table as steps (below), 64 blocks a segment: 1, 2, 4 or 8. Needs AVX-512BW and 3 vectors.
+ * RUN_STEPS      0, or 5 to 7: the table is at most 2^RUN_STEPS runs of equal values, found in as many steps. Needs the same
  * VBMI: bytes may be permuted and bit fields taken from them */
 #include "gemm_s8_epilogue.h"
 
@@ -21,6 +22,9 @@
 #endif
 #ifndef STEP_SEGMENTS
 #define STEP_SEGMENTS 0
+#endif
+#ifndef RUN_STEPS
+#define RUN_STEPS 0
 #endif
 #ifndef VBMI
 #define VBMI 0
@@ -186,8 +190,11 @@ static void put_vector(const gemm_shape *s, const lane_consts *v, __global const
  * block of 32 say all, and registers hold the blocks. */
 #define WORDS(x) ((intv)((x) * 0x00010001))
 
+#endif
+#define USE_RUNS (RUN_STEPS && EPILOGUE == 1 && REQUANT < 2)
+#if USE_STEPS || USE_RUNS
 /* Places in the table of LANES sums, still without bounds. */
-static intv step_entry(const lane_consts *v, intv acc, int row_sum)
+static intv table_entry(const lane_consts *v, intv acc, int row_sum)
 {
     return requant(v, with_zero(v, acc, row_sum));
 }
@@ -354,6 +361,81 @@ static void put_steps(__global const int *numbers, int split, __global uchar *ou
 }
 #endif
 
+#if USE_RUNS
+/* Codebooks' tables: runs of equal values, too far apart for steps. ops/table_runs.h says how the search goes; its rows of
+ * 32 words are 8 of edges, the last step's being two, then the values. */
+typedef ushort words __attribute__((ext_vector_type(32)));
+typedef uchar uchar32 __attribute__((ext_vector_type(32)));
+typedef struct __attribute__((packed)) unaligned_words {
+    words v;
+} unaligned_words;
+#define RUN_ROW(i) (((__global const unaligned_words *)runs)[i].v)
+
+static words permute(words table, words index)
+{
+    words out;
+    __asm__("vpermw %1, %2, %0" : "=v"(out) : "v"(table), "v"(index));
+    return out;
+}
+
+static words permute_two(words low, words high, words index)
+{
+    __asm__("vpermi2w %2, %1, %0" : "+v"(index) : "v"(low), "v"(high));
+    return index;
+}
+
+/* Values of 32 entries. */
+static words __attribute__((always_inline)) values_of(__global const ushort *runs, words x)
+{
+    words i = __builtin_astype(x >= RUN_ROW(0), words) & (ushort)1;
+#pragma unroll
+    for (int s = 1; s < (RUN_STEPS < 6 ? RUN_STEPS : 6); s++)
+        i = x >= permute(RUN_ROW(s), i) ? i + (ushort)(1 << s) : i;
+#if RUN_STEPS == 7
+    const words edge = permute_two(RUN_ROW(6), RUN_ROW(7), i), low = permute_two(RUN_ROW(8), RUN_ROW(9), i);
+    return x >= edge ? permute_two(RUN_ROW(10), RUN_ROW(11), i) : low;
+#elif RUN_STEPS == 6
+    return permute_two(RUN_ROW(8), RUN_ROW(9), i);
+#else
+    return permute(RUN_ROW(8), i);
+#endif
+}
+
+/* The values of two vectors of entries, in order. */
+static words __attribute__((always_inline)) look_up(__global const ushort *runs, int last, intv p, intv q)
+{
+    words x;
+    __asm__("vpackusdw %2, %1, %0" : "=v"(x) : "v"(p), "v"(q));
+    x = x < (ushort)last ? x : (words)((ushort)last);
+    const ulong8 quarters = __builtin_astype(x, ulong8); /* the instruction works within 128 bits */
+    return values_of(runs, __builtin_astype(quarters.s02461357, words));
+}
+
+/* Codes of the values' bytes, of one plane. */
+static uint8 codes_of(words values, int low)
+{
+    return __builtin_astype(__builtin_convertvector(low ? values : values >> (ushort)8, uchar32), uint8);
+}
+
+/* Two rows of 48 columns at once: 32 of each, then the last 16 of both. */
+static void __attribute__((always_inline)) put_runs(__global const ushort *runs, int last, int c_plane,
+                                                    __global uchar *out0, __global uchar *out1, const intv *a,
+                                                    const intv *b)
+{
+    const words x = look_up(runs, last, a[0], a[1]), y = look_up(runs, last, b[0], b[1]);
+    const words z = look_up(runs, last, a[2], b[2]);
+#pragma unroll
+    for (int plane = 0; plane < C_PLANES; plane++, out0 += c_plane, out1 += c_plane) {
+        const int low = C_PLANES == 1 || plane == 1;
+        const uint8 rest = codes_of(z, low);
+        ((__global unaligned_codes *)out0)->v = codes_of(x, low);
+        ((__global unaligned_codes *)out1)->v = codes_of(y, low);
+        ((__global unaligned_half *)(out0 + 32))->v = rest.lo;
+        ((__global unaligned_half *)(out1 + 32))->v = rest.hi;
+    }
+}
+#endif
+
 /* A tile whose sums wait: its epilogue runs in parts between the products of the next tile, whose instructions leave
  * room for it. */
 typedef struct waiting {
@@ -366,7 +448,7 @@ typedef struct waiting {
 } waiting;
 
 #if REQUANT < 2
-#if USE_STEPS && !VBMI
+#if USE_RUNS || (USE_STEPS && !VBMI)
 #define PART 2 /* rows of sums that a part takes */
 #else
 #define PART 1
@@ -381,20 +463,29 @@ static void __attribute__((always_inline)) put_part(const gemm_shape *s, const w
     intv x[VECTORS];
     finish_steps(t->steps, (__global const char *)table + ((s->code_max + 64) & ~63));
 #pragma unroll
-    for (int i = 0; i < VECTORS; i++) x[i] = step_entry(&t->consts[i], sums[r * VECTORS + i], t->row_sums[r]);
+    for (int i = 0; i < VECTORS; i++) x[i] = table_entry(&t->consts[i], sums[r * VECTORS + i], t->row_sums[r]);
     start_steps(t->steps, s->code_max, c + (size_t)(t->m0 + r) * s->ldc + t->n0, x[0], x[1], x[2]);
-#elif USE_STEPS
-    __global const int *const numbers = (__global const int *)(table + ((s->code_max + 64) & ~63));
+#elif USE_STEPS || USE_RUNS
+    __global const uchar *const registers = table + ((s->code_max * C_PLANES + C_PLANES + 63) & ~63);
     const int r1 = min(r + 1, t->rows - 1); /* an odd row out counts twice */
-    __global uchar *const out = c + (size_t)(t->m0 + r) * s->ldc + t->n0;
+    __global uchar *const out = c + (size_t)(t->m0 + r) * s->ldc + t->n0, *const out1 = out + (size_t)(r1 - r) * s->ldc;
     intv a[VECTORS], b[VECTORS];
 #pragma unroll
     for (int i = 0; i < VECTORS; i++) {
-        a[i] = bound(step_entry(&t->consts[i], sums[r * VECTORS + i], t->row_sums[r]), s->code_max);
-        b[i] = bound(step_entry(&t->consts[i], sums[r1 * VECTORS + i], t->row_sums[r1]), s->code_max);
+        a[i] = table_entry(&t->consts[i], sums[r * VECTORS + i], t->row_sums[r]);
+        b[i] = table_entry(&t->consts[i], sums[r1 * VECTORS + i], t->row_sums[r1]);
     }
-    put_steps(numbers, s->split, out, out + (size_t)(r1 - r) * s->ldc, words_of(a[0], a[1]), words_of(b[0], b[1]),
+#if USE_RUNS
+    put_runs((__global const ushort *)registers, s->code_max, s->c_plane, out, out1, a, b);
+#else
+#pragma unroll
+    for (int i = 0; i < VECTORS; i++) {
+        a[i] = bound(a[i], s->code_max);
+        b[i] = bound(b[i], s->code_max);
+    }
+    put_steps((__global const int *)registers, s->split, out, out1, words_of(a[0], a[1]), words_of(b[0], b[1]),
               words_of(a[2], b[2]));
+#endif
 #else
     __global result_t *const out = c + (size_t)c_row(s, t->m0 + r) * s->ldc + t->n0;
 #pragma unroll

@@ -6,8 +6,16 @@
 
 #include "ops/args_int.h"
 #include "ops/ops_int.h"
+#include "ops/table_runs.h"
 
-enum { MAX_HEAD_DIM = 256, MAX_TOKENS = 4095, MAX_RUNS = 64, CHANNEL_PAD = 32, HEAD_FIELDS = 4, CHANNEL_FIELDS = 3 };
+enum {
+    MAX_HEAD_DIM = 256,
+    MAX_TOKENS = 4095,
+    MAX_RUNS = 64 /* a search of 6 steps, or buckets */,
+    CHANNEL_PAD = 32,
+    HEAD_FIELDS = 4,
+    CHANNEL_FIELDS = 3
+};
 
 struct vq_attention_u8 {
     const vq_variant *variant;
@@ -107,39 +115,8 @@ done:
     return status;
 }
 
-/* The runs of equal values of a table and where each begins; returns their number, MAX_RUNS + 1 for more than
- * MAX_RUNS. */
-static int find_runs(uint16_t *begins, uint16_t *values, const uint16_t *prob, int len)
-{
-    int runs = 0;
-    for (int i = 0; i < len; i++) {
-        if (i && prob[i] == prob[i - 1]) continue;
-        if (runs == MAX_RUNS) return MAX_RUNS + 1;
-        begins[runs] = (uint16_t)i;
-        values[runs++] = prob[i];
-    }
-    return runs;
-}
-
-/* kernels/attention_u8_wide.cl, find_values: the edge that step s compares with after the decisions in the bits of i,
- * and the values by all decisions. Runs that the table lacks begin where only its last entry can be, with that value.
- */
-static void fill_search(uint16_t search[8][32], const uint16_t *begins, const uint16_t *values, int runs, int steps)
-{
-    for (int s = 0; s <= steps; s++)
-        for (int i = 0; i < 1 << s; i++) {
-            int run = 0;
-            for (int bit = 0; bit < s; bit++) run |= (i >> bit & 1) << (steps - 1 - bit);
-            if (s == steps)
-                search[6 + i / 32][i % 32] = values[VQ_MIN(run, runs - 1)];
-            else
-                search[s][i] = (run += 1 << (steps - 1 - s)) < runs ? begins[run] : UINT16_MAX;
-        }
-    for (int i = 0; i < 32; i++) search[0][i] = search[0][0];
-}
-
-/* The other find_values there: buckets as small as 63 of them can be that reach the last edge. False where one has more
- * than one edge, or where they reach beyond scores' differences of 2^30. */
+/* kernels/attention_u8_wide.cl, the find_values of one step: buckets as small as 63 of them can be that reach the last
+ * edge. False where one has more than one edge, or where they reach beyond scores' differences of 2^30. */
 static bool fill_buckets(uint16_t search[8][32], const uint16_t *prob, int len, int prob_shift)
 {
     uint16_t *const edges = search[0], *const values = search[2];
@@ -167,12 +144,15 @@ static bool fill_buckets(uint16_t search[8][32], const uint16_t *prob, int len, 
 static vq_status create_tables(vq_attention_u8 *op, vq_device *dev, const vq_attention_u8_weights *w)
 {
     const int tables = num_tables(w);
-    uint16_t(*search)[8][32] = NULL, begins[MAX_RUNS], values[MAX_RUNS];
+    uint16_t(*search)[8][32] = NULL;
+    vq_table_runs runs;
     vq_status status = VQ_OK;
     int most = 0;
     VQ_GO(vq_alloc(&search, (size_t)tables, sizeof *search, "attention_u8 tables"));
-    for (int i = 0; i < tables; i++)
-        most = VQ_MAX(most, find_runs(begins, values, vq_attention_prob(w, i), w->prob_len));
+    for (int i = 0; i < tables; i++) {
+        vq_table_runs_find(&runs, vq_attention_prob(w, i), w->prob_len);
+        most = VQ_MAX(most, runs.count);
+    }
     if (most <= MAX_RUNS && (op->variant->needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI)))
         op->steps = most <= 16 ? 4 : 6;
     bool buckets = op->steps > 0;
@@ -180,8 +160,8 @@ static vq_status create_tables(vq_attention_u8 *op, vq_device *dev, const vq_att
         buckets = fill_buckets(search[i], vq_attention_prob(w, i), w->prob_len, w->prob_shift);
     if (buckets) op->steps = 1;
     for (int i = 0; i < tables && op->steps > 1; i++) {
-        const int runs = find_runs(begins, values, vq_attention_prob(w, i), w->prob_len);
-        fill_search(search[i], begins, values, runs, op->steps);
+        vq_table_runs_find(&runs, vq_attention_prob(w, i), w->prob_len);
+        vq_table_runs_fill(search[i][0], search[i][6], &runs, op->steps);
     }
     VQ_GO(vq_buf_create_from(&op->search, dev, search, (size_t)tables * sizeof *search));
     if (!op->steps) /* else the search is all that the kernel reads */

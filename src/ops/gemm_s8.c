@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ops/ops_int.h"
+#include "ops/table_runs.h"
 
 /* kernels/gemm_s8_epilogue.h */
 enum { FIELD_BIAS, FIELD_MULT, FIELD_ADD, FIELD_SHIFT, FIELD_PRE, FIELD_W_ZERO, FIELD_W_LOW, NUM_FIELDS };
@@ -26,6 +27,7 @@ struct vq_gemm_s8 {
     size_t panel_bytes;       /* of local memory for a panel, unpacked; wide */
     int tile_rows, tile_cols; /* of a work-item's register tile, or of a work-group's block */
     int segments, split;      /* of the table as steps; segments 0: it is not */
+    int run_steps;            /* of a search for the run of a table's entry; 0: there is none */
     int steps;                /* groups of k that a 16-bit or float sum takes */
     int items;                /* work-groups that share the work evenly on this device */
 };
@@ -228,39 +230,56 @@ static void step_bytes(uint8_t first[STEP_BLOCKS], uint8_t change[STEP_BLOCKS], 
     }
 }
 
-/* Both bytes of an entry side by side: one look-up finds them. */
-static vq_status create_pairs(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w)
+/* Entries of two planes side by side: one look-up finds both. */
+static void put_entries(uint8_t *out, const vq_gemm_s8_weights *w)
 {
-    uint8_t *bytes = NULL;
-    vq_status status = VQ_OK;
-    VQ_GO(vq_alloc(&bytes, (size_t)w->table_len, 2, "a table"));
-    for (int i = 0; i < w->table_len; i++) {
-        bytes[2 * i] = w->table[i];
-        bytes[2 * i + 1] = w->table_low[i];
+    if (!w->table_low) memcpy(out, w->table, (size_t)w->table_len);
+    for (int i = 0; i < w->table_len && w->table_low; i++) {
+        out[2 * i] = w->table[i];
+        out[2 * i + 1] = w->table_low[i];
     }
-    VQ_GO(vq_buf_create_from(&op->table, dev, bytes, 2 * (size_t)w->table_len));
-done:
-    free(bytes);
-    return status;
 }
 
+enum { RUN_EDGES = (VQ_MAX_RUN_STEPS + 1) * VQ_RUN_WORDS }; /* the last step's take two rows */
+
+/* The table's runs in 5 to 7 steps; returns 0 where there are too many. Values have the first plane in their high
+ * bytes, or are the one plane. */
+static int run_table(uint16_t out[RUN_EDGES + VQ_MAX_RUNS], const uint8_t *entries, int len, bool pairs,
+                     uint16_t *values)
+{
+    vq_table_runs runs;
+    int steps = 5;
+    for (int i = 0; i < len; i++) values[i] = pairs ? (uint16_t)(entries[2 * i] << 8 | entries[2 * i + 1]) : entries[i];
+    vq_table_runs_find(&runs, values, len);
+    if (runs.count > VQ_MAX_RUNS) return 0;
+    while (runs.count > 1 << steps) steps++;
+    vq_table_runs_fill(out, out + RUN_EDGES, &runs, steps);
+    return steps;
+}
+
+/* The entries and, from the next multiple of 64 bytes on, what finds them in registers. */
 static vq_status create_table(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, unsigned needs)
 {
-    if (w->table_low) return create_pairs(op, dev, w);
-    const size_t raw = VQ_ROUND_UP((size_t)w->table_len, 64);
-    uint16_t numbers[STEP_BLOCKS] = {0};
+    const bool pairs = w->table_low != NULL, registers = needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI);
+    const size_t len = (size_t)w->table_len, raw = VQ_ROUND_UP(len << pairs, 64);
+    uint16_t numbers[STEP_BLOCKS] = {0}, runs[RUN_EDGES + VQ_MAX_RUNS] = {0}, *values = NULL;
+    const size_t most = VQ_MAX(sizeof numbers, sizeof runs);
     uint8_t *bytes = NULL;
     vq_status status = VQ_OK;
-    VQ_GO(vq_alloc(&bytes, raw + sizeof numbers, 1, "a table"));
-    if (needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI))
-        op->segments = step_table(numbers, &op->split, w->table, w->table_len);
-    memcpy(bytes, w->table, (size_t)w->table_len);
-    if (needs & VQ_CAP_AVX512VBMI)
+    VQ_GO(vq_alloc(&bytes, raw + most, 1, "a table"));
+    VQ_GO(vq_alloc(&values, len, sizeof *values, "a table"));
+    put_entries(bytes, w);
+    if (registers && !pairs) op->segments = step_table(numbers, &op->split, w->table, w->table_len);
+    if (registers && !op->segments) op->run_steps = run_table(runs, bytes, w->table_len, pairs, values);
+    if (op->run_steps)
+        memcpy(bytes + raw, runs, sizeof runs);
+    else if (needs & VQ_CAP_AVX512VBMI)
         step_bytes(bytes + raw, bytes + raw + STEP_BLOCKS, numbers, op->split);
     else
         memcpy(bytes + raw, numbers, sizeof numbers);
-    VQ_GO(vq_buf_create_from(&op->table, dev, bytes, raw + sizeof numbers));
+    VQ_GO(vq_buf_create_from(&op->table, dev, bytes, raw + most));
 done:
+    free(values);
     free(bytes);
     return status;
 }
@@ -339,8 +358,10 @@ static vq_status create_kernel(vq_gemm_s8 *op, vq_device *dev, const vq_variant 
     char options[200];
     const int at =
         snprintf(options, sizeof options,
-                 "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d -DSTEP_SEGMENTS=%d -DA_PLANES=%d -DC_PLANES=%d",
-                 (int)w->epilogue, requant, w->w_zero != NULL, dot, op->segments, 1 + op->a_planes, 1 + op->c_planes);
+                 "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d -DSTEP_SEGMENTS=%d -DRUN_STEPS=%d -DA_PLANES=%d "
+                 "-DC_PLANES=%d",
+                 (int)w->epilogue, requant, w->w_zero != NULL, dot, op->segments, op->run_steps, 1 + op->a_planes,
+                 1 + op->c_planes);
     if (op->packed) snprintf(options + at, sizeof options - (size_t)at, " -DW_PACKED=1 -DW_SHIFT=%d", op->w_shift);
     return vq_kernel_get(&op->kernel, dev, variant, "gemm_s8", options);
 }

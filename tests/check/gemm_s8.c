@@ -1,4 +1,5 @@
 /* gemm_s8 on every variant: all epilogues, ways to requantize, code ranges and row maps. */
+#include <stdio.h>
 #include <string.h>
 
 #include "check.h"
@@ -58,6 +59,25 @@ static uint8_t *make_table(check *ck, int len, bool steps)
     return table;
 }
 
+/* So many runs of equal entries, their edges anywhere but for some side by side in the middle. */
+static void make_runs(check *ck, vq_gemm_s8_weights *w, int len, int runs, bool pairs)
+{
+    uint8_t *const table = check_alloc(ck, (size_t)len), *const low = check_alloc(ck, (size_t)len);
+    uint8_t *const edge = check_alloc(ck, (size_t)len);
+    memset(edge, 0, (size_t)len);
+    for (int i = 1; i < runs;) {
+        const int at = i < 4 ? len / 2 + i : check_between(ck, 1, len - 1);
+        if (!edge[at]) i++;
+        edge[at] = 1;
+    }
+    for (int i = 0; i < len; i++) { /* two runs may differ in the low plane alone */
+        table[i] = (uint8_t)((i ? table[i - 1] : 7) + (edge[i] && (!pairs || check_between(ck, 0, 3)) ? 91 : 0));
+        low[i] = (uint8_t)((i ? low[i - 1] : 200) + (edge[i] ? check_between(ck, 1, 255) : 0));
+    }
+    w->table = table;
+    if (pairs) w->table_low = low;
+}
+
 static int shift_of(check *ck, const problem *p)
 {
     if (p->shifts == SHIFTS_ANY) return check_between(ck, 1, 62);
@@ -76,7 +96,7 @@ static void fill_few(check *ck, int8_t *w, const problem *p, const few_bits *f)
     }
 }
 
-static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p, const few_bits *few)
+static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p, const few_bits *few, int runs)
 {
     const size_t n = (size_t)p->n, count = n * (size_t)p->k;
     int8_t *const values = check_alloc(ck, count);
@@ -108,6 +128,10 @@ static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p, con
                               .bits = check_between(ck, 2, 8)};
     if (!table) return;
     w->table_len = len;
+    if (runs) {
+        make_runs(ck, w, len, runs, p->c_planes == 2);
+        return;
+    }
     w->table = make_table(ck, len, p->table_len > 0);
     if (p->c_planes == 2) w->table_low = make_table(ck, len, p->table_len > 0);
 }
@@ -135,14 +159,17 @@ static int padded(check *ck, int cols)
     return VQ_ROUND_UP(cols, VQ_CODE_PITCH) + VQ_CODE_PITCH * check_between(ck, 0, 1);
 }
 
-static void check_problem(check *ck, const vq_variant *v, const problem *p, const few_bits *few)
+/* runs: of a table that is so many of equal entries; 0: it is another */
+static void check_problem(check *ck, const vq_variant *v, const problem *p, const few_bits *few, int runs)
 {
     const double work = (double)p->m * p->n * p->k;
+    char run_text[24] = "";
     vq_gemm_s8_weights w;
     args a = {.weights = &w, .storage = few ? few->storage : VQ_STORAGE_DEFAULT};
-    if (!check_case(ck, work, "m%d_n%d_k%d_%s_a%d_w%d%s_%s%s_t%d%s%s", p->m, p->n, p->k, epilogue_names[p->epilogue],
+    if (runs) snprintf(run_text, sizeof run_text, "_runs%d", runs);
+    if (!check_case(ck, work, "m%d_n%d_k%d_%s_a%d_w%d%s_%s%s_t%d%s%s%s", p->m, p->n, p->k, epilogue_names[p->epilogue],
                     p->a_max, p->w_abs_max, p->w_zero ? "_wz" : "", shift_names[p->shifts], p->row_map ? "_map" : "",
-                    p->table_len, p->c_planes == 2 ? "_pairs" : "", few ? storage_names[few->storage] : ""))
+                    p->table_len, run_text, p->c_planes == 2 ? "_pairs" : "", few ? storage_names[few->storage] : ""))
         return;
     const bool codes = p->epilogue == VQ_GEMM_CODES || p->epilogue == VQ_GEMM_TABLE;
     const int a_pitch = p->a_planes == 2 ? padded(ck, p->k) : 0, lda = padded(ck, a_pitch + p->k);
@@ -150,7 +177,7 @@ static void check_problem(check *ck, const vq_variant *v, const problem *p, cons
     const int ldc = codes ? padded(ck, c_pitch + p->n) : p->n + check_between(ck, 0, 3);
     const int rows_in = p->row_map ? VQ_CEIL_DIV(p->m, 2) : 0, rows_out = p->row_map ? rows_in + 2 : 0;
     const int rows = p->row_map ? 2 * rows_out : p->m;
-    fill_weights(ck, &w, p, few);
+    fill_weights(ck, &w, p, few, runs);
     check_buf *const in = make_a(ck, p, lda, a_pitch);
     check_buf *const out = codes ? check_out(ck, (size_t)rows * (size_t)ldc)
                                  : check_in_s32(ck, (size_t)rows * (size_t)ldc, INT32_MIN, INT32_MAX);
@@ -252,8 +279,26 @@ void check_gemm_s8(check *ck)
         {{197, 192, 768, VQ_GEMM_ADD, 15, 60, false, SHIFTS_LOW, 0, false, 1, 1},
          {16, 4, true, false, VQ_STORAGE_BYTES}},
     };
+    static const struct {
+        problem p;
+        int runs;
+    } tables[] = {
+        {{25, 65, 100, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 2000, false, 1, 2}, 1},
+        {{25, 65, 100, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 2000, false, 1, 2}, 17},
+        {{17, 96, 31, VQ_GEMM_TABLE, 15, 8, false, SHIFTS_CODES, 16384, false, 1, 2}, 32},
+        {{9, 97, 64, VQ_GEMM_TABLE, 255, 64, true, SHIFTS_CODES, 65536, false, 2, 2}, 33},
+        {{31, 144, 36, VQ_GEMM_TABLE, 63, 32, false, SHIFTS_CODES, 16380, false, 1, 2}, 64},
+        {{25, 48, 100, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_ANY, 3001, false, 1, 2}, 65},
+        {{25, 50, 100, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 65532, false, 1, 2}, 128},
+        {{25, 50, 100, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 65532, false, 1, 2}, 129},
+        {{25, 65, 100, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 300, false, 1, 1}, 20},
+        {{16, 49, 100, VQ_GEMM_TABLE, 255, 128, false, SHIFTS_CODES, 16384, false, 1, 1}, 90},
+        {{1576, 768, 192, VQ_GEMM_TABLE, 15, 8, false, SHIFTS_CODES, 16376, false, 1, 2}, 20},
+        {{1576, 768, 192, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 65532, false, 1, 2}, 75},
+    };
     for (const vq_variant *v = check_first(ck, VQ_OP_GEMM_S8); v; v = check_next(ck)) {
-        for (size_t i = 0; i < VQ_ARRAY_LEN(problems); i++) check_problem(ck, v, &problems[i], NULL);
-        for (size_t i = 0; i < VQ_ARRAY_LEN(packed); i++) check_problem(ck, v, &packed[i].p, &packed[i].few);
+        for (size_t i = 0; i < VQ_ARRAY_LEN(problems); i++) check_problem(ck, v, &problems[i], NULL, 0);
+        for (size_t i = 0; i < VQ_ARRAY_LEN(packed); i++) check_problem(ck, v, &packed[i].p, &packed[i].few, 0);
+        for (size_t i = 0; i < VQ_ARRAY_LEN(tables); i++) check_problem(ck, v, &tables[i].p, NULL, tables[i].runs);
     }
 }
