@@ -40,7 +40,7 @@
 #define PANEL   (VECTORS * LANES)
 /* Probabilities leave their lanes by vpackusdw and vpackuswb: of 32 tokens' 8 groups of 4, dwords 4 * i and 4 * i + 1 hold
  * the high bytes of groups i and i + 4, the next two their low ones. */
-#define PACKED (DOT == 3 && LANES == 16 && STEPS == 1)
+#define PACKED (DOT == 3 && LANES == 16 && STEPS)
 
 #include "attention_u8_math.h"
 #include "attention_u8_rows.h"
@@ -493,8 +493,8 @@ static ushort32 find_values(const ushort32 *search, ushort32 x)
 #define NEEDED(i) (STEPS == 1 ? i < 5 : i < STEPS || i >= 6)
 
 #if PACKED
-/* max(0, top - y + log_sum) >> shift of 16 tokens; what falls below 0 here becomes 0 where lanes are packed. Buckets end
- * before 2^30 (ops/attention_u8.c), so larger differences may count as that much. */
+/* max(0, top - y + log_sum) >> shift of 16 tokens; what falls below 0 here becomes 0 where lanes are packed. The last run
+ * begins before 2^30 (ops/attention_u8.c), so larger differences may count as that much. */
 static int16 packed_entries(const int *y, int top, int log_sum, int shift)
 {
     const int16 s = AT(const int16, y);

@@ -153,7 +153,9 @@ static vq_status create_tables(vq_attention_u8 *op, vq_device *dev, const vq_att
         vq_table_runs_find(&runs, vq_attention_prob(w, i), w->prob_len);
         most = VQ_MAX(most, runs.count);
     }
-    if (most <= MAX_RUNS && (op->variant->needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI)))
+    /* kernels may take a difference of scores for no more than 2^30 */
+    const bool reached = (int64_t)w->prob_len << w->prob_shift <= 1 << 30;
+    if (most <= MAX_RUNS && reached && (op->variant->needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI)))
         op->steps = most <= 16 ? 4 : 6;
     bool buckets = op->steps > 0;
     for (int i = 0; i < tables && buckets; i++)

@@ -6,10 +6,11 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 typedef struct shape {
     int batch, tokens, heads, width;
-    int levels;         /* values of the table; more than 16 need the table itself */
+    int levels;         /* values of the table; below 0: crowded at its end, more than one in a 63rd of it */
     bool low;           /* values have low bytes */
     bool own;           /* a table per head */
     vq_windows windows; /* height 0: none; else tokens is height * width */
@@ -33,13 +34,14 @@ static vq_status run(void *user, vq_device *dev)
 static void make_tables(check *ck, vq_attention_u8_weights *w, const shape *s)
 {
     const int shift = check_between(ck, 6, 12), len = check_between(ck, 1, 12 << (16 - shift));
-    const int tables = s->own ? s->heads : 1;
+    const int tables = s->own ? s->heads : 1, levels = abs(s->levels);
     uint16_t *const prob = check_alloc(ck, (size_t)(tables * len) * sizeof *prob);
     for (int t = 0; t < tables; t++) {
-        const int used = t ? check_between(ck, 1, len) : len, zero = vq_rng_below(check_rng(ck), 2) ? s->levels : 0;
+        const int used = t ? check_between(ck, 1, len) : len, zero = vq_rng_below(check_rng(ck), 2) ? levels : 0;
         for (int i = 0; i < len; i++) {
-            const int level = (int)(VQ_MIN(i, used - 1) * (int64_t)s->levels / used);
-            const double octaves = ldexp((double)level * used / s->levels, shift - 16);
+            const double at = (double)VQ_MIN(i, used - 1) / used;
+            const int level = (int)((s->levels < 0 ? pow(at, 6) : at) * levels);
+            const double octaves = ldexp((double)level * used / levels, shift - 16);
             const int value = level == zero - 1 ? 0 : (int)(65535 * exp2(-octaves));
             prob[t * len + i] = (uint16_t)(s->low ? value : value & 0xff00);
         }
@@ -177,6 +179,10 @@ void check_attention_u8(check *ck)
         {1, 9, 1, 1, 2, true, false, {3, 3, 1, 1, 0, 0, false}},
         {1, 196, 3, 32, 16, true, false, {14, 14, 7, 7, 3, 3, false}},
         {2, 3136, 3, 32, 256, true, false, {56, 56, 7, 7, 3, 3, false}},
+        {1, 45, 2, 20, -14, true, false, {0}},
+        {1, 70, 3, 64, -60, true, true, {0}},
+        {2, 35, 3, 33, -30, false, false, {5, 7, 3, 3, 1, 1, false}},
+        {8, 197, 3, 64, -60, true, true, {0}},
         {1, 576, 2, 32, 16, true, false, {24, 24, 12, 12, 6, 6, false}},
     };
     for (const vq_variant *v = check_first(ck, VQ_OP_ATTENTION_U8); v; v = check_next(ck))
