@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Speed and accuracy of vitq beside ONNX Runtime and OpenVINO, on the same photos, threads and processor.
+"""Speed and accuracy of vitq beside ONNX Runtime, OpenVINO and PyTorch, on the same photos, threads and processor.
 
 usage: bench/peers/run.py --model DIR --calib DIR --val DIR [--vitq build/vitq] [--rounds 5] [--batch 1 8 32] [--json OUT]
 
 --calib and --val are folders with images/ and labels.csv (columns file, class_index). The first run makes
-build/peers-venv with the packages of requirements.txt, from PyPI. Everything is timed in one run, one competitor after
+build/peers-venv with the packages of requirements.txt, from PyPI (some 5 GB: PyTorch's there brings CUDA along). Everything is timed in one run, one competitor after
 the other, that many rounds over, so that a slow minute of the machine hits all of them. Figures are images per second of
 the model alone (decoded pixels in memory), median of the rounds, with the smallest and the largest.
 """
@@ -31,11 +31,12 @@ def enter_venv():
         return
     python = VENV / "bin" / "python"
     done = VENV / "complete"
-    if not done.exists():
+    wanted = (HERE / "requirements.txt").read_text()
+    if not done.exists() or done.read_text() != wanted:
         print(f"making {VENV} (once)", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
         subprocess.run([str(python), "-m", "pip", "install", "-q", "-r", str(HERE / "requirements.txt")], check=True)
-        done.touch()
+        done.write_text(wanted)
     os.execv(str(python), [str(python), *sys.argv])
 
 
@@ -113,6 +114,29 @@ def openvino_runner(core, model, batch, threads, precision):
     return run
 
 
+def torch_runners(folder, threads):
+    """(name, run) of timm's model: floats, and linear layers in int8 with scales found at run time."""
+    import timm
+    import torch
+    from safetensors.torch import load_file
+    torch.set_num_threads(threads)
+    config = json.loads((pathlib.Path(folder) / "config.json").read_text())
+    model = timm.create_model(config["architecture"], num_classes=config["num_classes"]).eval()
+    model.load_state_dict(load_file(pathlib.Path(folder) / "model.safetensors"))
+
+    def runner(m):
+        def run(pixels):
+            with torch.inference_mode():
+                return m(torch.from_numpy(pixels)).numpy()
+        return run
+    yield "PyTorch FP32", runner(model)
+    try:
+        from torch.ao.quantization import quantize_dynamic
+        yield "PyTorch int8 dynamic", runner(quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8))
+    except (ImportError, RuntimeError) as e:
+        print(f"PyTorch int8 is left out: {e}", file=sys.stderr)
+
+
 def make_peers(args, work, model_onnx, calib):
     """[(name, {batch: run})]"""
     import logging
@@ -135,6 +159,7 @@ def make_peers(args, work, model_onnx, calib):
     for name, model, precision in (("OpenVINO FP32", ov_fp32, "f32"), ("OpenVINO default", ov_fp32, None),
                                    ("OpenVINO int8 (NNCF)", ov_int8, None)):
         rows.append((name, {b: openvino_runner(core, model, b, args.threads, precision) for b in args.batch}))
+    rows += [(name, {b: run for b in args.batch}) for name, run in torch_runners(args.model, args.threads)]
     return rows
 
 
@@ -228,7 +253,7 @@ def main():
     import vit_onnx
     name, flags = processor()
     print(f"{name}; {' '.join(flags)}; {args.threads} threads; {args.rounds} rounds of {args.timed} photos")
-    for package in ("onnxruntime", "openvino", "nncf"):
+    for package in ("onnxruntime", "openvino", "nncf", "torch", "timm"):
         from importlib.metadata import version
         print(f"{package} {version(package)}", end="; ")
     print()
