@@ -356,12 +356,11 @@ static vq_status create_kernel(vq_gemm_s8 *op, vq_device *dev, const vq_variant 
                                int dot, int requant)
 {
     char options[200];
-    const int at =
+    int at =
         snprintf(options, sizeof options,
-                 "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d -DSTEP_SEGMENTS=%d -DRUN_STEPS=%d -DA_PLANES=%d "
-                 "-DC_PLANES=%d",
-                 (int)w->epilogue, requant, w->w_zero != NULL, dot, op->segments, op->run_steps, 1 + op->a_planes,
-                 1 + op->c_planes);
+                 "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d -DSTEP_SEGMENTS=%d -DA_PLANES=%d -DC_PLANES=%d",
+                 (int)w->epilogue, requant, w->w_zero != NULL, dot, op->segments, 1 + op->a_planes, 1 + op->c_planes);
+    if (op->run_steps) at += snprintf(options + at, sizeof options - (size_t)at, " -DRUN_STEPS=%d", op->run_steps);
     if (op->packed) snprintf(options + at, sizeof options - (size_t)at, " -DW_PACKED=1 -DW_SHIFT=%d", op->w_shift);
     return vq_kernel_get(&op->kernel, dev, variant, "gemm_s8", options);
 }
