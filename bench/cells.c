@@ -73,7 +73,10 @@ static void add_patches(adding *a)
 {
     const bench_shape *const s = a->shape;
     const int side = (int)lround(sqrt(s->m)), chans = s->k % 3 ? 1 : 3, patch = (int)lround(sqrt(s->k / chans));
-    if (side * side == s->m && chans * patch * patch == s->k) add(a, "patchify_u8", side * patch, chans, patch);
+    if (side * side == s->m && chans * patch * patch == s->k) {
+        add(a, "patchify_u8", side * patch, chans, patch);
+        add(a, "patchify_f32", side * patch, chans, patch);
+    }
 }
 
 static void add_layer(adding *a)

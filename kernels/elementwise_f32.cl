@@ -13,17 +13,6 @@ OP add_f32(__global const float *a, __global const float *b, __global float *y, 
     if (i < (size_t)count) y[i] = a[i] + b[i];
 }
 
-/* Grid: (columns of the output / VQ_P0, patches, images). Output columns are [c][y][x] of the patch. */
-OP patchify_f32(__global const uchar *image, __global float *out, int height, int width, int chans, int patch)
-{
-    const int col = (int)get_global_id(0), cols = chans * patch * patch, across = width / patch;
-    const int c = col / (patch * patch), y = col / patch - c * patch, x = col - (c * patch + y) * patch;
-    const int at = (int)get_group_id(1), down = at / across, right = at - down * across;
-    const size_t row = get_group_id(2) * get_num_groups(1) + at;
-    const size_t line = get_group_id(2) * height + down * patch + y, pixel = right * patch + x;
-    if (col < cols) out[row * cols + col] = image[(line * width + pixel) * chans + c];
-}
-
 /* Grid: (count / VQ_P0, images). */
 OP broadcast_f32(__global const float *init, __global float *out, int count)
 {

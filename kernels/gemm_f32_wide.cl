@@ -6,6 +6,7 @@
  * VQ_P0 rows of the tile: 6 or 12; VQ_P1 vectors of 16 columns: 1 or 2. 12 x 2 fills 32 512-bit registers,
  * 6 x 1 fills 16 256-bit registers. */
 #include "vq_local.h"
+#include "vq_vector.h"
 
 #define ROWS    VQ_P0
 #define VECTORS VQ_P1
@@ -32,7 +33,8 @@ VQ_LOCAL_FUNCTION void pack_panel(__local float *panel, __global const float *b,
         for (int k = 0; k < k_len; k++) {
             __global const float *const row = b + (size_t)(k0 + k) * ldb + n0;
             if (cols == PANEL)
-                for (int j = 0; j < PANEL; j += 16) vstore16(vload16(0, row + j), 0, panel + k * PANEL + j);
+                for (int j = 0; j < PANEL; j += 16)
+                    *(__local float16 *)(panel + k * PANEL + j) = LOAD_AT(float16, row + j);
             else
                 for (int j = 0; j < PANEL; j++) panel[k * PANEL + j] = j < cols ? row[j] : 0.0f;
         }
@@ -63,13 +65,13 @@ static void store_row(__global float *c, float16 sum, float alpha, int cols, __g
 {
     float16 value = alpha * sum;
     if (cols >= 16) {
-        if (bias) value += vload16(0, bias);
-        if (add_c) value += vload16(0, c);
-        vstore16(value, 0, c);
+        if (bias) value += LOAD_AT(float16, bias);
+        if (add_c) value += LOAD_AT(float16, c);
+        STORE_AT(float16, c) = value;
         return;
     }
-    float spill[16];
-    vstore16(value, 0, spill);
+    float spill[16] __attribute__((aligned(64)));
+    *(float16 *)spill = value;
     for (int j = 0; j < cols; j++) c[j] = spill[j] + (bias ? bias[j] : 0.0f) + (add_c ? c[j] : 0.0f);
 }
 
@@ -88,9 +90,9 @@ VQ_LOCAL_FUNCTION void tile(const tile_args *t, __global const float *a, __local
     EACH_ROW(ZERO)
     long at = 0; /* of the same k in each row */
     for (int k = 0; k < k_len; k++, at += t->a_step) {
-        const float16 b0 = vload16(0, panel + k * PANEL);
+        const float16 b0 = *(__local const float16 *)(panel + k * PANEL);
 #if VECTORS == 2
-        const float16 b1 = vload16(0, panel + k * PANEL + 16);
+        const float16 b1 = *(__local const float16 *)(panel + k * PANEL + 16);
 #define STEP(r)                    \
     {                              \
         const float16 v = a##r[at]; \
@@ -123,7 +125,7 @@ gemm_f32(__global const float *a, __global const float *b, __global const float 
          long a_offset, long b_offset, long c_offset, long a_outer, long a_inner, long b_outer, long b_inner,
          long c_outer, long c_inner, int rows_in, int rows_out, int row_first, int rows_per_item)
 {
-    __local float panel[K_BLOCK * PANEL];
+    __local float panel[K_BLOCK * PANEL] __attribute__((aligned(64)));
     const int n0 = (int)get_group_id(0) * PANEL, first = (int)get_group_id(1) * rows_per_item;
     const long z = (long)get_group_id(2), z_outer = (int)z / inner;
     const int end = min(first + rows_per_item, m);

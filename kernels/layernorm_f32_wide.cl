@@ -1,5 +1,7 @@
 /* layernorm_f32 for CPUs: one work-item per VQ_P0 rows, 16 columns at a time. Grid: (rows / VQ_P0), work-groups of one.
  */
+#include "vq_vector.h"
+
 static float lanes(float16 v)
 {
     const float8 a = v.lo + v.hi;
@@ -15,12 +17,12 @@ static void row(__global const float *in, __global const float *gamma, __global 
     const int whole = c & ~15;
     float16 sum = 0.0f, squares = 0.0f, differences = 0.0f;
     float tail = 0.0f, tail_squares = 0.0f;
-    for (int i = 0; i < whole; i += 16) sum += vload16(0, in + i);
+    for (int i = 0; i < whole; i += 16) sum += LOAD_AT(float16, in + i);
     for (int i = whole; i < c; i++) tail += in[i];
     const float mean = (lanes(sum) + tail) / c;
     tail = 0.0f;
     for (int i = 0; i < whole; i += 16) {
-        const float16 d = vload16(0, in + i) - mean;
+        const float16 d = LOAD_AT(float16, in + i) - mean;
         squares = fma(d, d, squares);
         differences += d;
     }
@@ -32,8 +34,8 @@ static void row(__global const float *in, __global const float *gamma, __global 
     const float rest = (lanes(differences) + tail) / c;
     const float scale = 1.0f / sqrt(max((lanes(squares) + tail_squares) / c - rest * rest, 0.0f) + eps);
     for (int i = 0; i < whole; i += 16)
-        vstore16(fma((vload16(0, in + i) - mean - rest) * scale, vload16(0, gamma + i), vload16(0, beta + i)), 0,
-                 out + i);
+        STORE_AT(float16, out + i) =
+            fma((LOAD_AT(float16, in + i) - mean - rest) * scale, LOAD_AT(float16, gamma + i), LOAD_AT(float16, beta + i));
     for (int i = whole; i < c; i++) out[i] = fma((in[i] - mean - rest) * scale, gamma[i], beta[i]);
 }
 

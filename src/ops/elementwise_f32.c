@@ -24,24 +24,6 @@ vq_status vq_add_f32_run(vq_device *dev, const vq_buf *a, const vq_buf *b, const
     return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(a), VQ_A_BUF(b), VQ_A_BUF(y), VQ_A_I32((int)count));
 }
 
-vq_status vq_patchify_f32_run(vq_device *dev, int batch, int height, int width, int chans, int patch,
-                              const vq_buf *image_u8, const vq_buf *out)
-{
-    static const char op[] = "patchify_f32";
-    vq_kernel *kernel = NULL;
-    vq_grid grid;
-    if (batch < 1 || chans < 1 || patch < 1 || height < patch || width < patch || height % patch || width % patch)
-        return vq_fail(VQ_ERR_SHAPE, "%s: %d images of %d x %d x %d do not divide into patches of %d", op, batch,
-                       height, width, chans, patch);
-    const size_t count = (size_t)batch * (size_t)height * (size_t)width * (size_t)chans;
-    VQ_TRY(vq_need(op, "image", image_u8, count, 1));
-    VQ_TRY(vq_need(op, "out", out, count, sizeof(float)));
-    VQ_TRY(prepare(&kernel, &grid, dev, op, (size_t)chans * (size_t)patch * (size_t)patch,
-                   (size_t)(height / patch) * (size_t)(width / patch), (size_t)batch));
-    return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(image_u8), VQ_A_BUF(out), VQ_A_I32(height), VQ_A_I32(width),
-                     VQ_A_I32(chans), VQ_A_I32(patch));
-}
-
 vq_status vq_broadcast_f32_run(vq_device *dev, const vq_buf *init, size_t count, const vq_buf *out, int batch)
 {
     static const char op[] = "broadcast_f32";

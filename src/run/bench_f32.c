@@ -3,6 +3,7 @@
 
 #include "ops/ops_f32.h"
 #include "ref/ref_f32.h"
+#include "ref/ref_int.h"
 #include "run/bench.h"
 
 enum { IN, OUT, WANT, SECOND, THIRD };
@@ -206,6 +207,43 @@ static vq_status verify_add(vq_bench_case *c)
     return near(c, count, 1, 0);
 }
 
+/* ---- patchify ---------------------------------------------------------------------------------------------------- */
+
+static vq_status make_patchify_f32(vq_bench_case *c)
+{
+    const size_t count = (size_t)c->p.batch * (size_t)c->p.m * (size_t)c->p.m * (size_t)c->p.n;
+    uint8_t *x;
+    if (c->p.m % c->p.k || c->p.m > 8192 || c->p.n > 64)
+        return vq_fail(VQ_ERR_SHAPE, "bench: images of %d pixels on a side, %d channels, in patches of %d", c->p.m,
+                       c->p.n, c->p.k);
+    VQ_TRY(vq_bench_host(&x, c, IN, count, sizeof *x));
+    for (size_t i = 0; i < count; i++) x[i] = (uint8_t)vq_rng_u32(&c->rng);
+    VQ_TRY(vq_bench_upload(c, IN, x, count));
+    c->bytes = 5.0 * (double)count;
+    return vq_buf_create(&c->buf[OUT], c->dev, count * sizeof(float));
+}
+
+static vq_status run_patchify_f32(vq_bench_case *c)
+{
+    return vq_patchify_f32_run(c->dev, c->p.batch, c->p.m, c->p.m, c->p.n, c->p.k, c->buf[IN], c->buf[OUT]);
+}
+
+static vq_status verify_patchify_f32(vq_bench_case *c)
+{
+    const vq_patchify_shape shape = {
+        .batch = c->p.batch, .height = c->p.m, .width = c->p.m, .chans = c->p.n, .patch = c->p.k};
+    const int cols = c->p.n * c->p.k * c->p.k;
+    const size_t count = (size_t)c->p.batch * (size_t)c->p.m * (size_t)c->p.m * (size_t)c->p.n;
+    uint8_t *codes;
+    float *want;
+    VQ_TRY(vq_bench_host(&codes, c, SECOND, count, sizeof *codes));
+    VQ_TRY(vq_bench_host(&want, c, WANT, count, sizeof *want));
+    vq_ref_patchify_u8(&shape, c->host[IN], codes, cols);
+    for (size_t i = 0; i < count; i++) want[i] = codes[i];
+    VQ_TRY(run_patchify_f32(c));
+    return near(c, count, 1, 0);
+}
+
 /* ---- quantizers of calibration ----------------------------------------------------------------------------------- */
 
 static int levels_of(const vq_bench_case *c)
@@ -330,6 +368,8 @@ const vq_bench_op_def vq_bench_f32_ops[] = {
     VQ_BENCH_F32_OP_OF("gelu_rational_f32", "in equal steps: m rows of an image, n channels", GELU_RATIONAL_F32, gelu,
                        gelu_rational),
     VQ_BENCH_F32_OP("elementwise_f32", "sum of two tensors: m rows of an image, n channels", ELEMENTWISE_F32, add),
+    VQ_BENCH_F32_OP("patchify_f32", "images of m x m pixels with n channels, patches of k x k", PATCHIFY_F32,
+                    patchify_f32),
     VQ_BENCH_F32_OP("fakequant_f32", "uniform: m rows of an image, n channels", FAKEQUANT_F32, fakequant),
     VQ_BENCH_F32_OP("quantile_f32", "two percentiles of m rows of an image, n channels", QUANTILE_F32, quantile),
     VQ_BENCH_F32_OP("quant_error_f32", "16 uniform candidates: m rows of an image, n channels", QUANT_ERROR_F32,

@@ -29,41 +29,6 @@ static void check_add(check *ck, size_t count, bool in_place)
     check_bench(ck, (double)count, 12.0 * (double)count);
 }
 
-/* ---- patchify ---------------------------------------------------------------------------------------------------- */
-
-static vq_status run_patchify(void *user, vq_device *dev)
-{
-    const args *const t = user;
-    return vq_patchify_f32_run(dev, t->batch, t->height, t->width, t->chans, t->patch, t->a->buf, t->y->buf);
-}
-
-static void patchify(const args *t)
-{
-    const uint8_t *pixel = t->a->host;
-    const int across = t->width / t->patch, patches = t->height / t->patch * across;
-    for (int b = 0; b < t->batch; b++)
-        for (int y = 0; y < t->height; y++)
-            for (int x = 0; x < t->width; x++)
-                for (int c = 0; c < t->chans; c++) {
-                    const int row = b * patches + y / t->patch * across + x / t->patch;
-                    const int col = (c * t->patch + y % t->patch) * t->patch + x % t->patch;
-                    ((float *)t->y->want)[row * t->chans * t->patch * t->patch + col] = *pixel++;
-                }
-}
-
-static void check_patchify(check *ck, int batch, int height, int width, int chans, int patch)
-{
-    const size_t count = (size_t)batch * (size_t)height * (size_t)width * (size_t)chans;
-    if (!check_case(ck, (double)count, "patchify_b%d_%dx%dx%d_p%d", batch, height, width, chans, patch)) return;
-    args t = {.batch = batch, .height = height, .width = width, .chans = chans, .patch = patch};
-    t.a = check_in_u8(ck, count, 0, 255);
-    t.y = check_out(ck, count * sizeof(float));
-    patchify(&t);
-    if (!check_run(ck, run_patchify, &t)) return;
-    check_near_f32(ck, "out", t.y, count, count, 0, 0, 0);
-    check_bench(ck, (double)count, 5.0 * (double)count);
-}
-
 /* ---- broadcast, add_rows, scale_columns -------------------------------------------------------------------------- */
 
 static vq_status run_broadcast(void *user, vq_device *dev)
@@ -259,10 +224,6 @@ void check_elementwise_f32(check *ck)
     static const size_t counts[] = {1, 255, 256, 257, 302592};
     for (const vq_variant *v = check_first(ck, VQ_OP_ELEMENTWISE_F32); v; v = check_next(ck)) {
         for (size_t i = 0; i < 2 * VQ_ARRAY_LEN(counts); i++) check_add(ck, counts[i / 2], i % 2);
-        check_patchify(ck, 1, 1, 1, 1, 1);
-        check_patchify(ck, 3, 12, 8, 3, 4);
-        check_patchify(ck, 2, 28, 28, 1, 7);
-        check_patchify(ck, 2, 224, 224, 3, 16);
         check_broadcast(ck, 1, 1);
         check_broadcast(ck, 197, 5);
         check_broadcast(ck, 513, 2);
