@@ -91,6 +91,7 @@ static void add_layer(adding *a)
     }
     add(a, "gemm_s8", s->m, s->n, s->k);
     add(a, "gemm_f32", s->m, s->n, s->k);
+    add(a, "linear_f32", s->m, s->n, s->k);
     if (ends_with(s->name, "patch")) add_patches(a);
     if (ends_with(s->name, "qkv")) {
         static const char *const inputs[] = {"layernorm_s32", "layernorm_f32", "layernorm_f64", "tokens_s32",

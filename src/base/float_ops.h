@@ -24,6 +24,9 @@ typedef struct vq_gemm_f32_shape {
     int rows_in, rows_out, row_first;
 } vq_gemm_f32_shape;
 
+/* What follows the product of a linear layer, x w' + bias. */
+typedef enum vq_linear_epilogue { VQ_LINEAR_PLAIN, VQ_LINEAR_GELU, VQ_LINEAR_ADD } vq_linear_epilogue;
+
 typedef struct vq_groups {
     size_t count; /* elements of the tensor, a multiple of inner * groups */
     size_t inner;

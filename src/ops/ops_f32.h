@@ -11,6 +11,18 @@
 /* bias [N] may be NULL. C may not overlap A or B. */
 vq_status vq_gemm_f32_run(vq_device *dev, const vq_gemm_f32_shape *shape, const vq_buf *a, const vq_buf *b,
                           const vq_buf *bias, const vq_buf *c);
+/* A linear layer for inference, its weights packed beforehand for the variant chosen when it was created:
+ * y [m][n] = x [m][k] w' + bias, then GELU, or plus other [m][n]. */
+typedef struct vq_linear_f32 vq_linear_f32;
+/* Its weights are zeros until they are set. */
+vq_status vq_linear_f32_create(vq_linear_f32 **out, vq_device *dev, int n, int k);
+void vq_linear_f32_destroy(vq_linear_f32 **op);
+size_t vq_linear_f32_bytes(const vq_linear_f32 *op); /* on the device */
+/* w host [n][k]. Blocks. */
+vq_status vq_linear_f32_set(vq_linear_f32 *op, vq_device *dev, const float *w);
+/* bias [n] may be NULL; other is read with VQ_LINEAR_ADD only. y may be other, not x. */
+vq_status vq_linear_f32_run(vq_device *dev, const vq_linear_f32 *op, int m, const vq_buf *x, const vq_buf *bias,
+                            vq_linear_epilogue epilogue, const vq_buf *other, const vq_buf *y);
 /* out[i][j] = sum over rows of x[m][i] * y[m][j], on the host, double [kx][ky]; x [m][kx], y [m][ky]. x == y (one
  * pointer) gives a Gram matrix, exactly symmetric, at half the work. Products of 512 rows are float sums, their total
  * is in double. Blocks. */

@@ -7,6 +7,9 @@
 #include "base/float_ops.h"
 
 void vq_ref_gemm_f32(const vq_gemm_f32_shape *shape, const float *a, const float *b, const float *bias, float *c);
+/* bias may be NULL; other [m][n], which y may be, is read with VQ_LINEAR_ADD only. */
+void vq_ref_linear_f32(int m, int n, int k, const float *x, const float *w, const float *bias,
+                       vq_linear_epilogue epilogue, const float *other, float *y);
 void vq_ref_gram_f32(const float *x, const float *y, int m, int kx, int ky, double *out);
 void vq_ref_layernorm_f32(const float *x, int ldx, const float *gamma, const float *beta, float eps, float *y, int m,
                           int c);

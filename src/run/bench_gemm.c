@@ -28,12 +28,13 @@ typedef struct problem {
     uint8_t *shift, *table;
     /* F32 */
     vq_buf *w_f32, *bias;
+    vq_linear_f32 *linear; /* instead of w_f32 */
     float *host_w, *host_bias;
 } problem;
 
 static bool is_f32(const problem *p)
 {
-    return !strcmp(p->params.op, "gemm_f32");
+    return strcmp(p->params.op, "gemm_s8") != 0;
 }
 
 /* ---- operands ---------------------------------------------------------------------------------------------------- */
@@ -128,8 +129,10 @@ static vq_status make_f32(problem *p, vq_rng *rng)
     VQ_TRY(fill_f32(&p->host_w, rng, w_count, 0.1f));
     VQ_TRY(fill_f32(&p->host_bias, rng, (size_t)q->n, 1));
     VQ_TRY(vq_buf_create_from(&p->a, p->dev, a, a_count * sizeof *a));
-    VQ_TRY(vq_buf_create_from(&p->w_f32, p->dev, p->host_w, w_count * sizeof *a));
-    return vq_buf_create_from(&p->bias, p->dev, p->host_bias, (size_t)q->n * sizeof *a);
+    VQ_TRY(vq_buf_create_from(&p->bias, p->dev, p->host_bias, (size_t)q->n * sizeof *a));
+    if (strcmp(q->op, "linear_f32")) return vq_buf_create_from(&p->w_f32, p->dev, p->host_w, w_count * sizeof *a);
+    VQ_TRY(vq_linear_f32_create(&p->linear, p->dev, q->n, q->k));
+    return vq_linear_f32_set(p->linear, p->dev, p->host_w);
 }
 
 static vq_status make(problem *p)
@@ -157,6 +160,7 @@ static void destroy(vq_bench_case *c)
     vq_buf_destroy(&p->c);
     vq_buf_destroy(&p->w_f32);
     vq_buf_destroy(&p->bias);
+    vq_linear_f32_destroy(&p->linear);
     free(p->host_a);
     free(p->host_c);
     free(p->w);
@@ -197,6 +201,8 @@ static vq_gemm_f32_shape shape_f32(const problem *p, int m)
 static vq_status run(vq_bench_case *c)
 {
     const problem *const p = c->op;
+    if (p->linear)
+        return vq_linear_f32_run(p->dev, p->linear, p->params.m, p->a, p->bias, VQ_LINEAR_PLAIN, NULL, p->c);
     if (is_f32(p)) {
         const vq_gemm_f32_shape shape = shape_f32(p, p->params.m);
         return vq_gemm_f32_run(p->dev, &shape, p->a, p->w_f32, p->bias, p->c);
@@ -269,6 +275,8 @@ const vq_bench_op_def vq_bench_gemm_ops[] = {
     {"gemm_s8", "u8 codes [m][k] x s8 weights [n][k], epilogue; m of an image", VQ_OP_GEMM_S8, VQ_BENCH_S8,
      VQ_BENCH_TOGETHER, make_case, run, verify, destroy},
     {"gemm_f32", "floats [m][k] x [n][k], bias; m of an image", VQ_OP_GEMM_F32, VQ_BENCH_F32, VQ_BENCH_TOGETHER,
+     make_case, run, verify, destroy},
+    {"linear_f32", "the same with weights packed beforehand", VQ_OP_LINEAR_F32, VQ_BENCH_F32, VQ_BENCH_TOGETHER,
      make_case, run, verify, destroy},
 };
 const int vq_bench_num_gemm_ops = VQ_ARRAY_LEN(vq_bench_gemm_ops);

@@ -1,0 +1,80 @@
+/* linear_f32 for CPUs: one work-item computes rows_per_item rows of one panel of columns, in register tiles of ROWS x
+ * PANEL: per step of k, ROWS broadcast loads and ROWS * VECTORS fused multiply-adds. Weights are packed as
+ * [panel][k][PANEL], zeros beyond n. Grid: (panels, row blocks), work-groups of one.
+ *
+ * VQ_P0 rows of the tile: 6 or 12; VQ_P1 vectors of 16 columns: 1 or 2. 12 x 2 fills 32 512-bit registers,
+ * 6 x 1 fills 16 256-bit registers. */
+#include "gelu_f32.h"
+#include "vq_vector.h"
+
+#define ROWS    VQ_P0
+#define VECTORS VQ_P1
+#define PANEL   (16 * VECTORS)
+
+#if ROWS == 12
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#else
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#endif
+
+/* 16 columns of a row, of which `cols` exist; epilogue: 1 GELU, 2 adds other. */
+static void finish(__global float *y, __global const float *other, float16 value, int cols, int epilogue)
+{
+    if (epilogue == 1) value = gelu(value);
+    if (cols >= 16) {
+        if (epilogue == 2) value += LOAD_AT(float16, other);
+        STORE_AT(float16, y) = value;
+        return;
+    }
+    float spill[16] __attribute__((aligned(64)));
+    *(float16 *)spill = value;
+    for (int j = 0; j < cols; j++) y[j] = epilogue == 2 ? spill[j] + other[j] : spill[j];
+}
+
+/* ROWS x PANEL sums from row m0; rows beyond m repeat the last one. */
+static void tile(float16 *sums, __global const float *x, __global const float *panel, const float16 *bias, int m0,
+                 int m, int k)
+{
+#define ROW_START(r) __global const float *const x##r = x + (size_t)min(m0 + r, m - 1) * k;
+    EACH_ROW(ROW_START)
+#define SUM_START(r) float16 p##r = bias[0], q##r = bias[VECTORS - 1];
+    EACH_ROW(SUM_START)
+    for (int i = 0; i < k; i++) {
+        const float16 w0 = *(__global const float16 *)(panel + (size_t)i * PANEL);
+#if VECTORS == 2
+        const float16 w1 = *(__global const float16 *)(panel + (size_t)i * PANEL + 16);
+#define STEP(r)                    \
+    {                              \
+        const float16 v = x##r[i]; \
+        p##r = fma(v, w0, p##r);   \
+        q##r = fma(v, w1, q##r);   \
+    }
+#else
+#define STEP(r) p##r = fma((float16)x##r[i], w0, p##r);
+#endif
+        EACH_ROW(STEP)
+    }
+#define KEEP(r)                  \
+    sums[(r)*VECTORS] = p##r;    \
+    if (VECTORS == 2) sums[(r)*VECTORS + 1] = q##r;
+    EACH_ROW(KEEP)
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+linear_f32(__global const float *x, __global const float *w, __global const float *bias, __global const float *other,
+           __global float *y, int has_bias, int epilogue, int m, int n, int k, int rows_per_item)
+{
+    const int n0 = (int)get_group_id(0) * PANEL, first = (int)get_group_id(1) * rows_per_item;
+    const int end = min(first + rows_per_item, m);
+    float start[PANEL] __attribute__((aligned(64)));
+    float16 sums[ROWS * VECTORS];
+    for (int j = 0; j < PANEL; j++) start[j] = has_bias && n0 + j < n ? bias[n0 + j] : 0.0f;
+    for (int m0 = first; m0 < end; m0 += ROWS) {
+        tile(sums, x, w + (size_t)n0 * k, (const float16 *)start, m0, end, k);
+        for (int r = 0; r < ROWS && m0 + r < end; r++)
+            for (int v = 0; v < VECTORS && n0 + 16 * v < n; v++) {
+                const size_t at = (size_t)(m0 + r) * n + n0 + 16 * v;
+                finish(y + at, other + at, sums[r * VECTORS + v], n - n0 - 16 * v, epilogue);
+            }
+    }
+}
