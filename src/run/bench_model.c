@@ -117,6 +117,9 @@ static void describe_float(vq_bench_step *step, const stepping *s, int i)
     step->operations = 2 * products_of(g, n) * s->batch;
     step->bytes = sizeof(float) * (read + count_of(g, n->out)) * s->batch;
     step->constants = param_bytes(g, n->weight) + param_bytes(g, n->bias);
+    if (vq_float_run_is_part(s->floats, i)) step->bytes = 0;
+    if (i + 1 < g->num_nodes && vq_float_run_is_part(s->floats, i + 1) && n[1].op == VQ_NODE_ADD)
+        step->bytes += sizeof(float) * count_of(g, n->out) * s->batch;
     step->apart_launches = step->apart_bytes = NAN;
 }
 

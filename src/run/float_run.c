@@ -1,5 +1,6 @@
 /* The float executor. Values live in one arena by a static plan; a quantized input of a linear goes through one scratch
- * buffer, Q, K, V and P are quantized in place, for nothing else reads them. */
+ * buffer, Q, K, V and P are quantized in place, for nothing else reads them. A fused run does some nodes together with
+ * the one before them, and has no memory for what lies between. */
 #include "run/float_run.h"
 
 #include <math.h>
@@ -43,9 +44,12 @@ void vq_float_run_destroy(vq_float_run **run_ptr)
     for (int i = 0; i < run->graph->num_nodes; i++) {
         if (run->maps) vq_buf_destroy(&run->maps[i]);
         if (run->extra) vq_buf_destroy(&run->extra[i]);
+        if (run->linears) vq_linear_f32_destroy(&run->linears[i]);
     }
     free(run->maps);
     free(run->extra);
+    free(run->linears);
+    free(run->leaders);
     vq_buf_destroy(&run->arena);
     vq_buf_destroy(&run->scratch);
     vq_buf_destroy(&run->pixels);
@@ -71,15 +75,57 @@ static size_t scratch_count(const vq_graph *g)
     return most;
 }
 
-/* Places of the values of `batch` images in the arena; items [num_values]. */
-static vq_status plan_values(vq_plan_item *items, size_t *total, const vq_graph *g, int batch)
+/* ---- fusion --------------------------------------------------------------------------------------------------------
+ */
+
+/* Products of CLBlast take weights as they are, and end without an epilogue. */
+static bool can_fuse(vq_device *dev)
+{
+    return !(vq_variant_choose(dev, VQ_OP_GEMM_F32)->needs & VQ_CAP_CLBLAST);
+}
+
+/* Whether only the node behind `node` reads what that gives. */
+static bool feeds_next_alone(const vq_graph *g, int node)
+{
+    const int out = g->nodes[node].out;
+    if (node + 1 >= g->num_nodes || vq_graph_last_use(g, out) != node + 1) return false;
+    const vq_node *const next = &g->nodes[node + 1];
+    return (next->in[0] == out) != (next->in[1] == out);
+}
+
+/* The nodes that a fused run does together with others: leaders[i] is the one that does node i, mostly i itself. */
+static void find_leaders(const vq_graph *g, int *leaders)
+{
+    for (int i = 0; i < g->num_nodes; i++) leaders[i] = i;
+    for (int i = 0; i + 1 < g->num_nodes; i++) {
+        const vq_node_op next = g->nodes[i + 1].op;
+        if (g->nodes[i].op == VQ_NODE_LINEAR && (next == VQ_NODE_GELU || next == VQ_NODE_ADD) && feeds_next_alone(g, i))
+            leaders[i + 1] = i;
+    }
+}
+
+static vq_status create_leaders(int **leaders, const vq_graph *g)
+{
+    VQ_TRY(vq_alloc(leaders, (size_t)g->num_nodes, sizeof **leaders, "fused nodes"));
+    find_leaders(g, *leaders);
+    return VQ_OK;
+}
+
+/* Whether a fused run does not make the value: it lies between two nodes done together. */
+static bool is_inner(const vq_graph *g, const int *leaders, int producer)
+{
+    return leaders && producer + 1 < g->num_nodes && leaders[producer + 1] == leaders[producer];
+}
+
+/* Places of the values of `batch` images in the arena; items [num_values]. leaders: NULL unless fused. */
+static vq_status plan_values(vq_plan_item *items, size_t *total, const vq_graph *g, const int *leaders, int batch)
 {
     items[0] = (vq_plan_item){0};
     for (int v = 1; v < g->num_values; v++) {
         const int producer = vq_graph_producer(g, v);
-        items[v].first = producer;
+        items[v].first = leaders ? leaders[producer] : producer;
         items[v].last = VQ_MAX(producer, vq_graph_last_use(g, v));
-        items[v].bytes = value_count(g, v) * sizeof(float) * (size_t)batch;
+        items[v].bytes = is_inner(g, leaders, producer) ? 0 : value_count(g, v) * sizeof(float) * (size_t)batch;
     }
     return vq_plan_memory(items, g->num_values, VQ_BUF_ALIGN, total);
 }
@@ -91,10 +137,10 @@ static vq_status create_values(vq_float_run *run)
     size_t total = 0;
     vq_status status = VQ_OK;
     VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
-    VQ_GO(plan_values(items, &total, g, run->max_batch));
+    VQ_GO(plan_values(items, &total, g, run->leaders, run->max_batch));
     VQ_GO(vq_buf_create(&run->arena, run->dev, total));
     for (int v = 1; v < g->num_values; v++)
-        VQ_GO(vq_buf_view(&run->values[v], run->dev, run->arena, items[v].offset, items[v].bytes));
+        if (items[v].bytes) VQ_GO(vq_buf_view(&run->values[v], run->dev, run->arena, items[v].offset, items[v].bytes));
 done:
     free(items);
     return status;
@@ -117,24 +163,26 @@ static room room_of(const vq_graph *g, const vq_whole_product *products)
     return r;
 }
 
-vq_status vq_float_run_fit(int *batch, const vq_device *dev, const vq_graph *g, const vq_qmodel *m, int most,
-                           size_t memory)
+vq_status vq_float_run_fit(int *batch, vq_device *dev, const vq_graph *g, const vq_qmodel *m, int most, size_t memory)
 {
     const size_t largest = vq_device_get_info(dev)->max_alloc_bytes;
     vq_whole_product *products = NULL;
     vq_plan_item *items = NULL;
     vq_status status = VQ_OK;
+    int *leaders = NULL;
     if (m) VQ_GO(vq_whole_products(&products, m));
+    if (!m && can_fuse(dev)) VQ_GO(create_leaders(&leaders, g));
     VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
     const room r = room_of(g, products);
     for (*batch = most; *batch > 1; --*batch) {
         size_t arena = 0;
-        VQ_GO(plan_values(items, &arena, g, *batch));
+        VQ_GO(plan_values(items, &arena, g, leaders, *batch));
         const size_t others = (value_count(g, 0) + (r.scratch + r.low) * sizeof(float)) * (size_t)*batch;
         if (arena <= largest && arena + others <= memory) break;
     }
 done:
     free(items);
+    free(leaders);
     vq_whole_products_destroy(&products, g->num_nodes);
     return status;
 }
@@ -209,7 +257,7 @@ static vq_status create_maps(vq_float_run *run)
     return VQ_OK;
 }
 
-vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch)
+static vq_status create(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch, bool fused)
 {
     vq_float_run *run = NULL;
     vq_status status = VQ_OK;
@@ -224,6 +272,10 @@ vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph
     VQ_GO(vq_alloc(&run->whole, (size_t)graph->num_nodes, sizeof *run->whole, "float run"));
     VQ_GO(vq_alloc(&run->maps, (size_t)graph->num_nodes, sizeof(vq_buf *), "float run"));
     VQ_GO(vq_alloc(&run->extra, (size_t)graph->num_nodes, sizeof(vq_buf *), "float run"));
+    if (fused) {
+        VQ_GO(create_leaders(&run->leaders, graph));
+        VQ_GO(vq_alloc(&run->linears, (size_t)graph->num_nodes, sizeof *run->linears, "float run"));
+    }
     VQ_GO(create_maps(run));
     for (int p = 0; p < graph->num_params; p++)
         if (graph->params[p].data)
@@ -240,8 +292,40 @@ done:
     return status;
 }
 
+vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch)
+{
+    return create(out, dev, graph, max_batch, false);
+}
+
+vq_status vq_float_run_create_fused(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch)
+{
+    return create(out, dev, graph, max_batch, can_fuse(dev));
+}
+
+bool vq_float_run_is_part(const vq_float_run *run, int i)
+{
+    return run->leaders && run->leaders[i] != i;
+}
+
+static vq_status set_linear(vq_float_run *run, int node, const float *weight)
+{
+    const vq_graph *const g = run->graph;
+    const vq_node *const n = &g->nodes[node];
+    const int out = g->values[n->out].cols, in = (int)(vq_shape_count(&g->params[n->weight].shape) / (size_t)out);
+    vq_linear_f32 **const linear = &run->linears[node];
+    if (!*linear) {
+        VQ_TRY(vq_linear_f32_create(linear, run->dev, out, in));
+        run->model_bytes += vq_linear_f32_bytes(*linear);
+    }
+    return vq_linear_f32_set(*linear, run->dev, weight);
+}
+
 vq_status vq_float_run_set_param(vq_float_run *run, int p, const float *data, size_t count)
 {
+    const vq_graph *const g = run->graph;
+    for (int i = 0; run->linears && i < g->num_nodes; i++)
+        if ((g->nodes[i].op == VQ_NODE_LINEAR || g->nodes[i].op == VQ_NODE_PATCH_EMBED) && g->nodes[i].weight == p)
+            return set_linear(run, i, data);
     if (run->params[p]) return vq_buf_write(run->dev, run->params[p], 0, data, count * sizeof(float));
     run->model_bytes += count * sizeof(float);
     return vq_buf_create_from(&run->params[p], run->dev, data, count * sizeof(float));
@@ -517,10 +601,27 @@ static vq_status multiply_quantized(vq_float_run *run, int node, product *p, siz
     return multiply(run, node, p);
 }
 
+/* A linear, and the GELU or ADD that is done with it. */
+static vq_status run_fused_linear(vq_float_run *run, int i, int batch)
+{
+    const vq_graph *const g = run->graph;
+    const vq_node *const n = &g->nodes[i], *const next = n + 1;
+    const bool joined = i + 1 < g->num_nodes && run->leaders[i + 1] == i;
+    const vq_linear_epilogue epilogue = !joined                    ? VQ_LINEAR_PLAIN
+                                        : next->op == VQ_NODE_GELU ? VQ_LINEAR_GELU
+                                                                   : VQ_LINEAR_ADD;
+    const vq_buf *const x = n->op == VQ_NODE_PATCH_EMBED ? run->scratch : run->values[n->in[0]];
+    const vq_buf *const other = epilogue == VQ_LINEAR_ADD ? run->values[next->in[next->in[0] == n->out]] : NULL;
+    return vq_linear_f32_run(run->dev, run->linears[i], batch * g->values[n->out].rows, x,
+                             n->bias < 0 ? NULL : run->params[n->bias], epilogue, other,
+                             run->values[joined ? next->out : n->out]);
+}
+
 static vq_status run_linear(vq_float_run *run, int i, int batch)
 {
     const vq_graph *const g = run->graph;
     const vq_node *const n = &g->nodes[i];
+    if (run->linears) return run_fused_linear(run, i, batch);
     const vq_value *const in = &g->values[n->in[0]], *const out = &g->values[n->out];
     product p = {.shape = {.m = batch * in->rows,
                            .n = out->cols,
@@ -563,6 +664,7 @@ static vq_status run_patch_embed(vq_float_run *run, int i, int batch)
     const vq_value *const out = &g->values[n->out];
     const int k = pre->chans * n->patch * n->patch;
     VQ_TRY(patchify(run, i, batch));
+    if (run->linears) return run_fused_linear(run, i, batch);
     const product p = {
         .shape =
             {.m = batch * out->rows, .n = out->cols, .k = k, .lda = k, .ldb = k, .ldc = out->cols, .trans_b = true},
@@ -676,6 +778,7 @@ vq_status vq_float_run_node(vq_float_run *run, int i, int batch)
     const vq_buf *const x = n->in[0] > 0 ? run->values[n->in[0]] : NULL, *const y = run->values[n->out];
     const vq_value *const in = &g->values[n->in[0]];
     const size_t count = value_count(g, n->in[0]) * (size_t)batch;
+    if (vq_float_run_is_part(run, i)) return VQ_OK;
     switch (n->op) {
     case VQ_NODE_PATCH_EMBED: return run_patch_embed(run, i, batch);
     case VQ_NODE_TOKENS: return run_tokens(run, n, batch);

@@ -1,9 +1,10 @@
 /* Executes a graph in float on a device, node by node: FP32, or fake-quant where quantizers are set. Sessions run all
- * nodes; calibration looks at the values between them. One thread at a time. */
+ * nodes, FP32 ones fused; calibration looks at the values between them. One thread at a time. */
 #ifndef VQ_SRC_FLOAT_RUN_H
 #define VQ_SRC_FLOAT_RUN_H
 
 #include "cl/cl.h"
+#include "ops/ops_f32.h"
 #include "quant/whole.h"
 
 /* A quantizer's parameters on the device. */
@@ -29,7 +30,7 @@ typedef struct vq_float_run {
     vq_buf *pixels; /* u8 [batch][height][width][chans] */
     vq_buf *arena, *scratch;
     vq_buf **values; /* [num_values] views into the arena; [0] is NULL. A view is valid from its producer to its
-                        last use: the plan lets later values take its place */
+                        last use: the plan lets later values take its place; NULL where a fused run does not make it */
     vq_buf **params; /* [num_params] NULL where the graph has no data for them (yet) */
     vq_buf **maps;   /* [num_nodes] ROWS: which row each is; SCORES within windows: regions of tokens */
     vq_buf **extra;  /* [num_nodes] ROWS: zeros where there is no padding parameter; SCORES: bias [heads][T][T] */
@@ -39,14 +40,21 @@ typedef struct vq_float_run {
     vq_buf *low;         /* products of low bytes; NULL where there are none */
     bool reproducible;   /* norms, softmax and GELU in the forms that do so, too */
     size_t model_bytes;  /* parameters on the device */
+    int *leaders; /* [num_nodes] fused: the node that does each; or NULL */
+    vq_linear_f32 **linears; /* [num_nodes] fused: weights of LINEAR and PATCH_EMBED, which are not in params; or NULL */
 } vq_float_run;
 
 /* Uploads the parameters that have data and plans memory for max_batch images. */
 vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch);
+/* The same for FP32 runs of all nodes in order: linears have their weights packed, GELU and residual sums are done with
+ * the product before them. No quantizers may be set. Where the device's products cannot do that, a plain run. */
+vq_status vq_float_run_create_fused(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch);
+/* Whether node i is done with one before it: running it does nothing. */
+bool vq_float_run_is_part(const vq_float_run *run, int i);
 void vq_float_run_destroy(vq_float_run **run);
 /* The largest batch of 1..most whose activations fit memory on the device; of a quantized model's float form where
- * model is not NULL. */
-vq_status vq_float_run_fit(int *batch, const vq_device *dev, const vq_graph *graph, const vq_qmodel *model, int most,
+ * model is not NULL, else of a fused run. */
+vq_status vq_float_run_fit(int *batch, vq_device *dev, const vq_graph *graph, const vq_qmodel *model, int most,
                            size_t memory);
 size_t vq_float_run_activation_bytes(const vq_float_run *run);
 

@@ -95,8 +95,9 @@ static vq_status create_floats(vq_session *s, const vq_session_params *p, int mo
     const vq_graph *const g = vq_model_graph(s->model);
     const vq_qmodel *const fake = s->mode == VQ_MODE_FAKE ? s->model->qmodel : NULL;
     if (!s->max_batch) VQ_TRY(vq_float_run_fit(&s->max_batch, s->dev, g, fake, most, memory_for(s->dev, p)));
+    if (!fake) return vq_float_run_create_fused(&s->floats, s->dev, g, s->max_batch);
     VQ_TRY(vq_float_run_create(&s->floats, s->dev, g, s->max_batch));
-    return fake ? vq_float_run_quantized(s->floats, fake) : VQ_OK;
+    return vq_float_run_quantized(s->floats, fake);
 }
 
 vq_status vq_session_create(vq_session **out, vq_device *dev, const vq_model *model, const vq_session_params *params)
