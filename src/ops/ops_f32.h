@@ -38,6 +38,11 @@ vq_status vq_layernorm_f32_run(vq_device *dev, const vq_buf *x, int ldx, const v
                                float eps, const vq_buf *y, int m, int c);
 /* y = softmax along the last dim of x [rows][t]; x == y allowed. */
 vq_status vq_softmax_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, size_t rows, int t);
+/* All of attention but its linears: out [batch][t][heads * d] = softmax(scale * Q K') V, head by head; qkv [batch][t][3]
+ * [heads * d]; scale > 0. Fails where the tokens do not fit a work-group's local memory (_fits). */
+bool vq_attention_f32_fits(vq_device *dev, int t, int d);
+vq_status vq_attention_f32_run(vq_device *dev, const vq_buf *qkv, int t, int heads, int d, float scale,
+                               const vq_buf *out, int batch);
 /* y = x/2 (1 + erf(x / sqrt 2)), exact erf; x == y allowed. */
 vq_status vq_gelu_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, size_t count);
 /* Reproducible forms, for fake-quant inference: what they give depends on no variant and no order of sums. layernorm_f64

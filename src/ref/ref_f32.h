@@ -14,6 +14,8 @@ void vq_ref_gram_f32(const float *x, const float *y, int m, int kx, int ky, doub
 void vq_ref_layernorm_f32(const float *x, int ldx, const float *gamma, const float *beta, float eps, float *y, int m,
                           int c);
 void vq_ref_softmax_f32(const float *x, float *y, size_t rows, int t);
+/* Fails only for memory. */
+vq_status vq_ref_attention_f32(const float *qkv, int t, int heads, int d, float scale, float *out, int batch);
 void vq_ref_gelu_f32(const float *x, float *y, size_t count);
 void vq_ref_gelu_rational_f32(const float *x, float *y, size_t count);
 void vq_ref_fakequant_uniform(const vq_groups *g, const float *x, const float *scale, const float *zero, int levels,

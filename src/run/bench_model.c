@@ -117,7 +117,6 @@ static void describe_float(vq_bench_step *step, const stepping *s, int i)
     step->operations = 2 * products_of(g, n) * s->batch;
     step->bytes = sizeof(float) * (read + count_of(g, n->out)) * s->batch;
     step->constants = param_bytes(g, n->weight) + param_bytes(g, n->bias);
-    if (vq_float_run_is_part(s->floats, i)) step->bytes = 0;
     if (i + 1 < g->num_nodes && vq_float_run_is_part(s->floats, i + 1) && n[1].op == VQ_NODE_ADD)
         step->bytes += sizeof(float) * count_of(g, n->out) * s->batch;
     step->apart_launches = step->apart_bytes = NAN;
@@ -152,6 +151,7 @@ vq_status vq_bench_steps(vq_session *session, const uint8_t *pixels, int batch, 
     VQ_GO(vq_device_profile(s.dev, NULL, NULL));
     for (int r = 0; r < runs; r++) VQ_GO(run_steps(&s));
     for (int i = 0; i < s.count; i++) {
+        if (s.floats && vq_float_run_is_part(s.floats, i)) continue;
         vq_bench_step step = {.launches = s.launches[i] / runs, .seconds = s.seconds[i] / runs};
         if (s.ints)
             describe_int(&step, &s, i);
