@@ -101,6 +101,18 @@ static double param_bytes(const vq_graph *g, int param)
     return param < 0 ? 0 : sizeof(float) * (double)vq_shape_count(&g->params[param].shape);
 }
 
+/* A linear reads what is added to it, too; attention reads qkv and keeps its scores to itself. */
+static void describe_fused(vq_bench_step *step, const stepping *s, int i)
+{
+    const vq_graph *const g = s->graph;
+    const vq_node *const n = &g->nodes[i];
+    if (n[1].op == VQ_NODE_ADD) step->bytes += sizeof(float) * count_of(g, n->out) * s->batch;
+    if (n->op != VQ_NODE_SCORES) return;
+    step->op = "attention";
+    step->operations += 2 * products_of(g, &n[2]) * s->batch;
+    step->bytes = sizeof(float) * (count_of(g, n->in[0]) + count_of(g, n[2].out)) * s->batch;
+}
+
 /* Inputs and output once each; attention reads of its whole qkv value what the node needs. */
 static void describe_float(vq_bench_step *step, const stepping *s, int i)
 {
@@ -117,8 +129,7 @@ static void describe_float(vq_bench_step *step, const stepping *s, int i)
     step->operations = 2 * products_of(g, n) * s->batch;
     step->bytes = sizeof(float) * (read + count_of(g, n->out)) * s->batch;
     step->constants = param_bytes(g, n->weight) + param_bytes(g, n->bias);
-    if (i + 1 < g->num_nodes && vq_float_run_is_part(s->floats, i + 1) && n[1].op == VQ_NODE_ADD)
-        step->bytes += sizeof(float) * count_of(g, n->out) * s->batch;
+    if (i + 1 < g->num_nodes && vq_float_run_is_part(s->floats, i + 1)) describe_fused(step, s, i);
     step->apart_launches = step->apart_bytes = NAN;
 }
 

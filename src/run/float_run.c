@@ -93,21 +93,34 @@ static bool feeds_next_alone(const vq_graph *g, int node)
     return (next->in[0] == out) != (next->in[1] == out);
 }
 
+/* Whether SOFTMAX and CONTEXT follow the SCORES node, which has no windows and no bias, and a kernel can do all of it.
+ */
+static bool is_plain_attention(vq_device *dev, const vq_graph *g, int scores)
+{
+    const vq_node *const n = &g->nodes[scores];
+    if (n->op != VQ_NODE_SCORES || n->weight >= 0 || vq_windows_count(&n->windows) != 1) return false;
+    if (scores + 2 >= g->num_nodes || n[1].op != VQ_NODE_SOFTMAX || n[2].op != VQ_NODE_CONTEXT) return false;
+    if (n[2].in[0] != n[1].out || n[2].in[1] != n->in[0] || n[2].heads != n->heads) return false;
+    return feeds_next_alone(g, scores) && feeds_next_alone(g, scores + 1) && n->scale > 0 &&
+           vq_attention_f32_fits(dev, g->values[n->in[0]].rows, n->head_dim);
+}
+
 /* The nodes that a fused run does together with others: leaders[i] is the one that does node i, mostly i itself. */
-static void find_leaders(const vq_graph *g, int *leaders)
+static void find_leaders(vq_device *dev, const vq_graph *g, int *leaders)
 {
     for (int i = 0; i < g->num_nodes; i++) leaders[i] = i;
     for (int i = 0; i + 1 < g->num_nodes; i++) {
         const vq_node_op next = g->nodes[i + 1].op;
         if (g->nodes[i].op == VQ_NODE_LINEAR && (next == VQ_NODE_GELU || next == VQ_NODE_ADD) && feeds_next_alone(g, i))
             leaders[i + 1] = i;
+        if (is_plain_attention(dev, g, i)) leaders[i + 1] = leaders[i + 2] = i;
     }
 }
 
-static vq_status create_leaders(int **leaders, const vq_graph *g)
+static vq_status create_leaders(int **leaders, vq_device *dev, const vq_graph *g)
 {
     VQ_TRY(vq_alloc(leaders, (size_t)g->num_nodes, sizeof **leaders, "fused nodes"));
-    find_leaders(g, *leaders);
+    find_leaders(dev, g, *leaders);
     return VQ_OK;
 }
 
@@ -171,7 +184,7 @@ vq_status vq_float_run_fit(int *batch, vq_device *dev, const vq_graph *g, const 
     vq_status status = VQ_OK;
     int *leaders = NULL;
     if (m) VQ_GO(vq_whole_products(&products, m));
-    if (!m && can_fuse(dev)) VQ_GO(create_leaders(&leaders, g));
+    if (!m && can_fuse(dev)) VQ_GO(create_leaders(&leaders, dev, g));
     VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
     const room r = room_of(g, products);
     for (*batch = most; *batch > 1; --*batch) {
@@ -273,7 +286,7 @@ static vq_status create(vq_float_run **out, vq_device *dev, const vq_graph *grap
     VQ_GO(vq_alloc(&run->maps, (size_t)graph->num_nodes, sizeof(vq_buf *), "float run"));
     VQ_GO(vq_alloc(&run->extra, (size_t)graph->num_nodes, sizeof(vq_buf *), "float run"));
     if (fused) {
-        VQ_GO(create_leaders(&run->leaders, graph));
+        VQ_GO(create_leaders(&run->leaders, dev, graph));
         VQ_GO(vq_alloc(&run->linears, (size_t)graph->num_nodes, sizeof *run->linears, "float run"));
     }
     VQ_GO(create_maps(run));
@@ -692,6 +705,9 @@ static vq_status run_scores(vq_float_run *run, int i, int batch)
     const vq_node *const n = &g->nodes[i];
     const vq_value *const qkv = &g->values[n->in[0]];
     const vq_buf *const x = run->values[n->in[0]];
+    if (vq_float_run_is_part(run, i + 1))
+        return vq_attention_f32_run(run->dev, x, qkv->rows, n->heads, n->head_dim, n->scale, run->values[n[2].out],
+                                    batch);
     const int windows = vq_windows_count(&n->windows), t = qkv->rows / windows, d = n->head_dim, width = n->heads * d;
     if (run->in[i].kind != VQ_QUANTIZER_NONE)
         VQ_TRY(fakequant(run, &run->in[i], x, value_count(g, n->in[0]) * (size_t)batch, x));

@@ -47,7 +47,7 @@ typedef struct vq_float_run {
 /* Uploads the parameters that have data and plans memory for max_batch images. */
 vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch);
 /* The same for FP32 runs of all nodes in order: linears have their weights packed, GELU and residual sums are done with
- * the product before them. No quantizers may be set. Where the device's products cannot do that, a plain run. */
+ * the product before them, attention without windows in one. No quantizers may be set. Where the device's products cannot do that, a plain run. */
 vq_status vq_float_run_create_fused(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch);
 /* Whether node i is done with one before it: running it does nothing. */
 bool vq_float_run_is_part(const vq_float_run *run, int i);

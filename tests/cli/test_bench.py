@@ -241,8 +241,8 @@ class Bench(unittest.TestCase):
             self.assertAlmostEqual(sum(shares), 1, 6)
             profile = [p for p in rows if p["bench"] == "profile" and p["batch"] == r["batch"]]
             self.check_profile(profile, r)
-            self.assertEqual({p["op"] for p in profile}, {"patch_embed", "tokens", "layernorm", "linear", "scores",
-                                                          "softmax", "context", "gelu", "add", "pool"})
+            self.assertEqual({p["op"] for p in profile}, {"patch_embed", "tokens", "layernorm", "linear", "attention",
+                                                          "pool"})
             # weights and biases are read once; of the activations at least those of the linear layers
             self.assertGreater(r["bytes"], 4 * (1199754 + r["batch"] * 6 * 50 * (128 + 384 + 128 + 128 + 2 * 5 * 128)))
             self.assertNotIn("unfused_bytes", r)
