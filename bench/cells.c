@@ -85,6 +85,7 @@ static void add_layer(adding *a)
     if (s->attention) {
         const int tokens = s->window ? s->window * s->window : s->m;
         add(a, "attention_u8", s->m, s->n, s->k);
+        if (!s->window) add(a, "attention_f32", s->m, s->n, s->k);
         add(a, "softmax_f32", s->m * s->n, tokens, 1);
         add(a, "softmax_f64", s->m * s->n, tokens, 1);
         return;

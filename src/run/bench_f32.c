@@ -147,38 +147,31 @@ static vq_status verify_softmax_f64(vq_bench_case *c)
     return near(c, rows_affordable(c) * (size_t)c->p.n, 1e-6, 1e-6);
 }
 
-/* One head of 64 for every 64 channels of n, or one of n. */
-static int head_dim(const vq_bench_case *c)
-{
-    return c->p.n % 64 ? c->p.n : 64;
-}
-
 static vq_status make_attention(vq_bench_case *c)
 {
+    const size_t count = count_of(c) * (size_t)c->p.k;
     float *qkv;
-    if (!vq_attention_f32_fits(c->dev, c->p.m, head_dim(c)))
+    if (!vq_attention_f32_fits(c->dev, c->p.m, c->p.k))
         return vq_fail(VQ_ERR_UNSUPPORTED, "bench: attention of %d tokens does not fit local memory", c->p.m);
-    VQ_TRY(vq_bench_random_f32(&qkv, c, IN, 3 * count_of(c), -2, 2));
-    c->ops = 4.0 * (double)count_of(c) * c->p.m;
-    c->bytes = 16.0 * (double)count_of(c);
-    return vq_buf_create(&c->buf[OUT], c->dev, count_of(c) * sizeof *qkv);
+    VQ_TRY(vq_bench_random_f32(&qkv, c, IN, 3 * count, -2, 2));
+    c->ops = 4.0 * (double)count * c->p.m;
+    c->bytes = 16.0 * (double)count;
+    return vq_buf_create(&c->buf[OUT], c->dev, count * sizeof *qkv);
 }
 
 static vq_status run_attention(vq_bench_case *c)
 {
-    const int d = head_dim(c);
-    return vq_attention_f32_run(c->dev, c->buf[IN], c->p.m, c->p.n / d, d, 0.125f, c->buf[OUT], c->p.batch);
+    return vq_attention_f32_run(c->dev, c->buf[IN], c->p.m, c->p.n, c->p.k, 0.125f, c->buf[OUT], c->p.batch);
 }
 
 static vq_status verify_attention(vq_bench_case *c)
 {
-    const int d = head_dim(c);
-    const double image = 2.0 * c->p.m * c->p.m * c->p.n;
+    const double image = 2.0 * c->p.m * c->p.m * c->p.n * c->p.k;
     const int images = (int)VQ_MAX(VQ_MIN(5 * AFFORDABLE / image, c->p.batch), 1);
-    const size_t count = (size_t)images * (size_t)c->p.m * (size_t)c->p.n;
+    const size_t count = (size_t)images * (size_t)c->p.m * (size_t)c->p.n * (size_t)c->p.k;
     float *want;
     VQ_TRY(vq_bench_host(&want, c, WANT, count, sizeof *want));
-    VQ_TRY(vq_ref_attention_f32(c->host[IN], c->p.m, c->p.n / d, d, 0.125f, want, images));
+    VQ_TRY(vq_ref_attention_f32(c->host[IN], c->p.m, c->p.n, c->p.k, 0.125f, want, images));
     VQ_TRY(run_attention(c));
     return near(c, count, 1, 1e-4);
 }
@@ -400,7 +393,7 @@ const vq_bench_op_def vq_bench_f32_ops[] = {
                        layernorm_f64),
     VQ_BENCH_F32_OP("softmax_f32", "m rows of an image, n columns", SOFTMAX_F32, softmax),
     VQ_BENCH_F32_OP_OF("softmax_f64", "in double: m rows of an image, n columns", SOFTMAX_F64, softmax, softmax_f64),
-    VQ_BENCH_F32_OP("attention_f32", "m tokens, n channels in heads of 64", ATTENTION_F32, attention),
+    VQ_BENCH_F32_OP("attention_f32", "m tokens, n heads of k", ATTENTION_F32, attention),
     VQ_BENCH_F32_OP("gelu_f32", "m rows of an image, n channels", GELU_F32, gelu),
     VQ_BENCH_F32_OP_OF("gelu_rational_f32", "in equal steps: m rows of an image, n channels", GELU_RATIONAL_F32, gelu,
                        gelu_rational),
