@@ -62,13 +62,13 @@ void vq_float_run_destroy(vq_float_run **run_ptr)
     *run_ptr = NULL;
 }
 
-/* The patch rows in front of PATCH_EMBED's product also go through scratch. */
-static size_t scratch_count(const vq_graph *g)
+/* The patch rows in front of PATCH_EMBED's product also go through scratch; in a fused run nothing else does. */
+static size_t scratch_count(const vq_graph *g, bool fused)
 {
     size_t most = 0;
     for (int i = 0; i < g->num_nodes; i++) {
         const vq_node *const n = &g->nodes[i];
-        if (n->op == VQ_NODE_LINEAR) most = VQ_MAX(most, value_count(g, n->in[0]));
+        if (n->op == VQ_NODE_LINEAR && !fused) most = VQ_MAX(most, value_count(g, n->in[0]));
         if (n->op == VQ_NODE_PATCH_EMBED)
             most = VQ_MAX(most, (size_t)g->values[n->out].rows * (size_t)(g->pre.chans * n->patch * n->patch));
     }
@@ -165,9 +165,9 @@ typedef struct room {
     size_t scratch, low;
 } room;
 
-static room room_of(const vq_graph *g, const vq_whole_product *products)
+static room room_of(const vq_graph *g, const vq_whole_product *products, bool fused)
 {
-    room r = {scratch_count(g), 0};
+    room r = {scratch_count(g, fused), 0};
     for (int i = 0; products && i < g->num_nodes; i++) {
         if (!products[i].low) continue;
         r.low = VQ_MAX(r.low, value_count(g, g->nodes[i].out));
@@ -186,7 +186,7 @@ vq_status vq_float_run_fit(int *batch, vq_device *dev, const vq_graph *g, const 
     if (m) VQ_GO(vq_whole_products(&products, m));
     if (!m && can_fuse(dev)) VQ_GO(create_leaders(&leaders, dev, g));
     VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
-    const room r = room_of(g, products);
+    const room r = room_of(g, products, leaders != NULL);
     for (*batch = most; *batch > 1; --*batch) {
         size_t arena = 0;
         VQ_GO(plan_values(items, &arena, g, leaders, *batch));
@@ -294,7 +294,7 @@ static vq_status create(vq_float_run **out, vq_device *dev, const vq_graph *grap
         if (graph->params[p].data)
             VQ_GO(vq_float_run_set_param(run, p, graph->params[p].data, vq_shape_count(&graph->params[p].shape)));
     const size_t pixel_bytes = value_count(graph, 0) * (size_t)max_batch;
-    const size_t scratch_bytes = scratch_count(graph) * sizeof(float) * (size_t)max_batch;
+    const size_t scratch_bytes = scratch_count(graph, fused) * sizeof(float) * (size_t)max_batch;
     VQ_GO(vq_buf_create(&run->pixels, dev, pixel_bytes));
     VQ_GO(vq_buf_create(&run->scratch, dev, scratch_bytes));
     VQ_GO(create_values(run));
@@ -530,7 +530,7 @@ done:
 
 static vq_status make_room(vq_float_run *run, const vq_whole_product *products)
 {
-    const room r = room_of(run->graph, products);
+    const room r = room_of(run->graph, products, false);
     const size_t item = sizeof(float) * (size_t)run->max_batch;
     if (!r.low) return VQ_OK;
     vq_buf_destroy(&run->scratch);
