@@ -156,7 +156,8 @@ class Bench(unittest.TestCase):
         shapes.write_text("w.attn 64 2 32 attention 4\np.attn 17 3 16 attention\n")
         rows = self.report("ops", "--bits", "w4a4", shapes)["rows"]
         self.assertEqual({(r["op"], r["layer"]) for r in rows},
-                         {(op, l) for op in ("attention_u8", "softmax_f32", "softmax_f64") for l in ("w.attn", "p.attn")})
+                         {(op, l) for op in ("attention_u8", "softmax_f32", "softmax_f64") for l in ("w.attn", "p.attn")}
+                         | {("attention_f32", "p.attn")})
         self.assertEqual({r["window"] for r in rows if r["layer"] == "w.attn"}, {4})
         shapes.write_text("w.attn 60 2 32 attention 4\n")
         self.assertNotEqual(self.bench("ops", *QUICK_OF["ops"], shapes).returncode, 0)
