@@ -2,7 +2,7 @@
  * that the kernels use. A row that needs a capability runs only where this gave the answer of plain C. */
 #define SIZE 64
 
-#ifdef PROBE_MMA /* with VQ_P0 16 and VQ_P1 4: one tile, two steps of its loop */
+#ifdef PROBE_MMA /* with VQ_P0 16 and VQ_P1 4: one tile, two steps of its loop; W_PACKED: one, of codes of 4 bits, w [8][64][4] */
 #include "gemm_s8_mma.h"
 
 __kernel __attribute__((reqd_work_group_size(16, 16, 1))) void probe(__global const uchar *a, __global const uchar *w,
@@ -14,6 +14,7 @@ __kernel __attribute__((reqd_work_group_size(16, 16, 1))) void probe(__global co
     const operand o = {a, w, SIZE, SIZE, SIZE, SIZE};
     const int item = (int)(get_local_id(1) * 16 + get_local_id(0)), warp = item >> 5, lane = item & 31;
     int acc[A_FRAGS][B_FRAGS][4], sums[A_FRAGS][4];
+    moving next;
     FRAGMENTS
     for (int i = 0; i < A_FRAGS; i++)
         FRAGMENTS
@@ -22,10 +23,11 @@ __kernel __attribute__((reqd_work_group_size(16, 16, 1))) void probe(__global co
             FRAGMENTS
             for (int j = 0; j < B_FRAGS; j++) acc[i][j][r] = 0;
         }
-    copy_tiles(a_tiles, w_tiles, &o, 0, 0, 0, item);
-    for (int step = 0; step < 2; step++) {
-        if (step == 0) {
-            copy_tiles(a_tiles + A_TILE, w_tiles + W_TILE, &o, 0, 0, 4 * FOURS, item);
+    copy_tiles(&next, a_tiles, w_tiles, &o, 0, 0, 0, item);
+    for (int step = 0; step < SIZE / STEP; step++) {
+        store_codes(a_tiles + step * A_TILE, &next, item);
+        if (step + 1 < SIZE / STEP) {
+            copy_tiles(&next, a_tiles + A_TILE, w_tiles + W_TILE, &o, 0, 0, STEP, item);
             COPY_WAIT(1);
         } else {
             COPY_WAIT(0);

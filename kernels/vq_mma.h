@@ -5,6 +5,7 @@
  * mma.m16n8k32 .s32.u8.s8: group = lane / 4, place = lane % 4. One register holds four neighbouring k.
  *   a[r]: row group + 8 * (r % 2), k from 4 * place + 16 * (r / 2)   b[r]: k from 4 * place + 16 * r, column group
  *   c[r]: row group + 8 * (r / 2), column 2 * place + r % 2
+ * mma.m16n8k64 .s32.u4.u4: the same with eight neighbouring k of 4 bits in a register, so 8 * place, 32 * (r / 2) and 32 * r.
  * ldmatrix.x4: lane 8 i + j holds the address of row j of matrix i, 16 bytes; r[i] is bytes 4 * place of row group of matrix
  * i. */
 #ifndef VQ_MMA_H
@@ -29,6 +30,11 @@
 
 #define MMA_S32_U8_S8(c, a, b, scratch, lane)                                                                          \
     __asm__ volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "         \
+                     "{%0,%1,%2,%3};"                                                                                  \
+                     : "+r"((c)[0]), "+r"((c)[1]), "+r"((c)[2]), "+r"((c)[3])                                          \
+                     : "r"((a)[0]), "r"((a)[1]), "r"((a)[2]), "r"((a)[3]), "r"((b)[0]), "r"((b)[1]))
+#define MMA_S32_U4_U4(c, a, b, scratch, lane)                                                                          \
+    __asm__ volatile("mma.sync.aligned.m16n8k64.row.col.s32.u4.u4.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "         \
                      "{%0,%1,%2,%3};"                                                                                  \
                      : "+r"((c)[0]), "+r"((c)[1]), "+r"((c)[2]), "+r"((c)[3])                                          \
                      : "r"((a)[0]), "r"((a)[1]), "r"((a)[2]), "r"((a)[3]), "r"((b)[0]), "r"((b)[1]))
@@ -65,6 +71,24 @@ VQ_LOCAL_FUNCTION void mma_emulated(int *c, const uint *a, const uint *b, __loca
     barrier(CLK_LOCAL_MEM_FENCE);
 }
 #define MMA_S32_U8_S8(c, a, b, scratch, lane) mma_emulated(c, a, b, scratch, lane)
+
+VQ_LOCAL_FUNCTION void mma_u4_emulated(int *c, const uint *a, const uint *b, __local uint *scratch, int lane)
+{
+    for (int r = 0; r < 4; r++) scratch[6 * lane + r] = a[r];
+    for (int r = 0; r < 2; r++) scratch[6 * lane + 4 + r] = b[r];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int r = 0; r < 4; r++) {
+        const int column = 2 * (lane & 3) + (r & 1), lower = r >> 1;
+        for (int k = 0; k < 64; k++) {
+            const int place = k >> 3 & 3, far = k >> 5, bit = 4 * (k & 7);
+            const uint x = scratch[6 * ((lane & ~3) + place) + lower + 2 * far] >> bit & 15;
+            const uint y = scratch[6 * (4 * column + place) + 4 + far] >> bit & 15;
+            c[r] += (int)(x * y);
+        }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+}
+#define MMA_S32_U4_U4(c, a, b, scratch, lane) mma_u4_emulated(c, a, b, scratch, lane)
 
 VQ_LOCAL_FUNCTION void ldmatrix_emulated(uint *r, __local const uint *from, __local uint *scratch, int lane)
 {

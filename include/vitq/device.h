@@ -31,7 +31,8 @@ enum {
     VQ_CAP_MFMA = 1u << 12,    /* AMD's v_mfma_i32_32x32x8i8 */
     /* Where the environment variable VITQ_EMULATE is 1: kernels for GPUs with their instructions as OpenCL C, to test
      * them without a GPU. Slow. */
-    VQ_CAP_EMULATED = 1u << 13
+    VQ_CAP_EMULATED = 1u << 13,
+    VQ_CAP_MMA_NV_S4 = 1u << 14 /* NVIDIA's mma.sync.m16n8k64 of u4 as inline PTX */
 };
 
 /* "avx2" of the one bit VQ_CAP_AVX2, a static text; NULL where the bit means nothing. */

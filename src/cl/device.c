@@ -193,7 +193,7 @@ const char *vq_cap_name(unsigned cap)
 {
     static const char *const names[] = {"cpu",     "avx2",       "avx512bw",   "avx512vnni", "avxvnni",
                                         "clblast", "avx512ifma", "avx512vbmi", "dot_khr",    "dot_dp4a",
-                                        "dot_amd", "mma_nv",     "mfma",       "emulated"};
+                                        "dot_amd", "mma_nv",     "mfma",       "emulated",   "mma_nv_s4"};
     for (size_t i = 0; i < VQ_ARRAY_LEN(names); i++)
         if (cap == 1u << i) return names[i];
     return NULL;

@@ -15,34 +15,61 @@ typedef struct way {
     const char *name, *options;
     size_t local[2];        /* the work-group of the rows that use it: a device with smaller ones does not have it */
     const char *extensions; /* of extensions that promise it; NULL: none does */
+    bool u4;                /* codes of 4 bits on both sides, weights [k/8][64][4] */
 } way;
 
 static const way ways[] = {
-    {VQ_CAP_DOT_KHR, "dot_khr", "-cl-std=CL3.0 -DVQ_DOT=1", {16, 16}, "cl_khr_integer_dot_product"},
-    {VQ_CAP_DOT_AMD, "dot_amd", "-cl-std=CL1.2 -DVQ_DOT=3", {16, 16}, "cl_amd_"},
-    {VQ_CAP_DOT_DP4A, "dot_dp4a", "-cl-std=CL1.2 -DVQ_DOT=2", {16, 16}, "cl_nv_"},
-    {VQ_CAP_MMA_NV, "mma_nv", "-cl-std=CL1.2 -DPROBE_MMA -DVQ_P0=16 -DVQ_P1=4 -DVQ_MMA=1", {16, 16}, "cl_nv_"},
-    {VQ_CAP_MFMA, "mfma", "-cl-std=CL1.2 -DPROBE_MFMA -DVQ_P0=16 -DVQ_P1=4 -DVQ_MMA=2 -DVQ_DOT=3", {16, 16}, NULL},
+    {VQ_CAP_DOT_KHR, "dot_khr", "-cl-std=CL3.0 -DVQ_DOT=1", {16, 16}, "cl_khr_integer_dot_product", false},
+    {VQ_CAP_DOT_AMD, "dot_amd", "-cl-std=CL1.2 -DVQ_DOT=3", {16, 16}, "cl_amd_", false},
+    {VQ_CAP_DOT_DP4A, "dot_dp4a", "-cl-std=CL1.2 -DVQ_DOT=2", {16, 16}, "cl_nv_", false},
+    {VQ_CAP_MMA_NV, "mma_nv", "-cl-std=CL1.2 -DPROBE_MMA -DVQ_P0=16 -DVQ_P1=4 -DVQ_MMA=1", {16, 16}, "cl_nv_", false},
+    {VQ_CAP_MMA_NV_S4,
+     "mma_nv_s4",
+     "-cl-std=CL1.2 -DPROBE_MMA -DW_PACKED=1 -DVQ_P0=16 -DVQ_P1=4 -DVQ_MMA=1",
+     {16, 16},
+     NULL,
+     true},
+    {VQ_CAP_MFMA,
+     "mfma",
+     "-cl-std=CL1.2 -DPROBE_MFMA -DVQ_P0=16 -DVQ_P1=4 -DVQ_MMA=2 -DVQ_DOT=3",
+     {16, 16},
+     NULL,
+     false},
     {VQ_CAP_EMULATED,
      "emulated_mfma",
      "-cl-std=CL1.2 -DPROBE_MFMA -DVQ_P0=16 -DVQ_P1=4 -DDOT4_UNSIGNED=1",
      {16, 16},
-     ""},
-    {VQ_CAP_EMULATED, "emulated_mma", "-cl-std=CL1.2 -DPROBE_MMA -DVQ_P0=16 -DVQ_P1=4", {16, 16}, ""},
-    {VQ_CAP_EMULATED, "emulated_udot", "-cl-std=CL1.2 -DDOT4_UNSIGNED=1", {16, 16}, ""},
-    {VQ_CAP_EMULATED, "emulated_dot", "-cl-std=CL1.2", {16, 16}, ""},
+     "",
+     false},
+    {VQ_CAP_EMULATED,
+     "emulated_mma_s4",
+     "-cl-std=CL1.2 -DPROBE_MMA -DW_PACKED=1 -DVQ_P0=16 -DVQ_P1=4",
+     {16, 16},
+     "",
+     true},
+    {VQ_CAP_EMULATED, "emulated_mma", "-cl-std=CL1.2 -DPROBE_MMA -DVQ_P0=16 -DVQ_P1=4", {16, 16}, "", false},
+    {VQ_CAP_EMULATED, "emulated_udot", "-cl-std=CL1.2 -DDOT4_UNSIGNED=1", {16, 16}, "", false},
+    {VQ_CAP_EMULATED, "emulated_dot", "-cl-std=CL1.2", {16, 16}, "", false},
 };
 
-static void fill(uint8_t *a, int8_t *w, int32_t *c, int32_t *want)
+/* Weight k of column j. */
+static int weight(const int8_t *w, int k, int j, bool u4)
+{
+    if (!u4) return w[4 * (k / 4 * SIZE + j) + k % 4];
+    return (uint8_t)w[4 * (k / 8 * SIZE + j) + k % 4] >> (k & 4) & 15;
+}
+
+static void fill(uint8_t *a, int8_t *w, int32_t *c, int32_t *want, bool u4)
 {
     for (int i = 0; i < COUNT; i++) {
         a[i] = (uint8_t)(i % 37 == 0 ? 255 : 37 * i + i / SIZE * 11);
+        if (u4) a[i] &= 15;
         w[i] = (int8_t)(i % 41 == 0 ? -128 : (53 * i + 7 * (i / SIZE)) % 256 - 128);
         c[i] = 1000 * i - 7000;
     }
     for (int i = 0; i < COUNT; i++) {
         want[i] = c[i];
-        for (int k = 0; k < SIZE; k++) want[i] += a[i / SIZE * SIZE + k] * w[4 * (k / 4 * SIZE + i % SIZE) + k % 4];
+        for (int k = 0; k < SIZE; k++) want[i] += a[i / SIZE * SIZE + k] * weight(w, k, i % SIZE, u4);
     }
 }
 
@@ -53,7 +80,7 @@ static bool run(vq_device *dev, cl_program program, const way *w)
     int8_t weights[COUNT];
     int32_t out[COUNT], want[COUNT];
     cl_int error;
-    fill(codes, weights, out, want);
+    fill(codes, weights, out, want, w->u4);
     const cl_mem_flags in = CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR;
     cl_mem mem[3] = {clCreateBuffer(dev->context, in, sizeof codes, codes, &error),
                      clCreateBuffer(dev->context, in, sizeof weights, weights, &error),

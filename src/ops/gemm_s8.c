@@ -309,11 +309,18 @@ static vq_status check_weights(const vq_gemm_s8_weights *w)
     return VQ_OK;
 }
 
-/* Whether the op packs its weights, and how; the kernel must be able to unpack them. */
+/* p[2] of rows that are not wide: 1 unpacks, 2 multiplies by codes of 4 bits as they are and runs other layers on
+ * bytes. */
+static bool takes_packed(const vq_gemm_s8 *op, const vq_variant *variant, const vq_gemm_s8_weights *w)
+{
+    return op->wide || variant->p[2] == 1 || (variant->p[2] == 2 && w->a_max <= MOST_CODE);
+}
+
+/* Whether the op packs its weights, and how; the kernel must be able to take them. */
 static void choose_storage(vq_gemm_s8 *op, const vq_device *dev, const vq_variant *variant, const vq_gemm_s8_weights *w,
                            int dot, vq_storage storage)
 {
-    op->packed = storage != VQ_STORAGE_BYTES && (op->wide || variant->p[2]);
+    op->packed = storage != VQ_STORAGE_BYTES && takes_packed(op, variant, w);
     if (!op->packed) return;
     const layout l = layout_of(op, dot);
     op->w_shift = code_shift(w, l.k_pad != w->k);

@@ -193,7 +193,7 @@ static void check_problem(check *ck, const vq_variant *v, const problem *p, cons
                            .a_plane_pitch = a_pitch,
                            .c_plane_pitch = c_pitch};
     if (check_run(ck, run, &a)) {
-        const bool unpacks = strstr(v->file, "_wide") || v->p[2];
+        const bool unpacks = strstr(v->file, "_wide") || v->p[2] == 1 || (v->p[2] == 2 && p->a_max <= 15);
         if (few)
             check_that(ck, vq_gemm_s8_is_packed(a.op) == (unpacks && few->packs), "weights are%s packed",
                        vq_gemm_s8_is_packed(a.op) ? "" : " not");
@@ -258,6 +258,11 @@ void check_gemm_s8(check *ck)
          {16, 8, true, true, VQ_STORAGE_PACKED}},
         {{9, 50, 64, VQ_GEMM_SET, 15, 100, true, SHIFTS_LOW, 0, false, 1, 1}, {16, 4, false, true, VQ_STORAGE_PACKED}},
         {{9, 50, 67, VQ_GEMM_SET, 15, 127, true, SHIFTS_LOW, 0, false, 1, 1}, {16, 4, false, false, VQ_STORAGE_PACKED}},
+        {{17, 9, 64, VQ_GEMM_SET, 15, 15, true, SHIFTS_LOW, 0, false, 1, 1}, {16, 1, true, true, VQ_STORAGE_PACKED}},
+        {{16, 8, 129, VQ_GEMM_CODES, 15, 128, false, SHIFTS_CODES, 0, false, 1, 1},
+         {16, 16, true, true, VQ_STORAGE_PACKED}},
+        {{65, 3, 200, VQ_GEMM_ADD, 15, 128, true, SHIFTS_LOW, 0, true, 1, 1}, {16, 8, false, true, VQ_STORAGE_PACKED}},
+        {{1, 70, 63, VQ_GEMM_SET, 7, 8, false, SHIFTS_ANY, 0, false, 1, 1}, {16, 1, true, true, VQ_STORAGE_PACKED}},
         {{26, 65, 33, VQ_GEMM_TABLE, 65535, 15, true, SHIFTS_CODES, 2000, false, 2, 2},
          {16, 1, true, true, VQ_STORAGE_PACKED}},
         {{11, 20, 3071, VQ_GEMM_CODES, 63, 96, false, SHIFTS_CODES, 0, false, 1, 1},

@@ -18,6 +18,7 @@ static const struct {
     {"probe AVX512IFMA", "probe.cl", "-DVQ_PROBE_AVX512IFMA", 0, {0, 0, 0, 0}},
     {"probe AVX512VBMI", "probe.cl", "-DVQ_PROBE_AVX512VBMI", 0, {0, 0, 0, 0}},
     {"probe emulated mma", "probe_gpu.cl", "-DPROBE_MMA", 0, {16, 4, 0, 0}},
+    {"probe emulated mma u4", "probe_gpu.cl", "-DPROBE_MMA -DW_PACKED=1", 0, {16, 4, 0, 0}},
     {"probe emulated mfma", "probe_gpu.cl", "-DPROBE_MFMA -DDOT4_UNSIGNED=1", 0, {16, 4, 0, 0}},
     {"probe emulated dot", "probe_gpu.cl", "", 0, {0, 0, 0, 0}},
     {"probe emulated udot", "probe_gpu.cl", "-DDOT4_UNSIGNED=1", 0, {0, 0, 0, 0}},
