@@ -261,7 +261,8 @@ void check_gemm_s8(check *ck)
         {{17, 9, 64, VQ_GEMM_SET, 15, 15, true, SHIFTS_LOW, 0, false, 1, 1}, {16, 1, true, true, VQ_STORAGE_PACKED}},
         {{16, 8, 129, VQ_GEMM_CODES, 15, 128, false, SHIFTS_CODES, 0, false, 1, 1},
          {16, 16, true, true, VQ_STORAGE_PACKED}},
-        {{65, 3, 200, VQ_GEMM_ADD, 15, 128, true, SHIFTS_LOW, 0, true, 1, 1}, {16, 8, false, true, VQ_STORAGE_PACKED}},
+        {{65, 3, 200, VQ_GEMM_ADD, 15, 128, true, SHIFTS_LOW, 0, true, 1, 1},
+         {2, 120, false, true, VQ_STORAGE_PACKED}}, /* codes 0 and 15 */
         {{1, 70, 63, VQ_GEMM_SET, 7, 8, false, SHIFTS_ANY, 0, false, 1, 1}, {16, 1, true, true, VQ_STORAGE_PACKED}},
         {{26, 65, 33, VQ_GEMM_TABLE, 65535, 15, true, SHIFTS_CODES, 2000, false, 2, 2},
          {16, 1, true, true, VQ_STORAGE_PACKED}},

@@ -11,12 +11,14 @@ trap 'rm -rf "$tmp"' EXIT
 failed=0 rows=0
 
 # what a program is built for besides its row's options; one list of options a line
-configs() { # function, most tiles that it keeps
+configs() { # function, VQ_P2: whether it unpacks, or the most tiles that it keeps
     case $1 in
     gemm_s8)
         for c in 0:0:0:1:1:0 1:1:1:1:1:0 2:1:1:1:1:1 3:2:1:2:1:0 1:2:1:2:2:1; do
-            echo $c | awk -F: '{ print "-DEPILOGUE=" $1, "-DREQUANT=" $2, "-DW_ZERO=" $3, "-DA_PLANES=" $4, "-DC_PLANES=" $5,
-                                 "-DW_PACKED=" $6, "-DW_SHIFT=2" }'
+            echo $c | awk -F: -v unpacks="$2" '{
+                planes = unpacks == 2 ? 1 : $4; packed = unpacks == 2 ? 1 : unpacks == 1 ? $6 : 0 # 2: else it is the row of bytes
+                print "-DEPILOGUE=" $1, "-DREQUANT=" $2, "-DW_ZERO=" $3, "-DA_PLANES=" planes, "-DC_PLANES=" $5,
+                      "-DW_PACKED=" packed, "-DW_SHIFT=2" }'
         done ;;
     attention_u8)
         for c in 0:1:1:0:16 0:0:0:0:16 0:1:1:1:8 1:1:1:1:8 2:1:0:1:16 2:0:1:1:8 4:1:1:0:16 4:1:0:0:16; do
@@ -185,7 +187,7 @@ probe() { # arch, options, clang and flags...
 }
 matrix="-DVQ_P0=16 -DVQ_P1=4"
 if [ -n "$ptxas" ]; then
-    for options in "-DVQ_DOT=2" "-DPROBE_MMA $matrix -DVQ_MMA=1"; do
+    for options in "-DVQ_DOT=2" "-DPROBE_MMA $matrix -DVQ_MMA=1" "-DPROBE_MMA -DW_PACKED=1 $matrix -DVQ_MMA=1"; do
         probe sm_80 "$options" "$clang" -target nvptx64-nvidia-nvcl -Xclang -target-cpu -Xclang sm_80 -Xclang -target-feature -Xclang +ptx70
     done
 fi
