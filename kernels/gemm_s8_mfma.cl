@@ -1,7 +1,7 @@
 /* gemm_s8 for AMD's matrix cores of gfx908 and gfx90a, see gemm_s8_mfma.h. w [k_pad/4][n_pad][4]. Grid: (column blocks, row
  * blocks).
  *
- * VQ_P0 side of the work-group, 16; VQ_P1 TILE / VQ_P0, 4 or 8. */
+ * VQ_P0 side of the work-group, 16; VQ_P1 TILE / VQ_P0, 4 or 8, or 2 where MFMA_SIDE is 16. */
 #include "gemm_s8_epilogue.h"
 #include "gemm_s8_mfma.h"
 
@@ -28,7 +28,7 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8(GEMM_
         FRAGMENTS
         for (int j = 0; j < FRAGS; j++)
             FRAGMENTS
-            for (int r = 0; r < 16; r++) MFMA_AT(acc[i][j], r) = 0;
+            for (int r = 0; r < MFMA_SUMS; r++) MFMA_AT(acc[i][j], r) = 0;
     fetch(&next, &o, m0, n0, 0, item);
     for (int at = 0; at < A_PLANES * blocks; at++) {
         const int then = at + 1;
@@ -42,7 +42,7 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8(GEMM_
                 FRAGMENTS
                 for (int j = 0; j < FRAGS; j++)
                     FRAGMENTS
-                    for (int r = 0; r < 16; r++) MFMA_AT(acc[i][j], r) *= 256;
+                    for (int r = 0; r < MFMA_SUMS; r++) MFMA_AT(acc[i][j], r) *= 256;
         }
         store_tiles(a_tile, w_tile, &next, item);
         barrier(CLK_LOCAL_MEM_FENCE);
@@ -56,13 +56,13 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void gemm_s8(GEMM_
     share_sums(a_tile, w_tile, &next, item);
     FRAGMENTS
     for (int j = 0; j < FRAGS; j++) {
-        const int in_tile = (wave & 1) * HALF + 32 * j + (lane & 31), col = n0 + in_tile;
+        const int in_tile = (wave & 1) * HALF + MFMA_SIDE * j + lane % MFMA_SIDE, col = n0 + in_tile;
         const int offset = 128 * sum_of_column(w_tile, in_tile);
         FRAGMENTS
         for (int i = 0; i < FRAGS; i++)
             FRAGMENTS
-            for (int r = 0; r < 16; r++) {
-                const int row = (wave >> 1) * HALF + 32 * i + 8 * (r >> 2) + 4 * (lane >> 5) + (r & 3);
+            for (int r = 0; r < MFMA_SUMS; r++) {
+                const int row = (wave >> 1) * HALF + MFMA_SIDE * i + MFMA_ROW(r, lane);
                 if (m0 + row >= m || col >= n) continue;
                 const int zeros = W_ZERO ? consts[FIELD_W_ZERO * n_pad + col] * sum_of_row(a_tile, row) : 0;
                 put_one(&s, consts, table, c + (size_t)c_row(&s, m0 + row) * ldc + col, col,

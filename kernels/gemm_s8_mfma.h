@@ -8,13 +8,13 @@
 #define TILE   (VQ_P0 * VQ_P1)
 #define ITEMS  256
 #define HALF   (TILE / 2)
-#define FRAGS  (HALF / 32)
+#define FRAGS  (HALF / MFMA_SIDE)
 #define FOURS  8          /* of k in a step: four products */
 #define PITCH  (TILE + 4)
 #define LOADS  (FOURS * TILE / ITEMS)
 #define ONES   0x01010101u
 
-#if SIDE * SIDE != ITEMS || HALF % 32
+#if SIDE * SIDE != ITEMS || HALF % MFMA_SIDE
 #error "4 waves of whole fragments"
 #endif
 
@@ -60,14 +60,14 @@ VQ_LOCAL_FUNCTION void store_tiles(__local uint *a_tile, __local uint *w_tile, m
 VQ_LOCAL_FUNCTION void multiply_tiles(mfma_sums acc[FRAGS][FRAGS], __local const uint *a_tile, __local const uint *w_tile,
                                       __local uint *scratch, int wave, int lane)
 {
-    const int row = (wave >> 1) * HALF + (lane & 31), col = (wave & 1) * HALF + (lane & 31);
+    const int row = (wave >> 1) * HALF + lane % MFMA_SIDE, col = (wave & 1) * HALF + lane % MFMA_SIDE;
     FRAGMENTS
-    for (int kk = 0; kk < FOURS; kk += 2) {
+    for (int kk = 0; kk < FOURS; kk += MFMA_PLACES) {
         uint a[FRAGS], b[FRAGS];
         FRAGMENTS
         for (int i = 0; i < FRAGS; i++) {
-            a[i] = a_tile[(kk + (lane >> 5)) * PITCH + row + 32 * i];
-            b[i] = w_tile[(kk + (lane >> 5)) * PITCH + col + 32 * i];
+            a[i] = a_tile[(kk + lane / MFMA_SIDE) * PITCH + row + MFMA_SIDE * i];
+            b[i] = w_tile[(kk + lane / MFMA_SIDE) * PITCH + col + MFMA_SIDE * i];
         }
         FRAGMENTS
         for (int i = 0; i < FRAGS; i++)

@@ -66,7 +66,9 @@ __kernel __attribute__((reqd_work_group_size(16, 16, 1))) void probe(__global co
     for (int i = 0; i < LOADS; i++) next.row_sums[i] = 0;
     next.col_sum = 0;
     FRAGMENTS
-    for (int r = 0; r < 16; r++) MFMA_AT(acc[0][0], r) = 0;
+    for (int f = 0; f < FRAGS * FRAGS; f++)
+        FRAGMENTS
+        for (int r = 0; r < MFMA_SUMS; r++) MFMA_AT(acc[f / FRAGS][f % FRAGS], r) = 0;
     for (int step = 0; step < 2; step++) {
         fetch(&next, &o, 0, 0, step * FOURS, item);
         store_tiles(a_tile, w_tile, &next, item);
@@ -76,13 +78,16 @@ __kernel __attribute__((reqd_work_group_size(16, 16, 1))) void probe(__global co
     }
     share_sums(a_tile, w_tile, &next, item);
     FRAGMENTS
-    for (int r = 0; r < 16; r++) {
-        const int row = (wave >> 1) * HALF + 8 * (r >> 2) + 4 * (lane >> 5) + (r & 3);
-        const int col = (wave & 1) * HALF + (lane & 31);
-        int sum = 0;
-        for (int k = 0; k < SIZE; k++) sum += a[row * SIZE + k];
-        c[row * SIZE + col] += MFMA_AT(acc[0][0], r) + 128 * sum_of_column(w_tile, col) + sum - sum_of_row(a_tile, row);
-    }
+    for (int f = 0; f < FRAGS * FRAGS; f++)
+        FRAGMENTS
+        for (int r = 0; r < MFMA_SUMS; r++) {
+            const int row = (wave >> 1) * HALF + MFMA_SIDE * (f / FRAGS) + MFMA_ROW(r, lane);
+            const int col = (wave & 1) * HALF + MFMA_SIDE * (f % FRAGS) + lane % MFMA_SIDE;
+            const int product = MFMA_AT(acc[f / FRAGS][f % FRAGS], r);
+            int sum = 0;
+            for (int k = 0; k < SIZE; k++) sum += a[row * SIZE + k];
+            c[row * SIZE + col] += product + 128 * sum_of_column(w_tile, col) + sum - sum_of_row(a_tile, row);
+        }
 }
 
 #else

@@ -28,7 +28,7 @@ enum {
     VQ_CAP_DOT_DP4A = 1u << 9, /* NVIDIA's dp4a as inline PTX */
     VQ_CAP_DOT_AMD = 1u << 10, /* AMD's v_dot4_u32_u8 */
     VQ_CAP_MMA_NV = 1u << 11,  /* NVIDIA's mma.sync.m16n8k32 of s8, ldmatrix and cp.async as inline PTX */
-    VQ_CAP_MFMA = 1u << 12,    /* AMD's v_mfma_i32_32x32x8i8 */
+    VQ_CAP_MFMA = 1u << 12,    /* AMD's v_mfma_i32_32x32x8i8 and v_mfma_i32_16x16x16i8 */
     /* Where the environment variable VITQ_EMULATE is 1: kernels for GPUs with their instructions as OpenCL C, to test
      * them without a GPU. Slow. */
     VQ_CAP_EMULATED = 1u << 13,

@@ -20,6 +20,7 @@ static const struct {
     {"probe emulated mma", "probe_gpu.cl", "-DPROBE_MMA", 0, {16, 4, 0, 0}},
     {"probe emulated mma u4", "probe_gpu.cl", "-DPROBE_MMA -DW_PACKED=1", 0, {16, 4, 0, 0}},
     {"probe emulated mfma", "probe_gpu.cl", "-DPROBE_MFMA -DDOT4_UNSIGNED=1", 0, {16, 4, 0, 0}},
+    {"probe emulated mfma of 16", "probe_gpu.cl", "-DPROBE_MFMA -DDOT4_UNSIGNED=1 -DMFMA_SIDE=16", 0, {16, 4, 0, 0}},
     {"probe emulated dot", "probe_gpu.cl", "", 0, {0, 0, 0, 0}},
     {"probe emulated udot", "probe_gpu.cl", "-DDOT4_UNSIGNED=1", 0, {0, 0, 0, 0}},
     {"probe AVXVNNI", "probe.cl", "-DVQ_PROBE_AVXVNNI", 0, {0, 0, 0, 0}},

@@ -191,7 +191,8 @@ if [ -n "$ptxas" ]; then
         probe sm_80 "$options" "$clang" -target nvptx64-nvidia-nvcl -Xclang -target-cpu -Xclang sm_80 -Xclang -target-feature -Xclang +ptx70
     done
 fi
-for options in "-DVQ_DOT=3" "-DPROBE_MFMA $matrix -DVQ_MMA=2 -DVQ_DOT=3"; do
+for options in "-DVQ_DOT=3" "-DPROBE_MFMA $matrix -DVQ_MMA=2 -DVQ_DOT=3" \
+    "-DPROBE_MFMA -DMFMA_SIDE=16 $matrix -DVQ_MMA=2 -DVQ_DOT=3"; do
     probe gfx90a "$options" "$clang" -target amdgcn-amd-amdhsa -mcpu=gfx90a -nogpulib
 done
 
