@@ -1,45 +1,18 @@
 /* attention_f32 for CPUs: one work-item does rows_per_item queries of one head. It packs the head's keys as
  * [panel][d][PANEL] and its values as [panel][t][PANEL] into local memory (which on a CPU is ordinary, cached memory), then
  * takes ROWS queries at a time through scores, softmax and the product with the values, which nothing but the result
- * leaves. Grid: (row chunks, heads, images), work-groups of one.
- *
- * VQ_P0 rows of a register tile: 6 or 12; VQ_P1 vectors of 16 columns: 1 or 2, as in gemm_f32_wide.cl. */
+ * leaves. Grid: (row chunks, heads, images), work-groups of one. VQ_P0 and VQ_P1: see tile_f32.h. */
 #include "exp_f32.h"
-#include "vq_local.h"
+#include "tile_f32.h"
 #include "vq_vector.h"
-
-#define ROWS    VQ_P0
-#define VECTORS VQ_P1
-#define PANEL   (16 * VECTORS)
-
-#if ROWS == 12
-#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
-#else
-#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
-#endif
 
 #define ROUND_UP(n) (((n) + PANEL - 1) / PANEL * PANEL)
 
-/* Four rows of keys at a time, transposed through registers; keys beyond t repeat the last one. */
+/* Keys beyond t repeat the last one. */
 VQ_LOCAL_FUNCTION void pack_keys(__local float *packed, __global const float *k, int ld, int t, int d)
 {
-    for (int j = 0; j < ROUND_UP(t); j += 4) {
-        __local float *const to = packed + (size_t)(j / PANEL) * PANEL * d + j % PANEL;
-        __global const float *const r0 = k + (size_t)min(j, t - 1) * ld, *const r1 = k + (size_t)min(j + 1, t - 1) * ld;
-        __global const float *const r2 = k + (size_t)min(j + 2, t - 1) * ld;
-        __global const float *const r3 = k + (size_t)min(j + 3, t - 1) * ld;
-        int i = 0;
-        for (; i + 4 <= d; i += 4) {
-            const float4 v0 = vload4(0, r0 + i), v1 = vload4(0, r1 + i), v2 = vload4(0, r2 + i), v3 = vload4(0, r3 + i);
-            const float4 a = (float4)(v0.s0, v1.s0, v0.s1, v1.s1), c = (float4)(v0.s2, v1.s2, v0.s3, v1.s3);
-            const float4 b = (float4)(v2.s0, v3.s0, v2.s1, v3.s1), e = (float4)(v2.s2, v3.s2, v2.s3, v3.s3);
-            vstore4((float4)(a.s01, b.s01), 0, to + i * PANEL);
-            vstore4((float4)(a.s23, b.s23), 0, to + (i + 1) * PANEL);
-            vstore4((float4)(c.s01, e.s01), 0, to + (i + 2) * PANEL);
-            vstore4((float4)(c.s23, e.s23), 0, to + (i + 3) * PANEL);
-        }
-        for (; i < d; i++) vstore4((float4)(r0[i], r1[i], r2[i], r3[i]), 0, to + i * PANEL);
-    }
+    for (int j = 0; j < ROUND_UP(t); j += 4)
+        transpose_four(packed + (size_t)(j / PANEL) * PANEL * d + j % PANEL, k, ld, j, t - 1, d);
 }
 
 VQ_LOCAL_FUNCTION void pack_values(__local float *packed, __global const float *v, int ld, int t, int d)
@@ -68,26 +41,13 @@ VQ_LOCAL_FUNCTION void multiply(float16 *sums, __local const float *a, int ld, _
 {
 #define ROW_START(r) __local const float *const a##r = a + (r)*ld;
     EACH_ROW(ROW_START)
-#define SUM_START(r) float16 p##r = 0.0f, q##r = 0.0f;
+#define SUM_START(r) float16 p##r = 0.0f; SECOND(float16 q##r = 0.0f;)
     EACH_ROW(SUM_START)
     for (int i = 0; i < k; i++) {
-        const float16 b0 = *(__local const float16 *)(panel + i * PANEL);
-#if VECTORS == 2
-        const float16 b1 = *(__local const float16 *)(panel + i * PANEL + 16);
-#define STEP(r)                    \
-    {                              \
-        const float16 v = a##r[i]; \
-        p##r = fma(v, b0, p##r);   \
-        q##r = fma(v, b1, q##r);   \
-    }
-#else
-#define STEP(r) p##r = fma((float16)a##r[i], b0, p##r);
-#endif
+#define A_AT(r) a##r[i]
+        LOAD_PANEL(__local, panel + i * PANEL)
         EACH_ROW(STEP)
     }
-#define KEEP(r)               \
-    sums[(r)*VECTORS] = p##r; \
-    if (VECTORS == 2) sums[(r)*VECTORS + 1] = q##r;
     EACH_ROW(KEEP)
 }
 

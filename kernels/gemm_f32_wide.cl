@@ -1,23 +1,10 @@
 /* gemm_f32 for CPUs: one work-item computes `rows_per_item` rows x one panel of columns of C. It packs its panel of B,
  * K_BLOCK rows at a time, as [k][PANEL] into local memory (which on a CPU is ordinary, cached memory) and runs register
- * tiles of ROWS x PANEL over it: per step of k, ROWS broadcast loads and ROWS * VECTORS fused multiply-adds. Grid:
- * (panels, row chunks, batch), work-groups of one.
- *
- * VQ_P0 rows of the tile: 6 or 12; VQ_P1 vectors of 16 columns: 1 or 2. 12 x 2 fills 32 512-bit registers,
- * 6 x 1 fills 16 256-bit registers. */
-#include "vq_local.h"
+ * tiles over it (tile_f32.h, VQ_P0 and VQ_P1, too). Grid: (panels, row chunks, batch), work-groups of one. */
+#include "tile_f32.h"
 #include "vq_vector.h"
 
-#define ROWS    VQ_P0
-#define VECTORS VQ_P1
-#define PANEL   (16 * VECTORS)
 #define K_BLOCK 512
-
-#if ROWS == 12
-#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
-#else
-#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
-#endif
 
 typedef struct tile_args {
     int m, n, a_row, a_step, ldc, accumulate, rows_in, rows_out, row_first;
@@ -40,24 +27,7 @@ VQ_LOCAL_FUNCTION void pack_panel(__local float *panel, __global const float *b,
         }
         return;
     }
-    /* rows of B in fours: transposed through registers */
-    for (int j = 0; j < PANEL; j += 4) {
-        __global const float *const r0 = b + (size_t)(n0 + min(j, cols - 1)) * ldb + k0;
-        __global const float *const r1 = b + (size_t)(n0 + min(j + 1, cols - 1)) * ldb + k0;
-        __global const float *const r2 = b + (size_t)(n0 + min(j + 2, cols - 1)) * ldb + k0;
-        __global const float *const r3 = b + (size_t)(n0 + min(j + 3, cols - 1)) * ldb + k0;
-        int k = 0;
-        for (; k + 4 <= k_len; k += 4) {
-            const float4 v0 = vload4(0, r0 + k), v1 = vload4(0, r1 + k), v2 = vload4(0, r2 + k), v3 = vload4(0, r3 + k);
-            const float4 a = (float4)(v0.s0, v1.s0, v0.s1, v1.s1), c = (float4)(v0.s2, v1.s2, v0.s3, v1.s3);
-            const float4 d = (float4)(v2.s0, v3.s0, v2.s1, v3.s1), e = (float4)(v2.s2, v3.s2, v2.s3, v3.s3);
-            vstore4((float4)(a.s01, d.s01), 0, panel + k * PANEL + j);
-            vstore4((float4)(a.s23, d.s23), 0, panel + (k + 1) * PANEL + j);
-            vstore4((float4)(c.s01, e.s01), 0, panel + (k + 2) * PANEL + j);
-            vstore4((float4)(c.s23, e.s23), 0, panel + (k + 3) * PANEL + j);
-        }
-        for (; k < k_len; k++) vstore4((float4)(r0[k], r1[k], r2[k], r3[k]), 0, panel + k * PANEL + j);
-    }
+    for (int j = 0; j < PANEL; j += 4) transpose_four(panel + j, b + (size_t)n0 * ldb + k0, ldb, j, cols - 1, k_len);
 }
 
 /* One row of 16 columns at c, of which `cols` exist. */
@@ -90,22 +60,8 @@ VQ_LOCAL_FUNCTION void tile(const tile_args *t, __global const float *a, __local
     EACH_ROW(ZERO)
     long at = 0; /* of the same k in each row */
     for (int k = 0; k < k_len; k++, at += t->a_step) {
-        const float16 b0 = *(__local const float16 *)(panel + k * PANEL);
-#if VECTORS == 2
-        const float16 b1 = *(__local const float16 *)(panel + k * PANEL + 16);
-#define STEP(r)                    \
-    {                              \
-        const float16 v = a##r[at]; \
-        p##r = fma(v, b0, p##r);   \
-        q##r = fma(v, b1, q##r);   \
-    }
-#else
-#define STEP(r)                    \
-    {                              \
-        const float16 v = a##r[at]; \
-        p##r = fma(v, b0, p##r);   \
-    }
-#endif
+#define A_AT(r) a##r[at]
+        LOAD_PANEL(__local, panel + k * PANEL)
         EACH_ROW(STEP)
     }
     const int cols = t->n - n0;

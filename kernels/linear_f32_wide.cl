@@ -1,21 +1,9 @@
-/* linear_f32 for CPUs: one work-item computes rows_per_item rows of one panel of columns, in register tiles of ROWS x
- * PANEL: per step of k, ROWS broadcast loads and ROWS * VECTORS fused multiply-adds. Weights are packed as
- * [panel][k][PANEL], zeros beyond n. Grid: (panels, row blocks), work-groups of one.
- *
- * VQ_P0 rows of the tile: 6 or 12; VQ_P1 vectors of 16 columns: 1 or 2. 12 x 2 fills 32 512-bit registers,
- * 6 x 1 fills 16 256-bit registers. */
+/* linear_f32 for CPUs: one work-item computes rows_per_item rows of one panel of columns, in register tiles (tile_f32.h,
+ * VQ_P0 and VQ_P1, too). Weights are packed as [panel][k][PANEL], zeros beyond n. Grid: (panels, row blocks), work-groups
+ * of one. */
 #include "gelu_f32.h"
+#include "tile_f32.h"
 #include "vq_vector.h"
-
-#define ROWS    VQ_P0
-#define VECTORS VQ_P1
-#define PANEL   (16 * VECTORS)
-
-#if ROWS == 12
-#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
-#else
-#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
-#endif
 
 /* 16 columns of a row, of which `cols` exist; epilogue: 1 GELU, 2 adds other. */
 static void finish(__global float *y, __global const float *other, float16 value, int cols, int epilogue)
@@ -37,26 +25,13 @@ static void tile(float16 *sums, __global const float *x, __global const float *p
 {
 #define ROW_START(r) __global const float *const x##r = x + (size_t)min(m0 + r, m - 1) * k;
     EACH_ROW(ROW_START)
-#define SUM_START(r) float16 p##r = bias[0], q##r = bias[VECTORS - 1];
+#define SUM_START(r) float16 p##r = bias[0]; SECOND(float16 q##r = bias[1];)
     EACH_ROW(SUM_START)
     for (int i = 0; i < k; i++) {
-        const float16 w0 = *(__global const float16 *)(panel + (size_t)i * PANEL);
-#if VECTORS == 2
-        const float16 w1 = *(__global const float16 *)(panel + (size_t)i * PANEL + 16);
-#define STEP(r)                    \
-    {                              \
-        const float16 v = x##r[i]; \
-        p##r = fma(v, w0, p##r);   \
-        q##r = fma(v, w1, q##r);   \
-    }
-#else
-#define STEP(r) p##r = fma((float16)x##r[i], w0, p##r);
-#endif
+#define A_AT(r) x##r[i]
+        LOAD_PANEL(__global, panel + (size_t)i * PANEL)
         EACH_ROW(STEP)
     }
-#define KEEP(r)                  \
-    sums[(r)*VECTORS] = p##r;    \
-    if (VECTORS == 2) sums[(r)*VECTORS + 1] = q##r;
     EACH_ROW(KEEP)
 }
 
