@@ -1,7 +1,6 @@
 /* patchify_f32 for CPUs: one work-item per row of out. With three channels, 16 pixels at a time are taken apart by
  * shuffles. Grid: (1, patches, images), work-groups of one. */
 #include "channels_u8.h"
-#include "vq_vector.h"
 
 #define FLOATS(v) __builtin_convertvector(v, float16)
 
@@ -19,12 +18,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void patchify_f32(__glob
         int x = 0;
         if (chans == 3) {
             for (; x + 16 <= patch; x += 16) {
-                __global const uchar *const first = from + 3 * x;
-                const uchar16 v0 = LOAD_AT(uchar16, first), v1 = LOAD_AT(uchar16, first + 16);
-                const uchar16 v2 = LOAD_AT(uchar16, first + 32);
-                STORE_AT(float16, line + x) = FLOATS(channel0(v0, v1, v2));
-                STORE_AT(float16, line + area + x) = FLOATS(channel1(v0, v1, v2));
-                STORE_AT(float16, line + 2 * area + x) = FLOATS(channel2(v0, v1, v2));
+                const channels pixel = channels_of(from + 3 * x);
+                STORE_AT(float16, line + x) = FLOATS(pixel.c0);
+                STORE_AT(float16, line + area + x) = FLOATS(pixel.c1);
+                STORE_AT(float16, line + 2 * area + x) = FLOATS(pixel.c2);
             }
         }
         for (; x < patch; x++)

@@ -2,7 +2,6 @@
  * shuffles. Grid: (rows), work-groups of one. */
 
 #include "channels_u8.h"
-#include "vq_vector.h"
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void patchify_u8(__global const uchar *image,
                                                                          __global uchar *out, int rows, int height,
@@ -17,12 +16,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void patchify_u8(__globa
         int x = 0;
         if (chans == 3) {
             for (; x + 16 <= patch; x += 16) {
-                __global const uchar *const at = from + 3 * x;
-                const uchar16 v0 = LOAD_AT(uchar16, at), v1 = LOAD_AT(uchar16, at + 16);
-                const uchar16 v2 = LOAD_AT(uchar16, at + 32);
-                STORE_AT(uchar16, line + x) = channel0(v0, v1, v2);
-                STORE_AT(uchar16, line + area + x) = channel1(v0, v1, v2);
-                STORE_AT(uchar16, line + 2 * area + x) = channel2(v0, v1, v2);
+                const channels at = channels_of(from + 3 * x);
+                STORE_AT(uchar16, line + x) = at.c0;
+                STORE_AT(uchar16, line + area + x) = at.c1;
+                STORE_AT(uchar16, line + 2 * area + x) = at.c2;
             }
         }
         for (; x < patch; x++)
