@@ -4,9 +4,10 @@
 usage: bench/peers/run.py --model DIR --calib DIR --val DIR [--vitq build/vitq] [--rounds 5] [--batch 1 8 32] [--json OUT]
 
 --calib and --val are folders with images/ and labels.csv (columns file, class_index). The first run makes
-build/peers-venv with the packages of requirements.txt, from PyPI (some 5 GB: PyTorch's there brings CUDA along). Everything is timed in one run, one competitor after
-the other, that many rounds over, so that a slow minute of the machine hits all of them. Figures are images per second of
-the model alone (decoded pixels in memory), median of the rounds, with the smallest and the largest.
+build/peers-venv with the packages of requirements.txt, from PyPI (some 5 GB: PyTorch's there brings CUDA along).
+Everything is timed in one run, one competitor after the other, that many rounds over, so that a slow minute of the machine
+hits all of them. Figures are images per second of the model alone, batch after batch with the pixels in memory, by the
+median time of a batch (vitq's by the vitq-bench beside it); of the rounds the median, the smallest and the largest.
 """
 import argparse
 import contextlib
@@ -45,13 +46,13 @@ def arguments():
     p.add_argument("--model", required=True, help="folder of the FP32 model")
     p.add_argument("--calib", required=True, help="folder of calibration photos")
     p.add_argument("--val", required=True, help="folder of labelled photos")
-    p.add_argument("--vitq", default=str(ROOT / "build" / "vitq"), help="the vitq program; 'none' leaves it out")
+    p.add_argument("--vitq", default=str(ROOT / "build" / "vitq"), help="the vitq program, vitq-bench beside it; 'none' leaves it out")
     p.add_argument("--samples", type=int, default=32, help="calibration photos")
     p.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32])
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--timed", type=int, default=64, help="photos per round and competitor")
     p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--bits", nargs="+", default=["w8a8", "w4a4"], help="what vitq runs beside FP32")
+    p.add_argument("--bits", nargs="+", default=["w8a8", "w6a6", "w4a4"], help="what vitq runs beside FP32")
     p.add_argument("--json", help="also write the figures here")
     return p.parse_args()
 
@@ -164,15 +165,17 @@ def make_peers(args, work, model_onnx, calib):
 
 
 def time_runner(run, pixels, batch, timed):
-    """Images per second over `timed` photos, after one batch that is not counted."""
+    """Images per second by the median time of a batch, of `timed` photos after one batch that is not counted."""
     import numpy as np
     batches = [np.ascontiguousarray(np.take(pixels, range(i, i + batch), axis=0, mode="wrap"))
-               for i in range(0, max(timed, batch), batch)]
+               for i in range(0, max(timed, 3 * batch), batch)]
     run(batches[0])
-    start = time.perf_counter()
+    seconds = []
     for b in batches:
+        start = time.perf_counter()
         run(b)
-    return batch * len(batches) / (time.perf_counter() - start)
+        seconds.append(time.perf_counter() - start)
+    return batch / statistics.median(seconds)
 
 
 def count_top1(run, pixels, labels, batch):
@@ -185,12 +188,16 @@ def count_top1(run, pixels, labels, batch):
     return right
 
 
-def vitq(args, *words):
+def run_json(args, program, *words):
     env = dict(os.environ, POCL_MAX_PTHREAD_COUNT=str(args.threads))
-    done = subprocess.run([args.vitq, *map(str, words), "--json", "--quiet"], env=env, capture_output=True, text=True)
+    done = subprocess.run([program, *map(str, words), "--json", "--quiet"], env=env, capture_output=True, text=True)
     if done.returncode != 0:
-        sys.exit(f"{args.vitq} {words[0]}: {done.stderr.strip()}")
+        sys.exit(f"{program} {words[0]}: {done.stderr.strip()}")
     return json.loads(done.stdout)
+
+
+def vitq(args, *words):
+    return run_json(args, args.vitq, *words)
 
 
 def make_vitq(args, work):
@@ -206,10 +213,16 @@ def make_vitq(args, work):
     return rows
 
 
-def vitq_eval(args, mode, model, batch, limit=None):
+def vitq_top1(args, mode, model, batch):
     folder = pathlib.Path(args.val)
-    words = ["eval", model, "--images", folder, "--labels", folder / "labels.csv", "--mode", mode, "--batch", batch]
-    return vitq(args, *words, *(["--limit", limit] if limit else []))
+    return vitq(args, "eval", model, "--images", folder / "images", "--labels", folder / "labels.csv", "--mode", mode,
+                "--batch", batch)["top1"]
+
+
+def vitq_speed(args, model, batch):
+    bench = pathlib.Path(args.vitq).with_name("vitq-bench")
+    rows = run_json(args, bench, "model", "--no-verify", "--rounds", 1, "--seconds", 0.3, "--batches", batch, model)["rows"]
+    return next(r["images_per_second"] for r in rows if r["bench"] == "model")
 
 
 # ---- the run -------------------------------------------------------------------------------------------------------------
@@ -222,10 +235,9 @@ def measure(args, peers, ours, pixels):
             for name, runners in peers:
                 time.sleep(0.3)  # the competitor before may still be spinning
                 speeds.setdefault((name, batch), []).append(time_runner(runners[batch], pixels, batch, args.timed))
-            for name, mode, model in ours:
+            for name, _, model in ours:
                 time.sleep(0.3)
-                got = vitq_eval(args, mode, model, batch, max(args.timed, batch) + batch)
-                speeds.setdefault((name, batch), []).append(got["images_per_second"])
+                speeds.setdefault((name, batch), []).append(vitq_speed(args, model, batch))
         print(f"round {r + 1} of {args.rounds}", file=sys.stderr)
     return speeds
 
@@ -268,7 +280,7 @@ def main():
         speeds = measure(args, peers, ours, pixels)
         middle = args.batch[len(args.batch) // 2]
         top1 = {n: count_top1(r[middle], pixels, labels, middle) for n, r in peers}
-        top1.update({n: vitq_eval(args, mode, m, middle)["top1"] for n, mode, m in ours})
+        top1.update({n: vitq_top1(args, mode, m, middle) for n, mode, m in ours})
     names = [n for n, _ in peers] + [o[0] for o in ours]
     table(args, names, speeds, top1, len(labels))
     if args.json:

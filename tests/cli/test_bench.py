@@ -134,9 +134,11 @@ class Bench(unittest.TestCase):
         result = self.report("ops", "demo")
         rows, peaks = result["rows"], result["peaks"]
         ops = {row["op"] for row in rows}
-        self.assertEqual(ops, {"gemm_s8", "gemm_f32", "linear_f32", "patchify_u8", "patchify_f32", "layernorm_s32", "layernorm_f32", "tokens_s32",
-                               "pool_s32", "fakequant_f32", "quantile_f32", "quant_error_f32", "attention_u8", "attention_f32",
-                               "softmax_f32", "gelu_f32", "elementwise_f32", "layernorm_f64", "softmax_f64", "gelu_rational_f32", "gptq_f32", "descent_f32", "gram_error_f32"})
+        self.assertEqual(ops, {"gemm_s8", "gemm_f32", "linear_f32", "patchify_u8", "patchify_f32",
+                               "layernorm_s32", "layernorm_f32", "tokens_s32", "pool_s32", "fakequant_f32",
+                               "quantile_f32", "quant_error_f32", "attention_u8", "attention_f32",
+                               "softmax_f32", "gelu_f32", "elementwise_f32", "layernorm_f64", "softmax_f64",
+                               "gelu_rational_f32", "gptq_f32", "descent_f32", "gram_error_f32"})
         for op in ops:
             self.assertTrue(any(row["variant"] == op + "__portable" for row in rows), op)
         for row in rows:
