@@ -20,11 +20,6 @@ typedef struct vq_calibration {
     int samples; /* of them */
 } vq_calibration;
 
-static inline size_t vq_value_count(const vq_graph *g, int v)
-{
-    return (size_t)g->values[v].rows * (size_t)g->values[v].cols;
-}
-
 /* Every how many of so many rows counts in a search by output. */
 static inline int vq_row_step(const vq_calibration *c, int rows)
 {

@@ -36,11 +36,6 @@ static size_t resident_bytes(void)
     return pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-static size_t value_count(const vq_graph *g, int v)
-{
-    return (size_t)g->values[v].rows * (size_t)g->values[v].cols;
-}
-
 static vq_status arena_bytes(size_t *out, const vq_graph *g)
 {
     vq_plan_item *items = NULL;
@@ -49,7 +44,7 @@ static vq_status arena_bytes(size_t *out, const vq_graph *g)
         const int producer = vq_graph_producer(g, v);
         items[v].first = producer;
         items[v].last = VQ_MAX(producer, vq_graph_last_use(g, v));
-        items[v].bytes = value_count(g, v) * sizeof(float);
+        items[v].bytes = vq_value_count(g, v) * sizeof(float);
     }
     const vq_status status = vq_plan_memory(items, g->num_values, 1, out);
     free(items);
@@ -118,12 +113,12 @@ static vq_status count_needs(needs *n, const vq_graph *g, const vq_recipe *r, in
         const vq_node *const node = &g->nodes[i];
         if (node->op == VQ_NODE_LINEAR || node->op == VQ_NODE_PATCH_EMBED) {
             count_layer(n, g, r, node, &weights, &operands);
-            scratch = VQ_MAX(scratch, value_count(g, node->in[0]) * sizeof(float));
+            scratch = VQ_MAX(scratch, vq_value_count(g, node->in[0]) * sizeof(float));
         }
         if (node->op == VQ_NODE_SCORES) attention = VQ_MAX(attention, attention_bytes(g, r, node, samples));
     }
-    for (int v = 1; v < g->num_values; v++) n->largest = VQ_MAX(n->largest, value_count(g, v));
-    const size_t pixels = 2 * value_count(g, 0), sums = n->largest * sizeof(float) / 8;
+    for (int v = 1; v < g->num_values; v++) n->largest = VQ_MAX(n->largest, vq_value_count(g, v));
+    const size_t pixels = 2 * vq_value_count(g, 0), sums = n->largest * sizeof(float) / 8;
     /* the device's parameters, the model's and a rewritten one, and the codes */
     n->fixed = params * (r->rotate_value || r->migrate_value ? 3 : 2) + params / 2 + weights + COMPILER;
     n->streamed = n->arena + scratch + pixels + attention;

@@ -4,11 +4,6 @@
 
 #include "graph/plan.h"
 
-static size_t value_count(const vq_graph *g, int v)
-{
-    return (size_t)g->values[v].rows * (size_t)g->values[v].cols;
-}
-
 /* Places for the values of all images in the store, as vq_float_run has them in its arena. */
 static vq_status place_values(vq_walk *w)
 {
@@ -22,7 +17,7 @@ static vq_status place_values(vq_walk *w)
         const int producer = vq_graph_producer(g, v);
         items[v].first = producer;
         items[v].last = VQ_MAX(producer, vq_graph_last_use(g, v));
-        items[v].bytes = value_count(g, v) * sizeof(float) * (size_t)w->samples->count;
+        items[v].bytes = vq_value_count(g, v) * sizeof(float) * (size_t)w->samples->count;
     }
     VQ_GO(vq_plan_memory(items, g->num_values, VQ_BUF_ALIGN, &total));
     VQ_GO(vq_store_reserve(w->samples->store, total, &w->values));
@@ -41,7 +36,7 @@ vq_status vq_walk_create(vq_walk **out, vq_device *dev, const vq_graph *graph, c
     *w = (vq_walk){.dev = dev, .graph = graph, .samples = samples};
     VQ_GO(vq_float_run_create(&w->run, dev, graph, samples->at_once));
     if (samples->store) {
-        VQ_GO(vq_alloc(&w->pixels, value_count(graph, 0), (size_t)samples->at_once, "pixels"));
+        VQ_GO(vq_alloc(&w->pixels, vq_value_count(graph, 0), (size_t)samples->at_once, "pixels"));
         VQ_GO(place_values(w));
     } else {
         VQ_GO(vq_float_run_input(w->run, samples->pixels, samples->count));
@@ -78,7 +73,7 @@ vq_rows vq_walk_value(const vq_walk *w, int value)
 /* Images first .. first + count of the image or of a value, between the store and the run's memory for them. */
 static vq_status load_value(vq_walk *w, int v, int first, int count)
 {
-    const size_t each = value_count(w->graph, v);
+    const size_t each = vq_value_count(w->graph, v);
     if (v == 0) {
         VQ_TRY(vq_store_read(w->samples->store, w->samples->offset + (size_t)first * each, w->pixels,
                              (size_t)count * each));
@@ -90,7 +85,7 @@ static vq_status load_value(vq_walk *w, int v, int first, int count)
 
 static vq_status keep_value(vq_walk *w, int v, int first, int count)
 {
-    const size_t each = value_count(w->graph, v);
+    const size_t each = vq_value_count(w->graph, v);
     const vq_rows r = vq_walk_value(w, v);
     return vq_rows_write(&r, (size_t)first * each, (size_t)count * each, w->run->values[v], 0);
 }
@@ -125,7 +120,7 @@ static vq_status keep_outputs(vq_walk *w, int first, int last, int image, int co
 vq_status vq_walk_input(vq_walk *w, int first, int count)
 {
     if (w->samples->store) return load_value(w, 0, first, count);
-    return vq_float_run_input(w->run, w->samples->pixels + (size_t)first * value_count(w->graph, 0), count);
+    return vq_float_run_input(w->run, w->samples->pixels + (size_t)first * vq_value_count(w->graph, 0), count);
 }
 
 vq_status vq_walk_nodes(vq_walk *w, int first, int last)

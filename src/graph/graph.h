@@ -107,4 +107,10 @@ int vq_graph_last_use(const vq_graph *graph, int value);
 /* The node whose out is value v, -1 for the image. */
 int vq_graph_producer(const vq_graph *graph, int value);
 
+/* Elements of one image's value. */
+static inline size_t vq_value_count(const vq_graph *g, int v)
+{
+    return (size_t)g->values[v].rows * (size_t)g->values[v].cols;
+}
+
 #endif

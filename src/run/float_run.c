@@ -6,13 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "graph/plan.h"
 #include "ops/ops_f32.h"
-
-static size_t value_count(const vq_graph *g, int v)
-{
-    return (size_t)g->values[v].rows * (size_t)g->values[v].cols;
-}
+#include "run/float_plan.h"
 
 static void dev_quantizer_clear(vq_dev_quantizer *d)
 {
@@ -62,87 +57,6 @@ void vq_float_run_destroy(vq_float_run **run_ptr)
     *run_ptr = NULL;
 }
 
-/* The patch rows in front of PATCH_EMBED's product also go through scratch; in a fused run nothing else does. */
-static size_t scratch_count(const vq_graph *g, bool fused)
-{
-    size_t most = 0;
-    for (int i = 0; i < g->num_nodes; i++) {
-        const vq_node *const n = &g->nodes[i];
-        if (n->op == VQ_NODE_LINEAR && !fused) most = VQ_MAX(most, value_count(g, n->in[0]));
-        if (n->op == VQ_NODE_PATCH_EMBED)
-            most = VQ_MAX(most, (size_t)g->values[n->out].rows * (size_t)(g->pre.chans * n->patch * n->patch));
-    }
-    return most;
-}
-
-/* ---- fusion --------------------------------------------------------------------------------------------------------
- */
-
-/* Products of CLBlast take weights as they are, and end without an epilogue. */
-static bool can_fuse(vq_device *dev)
-{
-    return !(vq_variant_choose(dev, VQ_OP_GEMM_F32)->needs & VQ_CAP_CLBLAST);
-}
-
-/* Whether only the node behind `node` reads what that gives. */
-static bool feeds_next_alone(const vq_graph *g, int node)
-{
-    const int out = g->nodes[node].out;
-    if (node + 1 >= g->num_nodes || vq_graph_last_use(g, out) != node + 1) return false;
-    const vq_node *const next = &g->nodes[node + 1];
-    return (next->in[0] == out) != (next->in[1] == out);
-}
-
-/* Whether SOFTMAX and CONTEXT follow the SCORES node, which has no windows and no bias, and a kernel can do all of it.
- */
-static bool is_plain_attention(vq_device *dev, const vq_graph *g, int scores)
-{
-    const vq_node *const n = &g->nodes[scores];
-    if (n->op != VQ_NODE_SCORES || n->weight >= 0 || vq_windows_count(&n->windows) != 1) return false;
-    if (scores + 2 >= g->num_nodes || n[1].op != VQ_NODE_SOFTMAX || n[2].op != VQ_NODE_CONTEXT) return false;
-    if (n[2].in[0] != n[1].out || n[2].in[1] != n->in[0] || n[2].heads != n->heads) return false;
-    return feeds_next_alone(g, scores) && feeds_next_alone(g, scores + 1) && n->scale > 0 &&
-           vq_attention_f32_fits(dev, g->values[n->in[0]].rows, n->head_dim);
-}
-
-/* The nodes that a fused run does together with others: leaders[i] is the one that does node i, mostly i itself. */
-static void find_leaders(vq_device *dev, const vq_graph *g, int *leaders)
-{
-    for (int i = 0; i < g->num_nodes; i++) leaders[i] = i;
-    for (int i = 0; i + 1 < g->num_nodes; i++) {
-        const vq_node_op next = g->nodes[i + 1].op;
-        if (g->nodes[i].op == VQ_NODE_LINEAR && (next == VQ_NODE_GELU || next == VQ_NODE_ADD) && feeds_next_alone(g, i))
-            leaders[i + 1] = i;
-        if (is_plain_attention(dev, g, i)) leaders[i + 1] = leaders[i + 2] = i;
-    }
-}
-
-static vq_status create_leaders(int **leaders, vq_device *dev, const vq_graph *g)
-{
-    VQ_TRY(vq_alloc(leaders, (size_t)g->num_nodes, sizeof **leaders, "fused nodes"));
-    find_leaders(dev, g, *leaders);
-    return VQ_OK;
-}
-
-/* Whether a fused run does not make the value: it lies between two nodes done together. */
-static bool is_inner(const vq_graph *g, const int *leaders, int producer)
-{
-    return leaders && producer + 1 < g->num_nodes && leaders[producer + 1] == leaders[producer];
-}
-
-/* Places of the values of `batch` images in the arena; items [num_values]. leaders: NULL unless fused. */
-static vq_status plan_values(vq_plan_item *items, size_t *total, const vq_graph *g, const int *leaders, int batch)
-{
-    items[0] = (vq_plan_item){0};
-    for (int v = 1; v < g->num_values; v++) {
-        const int producer = vq_graph_producer(g, v);
-        items[v].first = leaders ? leaders[producer] : producer;
-        items[v].last = VQ_MAX(producer, vq_graph_last_use(g, v));
-        items[v].bytes = is_inner(g, leaders, producer) ? 0 : value_count(g, v) * sizeof(float) * (size_t)batch;
-    }
-    return vq_plan_memory(items, g->num_values, VQ_BUF_ALIGN, total);
-}
-
 static vq_status create_values(vq_float_run *run)
 {
     const vq_graph *const g = run->graph;
@@ -150,53 +64,12 @@ static vq_status create_values(vq_float_run *run)
     size_t total = 0;
     vq_status status = VQ_OK;
     VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
-    VQ_GO(plan_values(items, &total, g, run->leaders, run->max_batch));
+    VQ_GO(vq_float_plan_values(items, &total, g, run->leaders, run->max_batch));
     VQ_GO(vq_buf_create(&run->arena, run->dev, total));
     for (int v = 1; v < g->num_values; v++)
         if (items[v].bytes) VQ_GO(vq_buf_view(&run->values[v], run->dev, run->arena, items[v].offset, items[v].bytes));
 done:
     free(items);
-    return status;
-}
-
-/* Floats per image of scratch and of products of low bytes. In front of those, scratch holds the operand beside what
- * both bytes are taken from; products [num_nodes], NULL: of FP32. */
-typedef struct room {
-    size_t scratch, low;
-} room;
-
-static room room_of(const vq_graph *g, const vq_whole_product *products, bool fused)
-{
-    room r = {scratch_count(g, fused), 0};
-    for (int i = 0; products && i < g->num_nodes; i++) {
-        if (!products[i].low) continue;
-        r.low = VQ_MAX(r.low, value_count(g, g->nodes[i].out));
-        r.scratch = VQ_MAX(r.scratch, value_count(g, g->nodes[i].in[0]));
-    }
-    return r;
-}
-
-vq_status vq_float_run_fit(int *batch, vq_device *dev, const vq_graph *g, const vq_qmodel *m, int most, size_t memory)
-{
-    const size_t largest = vq_device_get_info(dev)->max_alloc_bytes;
-    vq_whole_product *products = NULL;
-    vq_plan_item *items = NULL;
-    vq_status status = VQ_OK;
-    int *leaders = NULL;
-    if (m) VQ_GO(vq_whole_products(&products, m));
-    if (!m && can_fuse(dev)) VQ_GO(create_leaders(&leaders, dev, g));
-    VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
-    const room r = room_of(g, products, leaders != NULL);
-    for (*batch = most; *batch > 1; --*batch) {
-        size_t arena = 0;
-        VQ_GO(plan_values(items, &arena, g, leaders, *batch));
-        const size_t others = (value_count(g, 0) + (r.scratch + r.low) * sizeof(float)) * (size_t)*batch;
-        if (arena <= largest && arena + others <= memory) break;
-    }
-done:
-    free(items);
-    free(leaders);
-    vq_whole_products_destroy(&products, g->num_nodes);
     return status;
 }
 
@@ -286,15 +159,15 @@ static vq_status create(vq_float_run **out, vq_device *dev, const vq_graph *grap
     VQ_GO(vq_alloc(&run->maps, (size_t)graph->num_nodes, sizeof(vq_buf *), "float run"));
     VQ_GO(vq_alloc(&run->extra, (size_t)graph->num_nodes, sizeof(vq_buf *), "float run"));
     if (fused) {
-        VQ_GO(create_leaders(&run->leaders, dev, graph));
+        VQ_GO(vq_float_leaders_create(&run->leaders, dev, graph));
         VQ_GO(vq_alloc(&run->linears, (size_t)graph->num_nodes, sizeof *run->linears, "float run"));
     }
     VQ_GO(create_maps(run));
     for (int p = 0; p < graph->num_params; p++)
         if (graph->params[p].data)
             VQ_GO(vq_float_run_set_param(run, p, graph->params[p].data, vq_shape_count(&graph->params[p].shape)));
-    const size_t pixel_bytes = value_count(graph, 0) * (size_t)max_batch;
-    const size_t scratch_bytes = scratch_count(graph, fused) * sizeof(float) * (size_t)max_batch;
+    const size_t pixel_bytes = vq_value_count(graph, 0) * (size_t)max_batch;
+    const size_t scratch_bytes = vq_float_room_of(graph, NULL, fused).scratch * sizeof(float) * (size_t)max_batch;
     VQ_GO(vq_buf_create(&run->pixels, dev, pixel_bytes));
     VQ_GO(vq_buf_create(&run->scratch, dev, scratch_bytes));
     VQ_GO(create_values(run));
@@ -312,7 +185,7 @@ vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph
 
 vq_status vq_float_run_create_fused(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch)
 {
-    return create(out, dev, graph, max_batch, can_fuse(dev));
+    return create(out, dev, graph, max_batch, vq_float_can_fuse(dev));
 }
 
 bool vq_float_run_is_part(const vq_float_run *run, int i)
@@ -530,7 +403,7 @@ done:
 
 static vq_status make_room(vq_float_run *run, const vq_whole_product *products)
 {
-    const room r = room_of(run->graph, products, false);
+    const vq_float_room r = vq_float_room_of(run->graph, products, false);
     const size_t item = sizeof(float) * (size_t)run->max_batch;
     if (!r.low) return VQ_OK;
     vq_buf_destroy(&run->scratch);
@@ -647,7 +520,7 @@ static vq_status run_linear(vq_float_run *run, int i, int batch)
                  .b = run->params[n->weight],
                  .bias = n->bias < 0 ? NULL : run->params[n->bias],
                  .out = run->values[n->out]};
-    return multiply_quantized(run, i, &p, value_count(g, n->in[0]) * (size_t)batch, false);
+    return multiply_quantized(run, i, &p, vq_value_count(g, n->in[0]) * (size_t)batch, false);
 }
 
 /* Patch rows of the pixels in scratch. */
@@ -656,7 +529,7 @@ static vq_status patchify(vq_float_run *run, int i, int batch)
     const vq_graph *const g = run->graph;
     const vq_node *const n = &g->nodes[i];
     const vq_preprocess *const pre = &g->pre;
-    const size_t count = value_count(g, 0) * (size_t)batch;
+    const size_t count = vq_value_count(g, 0) * (size_t)batch;
     VQ_TRY(
         vq_patchify_f32_run(run->dev, batch, pre->height, pre->width, pre->chans, n->patch, run->pixels, run->scratch));
     if (run->in[i].kind == VQ_QUANTIZER_NONE) return VQ_OK;
@@ -692,7 +565,7 @@ static vq_status run_patch_embed(vq_float_run *run, int i, int batch)
 static vq_status run_tokens(vq_float_run *run, const vq_node *n, int batch)
 {
     const vq_graph *const g = run->graph;
-    const size_t in_count = value_count(g, n->in[0]), out_count = value_count(g, n->out);
+    const size_t in_count = vq_value_count(g, n->in[0]), out_count = vq_value_count(g, n->out);
     const size_t prefix = (size_t)n->prefix * (size_t)g->values[n->out].cols;
     VQ_TRY(vq_broadcast_f32_run(run->dev, run->params[n->weight], out_count, run->values[n->out], batch));
     return vq_add_rows_f32_run(run->dev, run->values[n->in[0]], in_count, run->values[n->out], out_count, prefix,
@@ -710,7 +583,7 @@ static vq_status run_scores(vq_float_run *run, int i, int batch)
                                     batch);
     const int windows = vq_windows_count(&n->windows), t = qkv->rows / windows, d = n->head_dim, width = n->heads * d;
     if (run->in[i].kind != VQ_QUANTIZER_NONE)
-        VQ_TRY(fakequant(run, &run->in[i], x, value_count(g, n->in[0]) * (size_t)batch, x));
+        VQ_TRY(fakequant(run, &run->in[i], x, vq_value_count(g, n->in[0]) * (size_t)batch, x));
     const size_t per_image = (size_t)t * (size_t)qkv->cols, square = (size_t)t * (size_t)t;
     const product p = {.shape = {.m = t,
                                  .n = t,
@@ -763,7 +636,7 @@ static vq_status run_context(vq_float_run *run, int i, int batch)
                  .a = run->values[n->in[0]],
                  .b = run->values[n->in[1]],
                  .out = run->values[n->out]};
-    return multiply_quantized(run, i, &p, value_count(g, n->in[0]) * (size_t)batch, true);
+    return multiply_quantized(run, i, &p, vq_value_count(g, n->in[0]) * (size_t)batch, true);
 }
 
 static vq_status run_layernorm(vq_float_run *run, const vq_node *n, int batch)
@@ -793,7 +666,7 @@ vq_status vq_float_run_node(vq_float_run *run, int i, int batch)
     const vq_node *const n = &g->nodes[i];
     const vq_buf *const x = n->in[0] > 0 ? run->values[n->in[0]] : NULL, *const y = run->values[n->out];
     const vq_value *const in = &g->values[n->in[0]];
-    const size_t count = value_count(g, n->in[0]) * (size_t)batch;
+    const size_t count = vq_value_count(g, n->in[0]) * (size_t)batch;
     if (vq_float_run_is_part(run, i)) return VQ_OK;
     switch (n->op) {
     case VQ_NODE_PATCH_EMBED: return run_patch_embed(run, i, batch);
@@ -819,7 +692,7 @@ vq_status vq_float_run_node(vq_float_run *run, int i, int batch)
 
 vq_status vq_float_run_input(vq_float_run *run, const uint8_t *pixels, int batch)
 {
-    return vq_buf_write(run->dev, run->pixels, 0, pixels, value_count(run->graph, 0) * (size_t)batch);
+    return vq_buf_write(run->dev, run->pixels, 0, pixels, vq_value_count(run->graph, 0) * (size_t)batch);
 }
 
 vq_status vq_float_run_logits(vq_float_run *run, const uint8_t *pixels, int batch, float *logits)
@@ -828,5 +701,5 @@ vq_status vq_float_run_logits(vq_float_run *run, const uint8_t *pixels, int batc
     VQ_TRY(vq_float_run_input(run, pixels, batch));
     for (int i = 0; i < g->num_nodes; i++) VQ_TRY(vq_float_run_node(run, i, batch));
     const int last = g->nodes[g->num_nodes - 1].out;
-    return vq_buf_read(run->dev, run->values[last], 0, logits, value_count(g, last) * (size_t)batch * sizeof(float));
+    return vq_buf_read(run->dev, run->values[last], 0, logits, vq_value_count(g, last) * (size_t)batch * sizeof(float));
 }

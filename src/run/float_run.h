@@ -47,15 +47,12 @@ typedef struct vq_float_run {
 /* Uploads the parameters that have data and plans memory for max_batch images. */
 vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch);
 /* The same for FP32 runs of all nodes in order: linears have their weights packed, GELU and residual sums are done with
- * the product before them, attention without windows in one. No quantizers may be set. Where the device's products cannot do that, a plain run. */
+ * the product before them, attention without windows in one. No quantizers may be set. Where the device's products cannot
+ * do that, a plain run. */
 vq_status vq_float_run_create_fused(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch);
 /* Whether node i is done with one before it: running it does nothing. */
 bool vq_float_run_is_part(const vq_float_run *run, int i);
 void vq_float_run_destroy(vq_float_run **run);
-/* The largest batch of 1..most whose activations fit memory on the device; of a quantized model's float form where
- * model is not NULL, else of a fused run. */
-vq_status vq_float_run_fit(int *batch, vq_device *dev, const vq_graph *graph, const vq_qmodel *model, int most,
-                           size_t memory);
 size_t vq_float_run_activation_bytes(const vq_float_run *run);
 
 /* Uploads the whole of a quantized model's float form: weights and every activation quantizer. Products are of whole

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "run/float_plan.h"
 #include "run/float_run.h"
 #include "run/int_run.h"
 #include "run/model.h"

@@ -1,0 +1,116 @@
+/* Which nodes a float run fuses, and how much memory it takes. */
+#include "run/float_plan.h"
+
+#include <stdlib.h>
+
+#include "ops/ops_f32.h"
+
+static size_t scratch_count(const vq_graph *g, bool fused)
+{
+    size_t most = 0;
+    for (int i = 0; i < g->num_nodes; i++) {
+        const vq_node *const n = &g->nodes[i];
+        if (n->op == VQ_NODE_LINEAR && !fused) most = VQ_MAX(most, vq_value_count(g, n->in[0]));
+        if (n->op == VQ_NODE_PATCH_EMBED)
+            most = VQ_MAX(most, (size_t)g->values[n->out].rows * (size_t)(g->pre.chans * n->patch * n->patch));
+    }
+    return most;
+}
+
+/* Products of CLBlast take weights as they are, and end without an epilogue. */
+bool vq_float_can_fuse(vq_device *dev)
+{
+    return !(vq_variant_choose(dev, VQ_OP_GEMM_F32)->needs & VQ_CAP_CLBLAST);
+}
+
+/* Whether only the node behind `node` reads what that gives. */
+static bool feeds_next_alone(const vq_graph *g, int node)
+{
+    const int out = g->nodes[node].out;
+    if (node + 1 >= g->num_nodes || vq_graph_last_use(g, out) != node + 1) return false;
+    const vq_node *const next = &g->nodes[node + 1];
+    return (next->in[0] == out) != (next->in[1] == out);
+}
+
+/* Whether SOFTMAX and CONTEXT follow the SCORES node, which has no windows and no bias, and a kernel can do all of it.
+ */
+static bool is_plain_attention(vq_device *dev, const vq_graph *g, int scores)
+{
+    const vq_node *const n = &g->nodes[scores];
+    if (n->op != VQ_NODE_SCORES || n->weight >= 0 || vq_windows_count(&n->windows) != 1) return false;
+    if (scores + 2 >= g->num_nodes || n[1].op != VQ_NODE_SOFTMAX || n[2].op != VQ_NODE_CONTEXT) return false;
+    if (n[2].in[0] != n[1].out || n[2].in[1] != n->in[0] || n[2].heads != n->heads) return false;
+    return feeds_next_alone(g, scores) && feeds_next_alone(g, scores + 1) && n->scale > 0 &&
+           vq_attention_f32_fits(dev, g->values[n->in[0]].rows, n->head_dim);
+}
+
+static void find_leaders(vq_device *dev, const vq_graph *g, int *leaders)
+{
+    for (int i = 0; i < g->num_nodes; i++) leaders[i] = i;
+    for (int i = 0; i + 1 < g->num_nodes; i++) {
+        const vq_node_op next = g->nodes[i + 1].op;
+        if (g->nodes[i].op == VQ_NODE_LINEAR && (next == VQ_NODE_GELU || next == VQ_NODE_ADD) && feeds_next_alone(g, i))
+            leaders[i + 1] = i;
+        if (is_plain_attention(dev, g, i)) leaders[i + 1] = leaders[i + 2] = i;
+    }
+}
+
+vq_status vq_float_leaders_create(int **leaders, vq_device *dev, const vq_graph *g)
+{
+    VQ_TRY(vq_alloc(leaders, (size_t)g->num_nodes, sizeof **leaders, "fused nodes"));
+    find_leaders(dev, g, *leaders);
+    return VQ_OK;
+}
+
+/* Whether a fused run does not make the value: it lies between two nodes done together. */
+static bool is_inner(const vq_graph *g, const int *leaders, int producer)
+{
+    return leaders && producer + 1 < g->num_nodes && leaders[producer + 1] == leaders[producer];
+}
+
+vq_status vq_float_plan_values(vq_plan_item *items, size_t *total, const vq_graph *g, const int *leaders, int batch)
+{
+    items[0] = (vq_plan_item){0};
+    for (int v = 1; v < g->num_values; v++) {
+        const int producer = vq_graph_producer(g, v);
+        items[v].first = leaders ? leaders[producer] : producer;
+        items[v].last = VQ_MAX(producer, vq_graph_last_use(g, v));
+        items[v].bytes = is_inner(g, leaders, producer) ? 0 : vq_value_count(g, v) * sizeof(float) * (size_t)batch;
+    }
+    return vq_plan_memory(items, g->num_values, VQ_BUF_ALIGN, total);
+}
+
+vq_float_room vq_float_room_of(const vq_graph *g, const vq_whole_product *products, bool fused)
+{
+    vq_float_room r = {scratch_count(g, fused), 0};
+    for (int i = 0; products && i < g->num_nodes; i++) {
+        if (!products[i].low) continue;
+        r.low = VQ_MAX(r.low, vq_value_count(g, g->nodes[i].out));
+        r.scratch = VQ_MAX(r.scratch, vq_value_count(g, g->nodes[i].in[0]));
+    }
+    return r;
+}
+
+vq_status vq_float_run_fit(int *batch, vq_device *dev, const vq_graph *g, const vq_qmodel *m, int most, size_t memory)
+{
+    const size_t largest = vq_device_get_info(dev)->max_alloc_bytes;
+    vq_whole_product *products = NULL;
+    vq_plan_item *items = NULL;
+    vq_status status = VQ_OK;
+    int *leaders = NULL;
+    if (m) VQ_GO(vq_whole_products(&products, m));
+    if (!m && vq_float_can_fuse(dev)) VQ_GO(vq_float_leaders_create(&leaders, dev, g));
+    VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
+    const vq_float_room r = vq_float_room_of(g, products, leaders != NULL);
+    for (*batch = most; *batch > 1; --*batch) {
+        size_t arena = 0;
+        VQ_GO(vq_float_plan_values(items, &arena, g, leaders, *batch));
+        const size_t others = (vq_value_count(g, 0) + (r.scratch + r.low) * sizeof(float)) * (size_t)*batch;
+        if (arena <= largest && arena + others <= memory) break;
+    }
+done:
+    free(items);
+    free(leaders);
+    vq_whole_products_destroy(&products, g->num_nodes);
+    return status;
+}
