@@ -38,19 +38,52 @@ typedef struct layout {
     int cols, group, each, n_pad, k_pad;
 } layout;
 
-static int dot_of(const vq_variant *variant, const vq_gemm_s8_weights *weights)
+/* Whether 16-bit lanes take `steps` groups of 4 at a time, whatever the codes. vpmaddubsw brings two neighbours of a group
+ * into a lane; with codes of 0 to byte_max every partial sum lies between byte_max times the lane's negative weights and
+ * byte_max times its positive ones. */
+static bool sums_fit(const vq_gemm_s8_weights *w, int steps)
 {
-    const bool fits = 2 * vq_gemm_byte_max(weights) * weights->w_abs_max <= INT16_MAX;
-    return variant->p[3] == DOT_MADD && fits ? DOT_MADDUBS : variant->p[3];
+    const int most = INT16_MAX / vq_gemm_byte_max(w);
+    for (int n = 0; n < w->n; n++) {
+        const int8_t *const row = w->w + (size_t)n * (size_t)w->k;
+        for (int first = 0; first < w->k; first += 4 * steps) {
+            int up[2] = {0}, down[2] = {0};
+            for (int i = first, end = VQ_MIN(first + 4 * steps, w->k); i < end; i++) {
+                up[i >> 1 & 1] += VQ_MAX(row[i], 0);
+                down[i >> 1 & 1] -= VQ_MIN(row[i], 0);
+            }
+            if (VQ_MAX(VQ_MAX(up[0], up[1]), VQ_MAX(down[0], down[1])) > most) return false;
+        }
+    }
+    return true;
 }
 
-/* Groups whose sum stays exact in the lanes that take it. */
-static int steps_of(int dot, const vq_gemm_s8_weights *weights)
+/* Groups that 16-bit lanes sum before they are widened: as few parts of k as these weights allow, which are many groups
+ * more than weights of w_abs_max everywhere would. 0: not even one is safe. */
+static int steps_of_16_bits(const vq_gemm_s8_weights *w)
 {
-    const int product = VQ_MAX(vq_gemm_byte_max(weights) * weights->w_abs_max, 1);
-    if (dot == DOT_MADDUBS) return INT16_MAX / (2 * product);
-    if (dot == DOT_FLOAT) return VQ_MIN((1 << 24) / product & ~15, 1 << 20); /* at least 512: products are below 2^15 */
-    return 1 << 20;
+    const int groups = VQ_CEIL_DIV(w->k, 4);
+    const int always = INT16_MAX / (2 * VQ_MAX(vq_gemm_byte_max(w) * w->w_abs_max, 1));
+    for (int parts = 1; parts <= groups; parts++) {
+        const int steps = VQ_CEIL_DIV(groups, parts);
+        if (steps <= always) return always;
+        if (sums_fit(w, steps)) return steps;
+    }
+    return always;
+}
+
+/* How the variant multiplies these weights, and groups whose sum stays exact in the lanes that take it. */
+static int dot_of(int *steps, const vq_variant *variant, const vq_gemm_s8_weights *w)
+{
+    enum { WORTH_WHILE = 2 }; /* groups to a widening: below, operands of 16 bits take no longer */
+    *steps = 1 << 20;
+    if (variant->p[3] == DOT_FLOAT) /* at least 512: products are below 2^15 */
+        *steps = VQ_MIN((1 << 24) / VQ_MAX(vq_gemm_byte_max(w) * w->w_abs_max, 1) & ~15, 1 << 20);
+    if (variant->p[3] != DOT_MADD) return variant->p[3];
+    const int narrow = steps_of_16_bits(w);
+    if (narrow < WORTH_WHILE) return DOT_MADD;
+    *steps = narrow;
+    return DOT_MADDUBS;
 }
 
 static layout layout_of(const vq_gemm_s8 *op, int dot)
@@ -375,9 +408,9 @@ static vq_status create_kernel(vq_gemm_s8 *op, vq_device *dev, const vq_variant 
 static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, vq_storage storage)
 {
     const vq_variant *const variant = vq_variant_choose(dev, VQ_OP_GEMM_S8);
-    const int dot = dot_of(variant, w);
     int requant = REQUANT_64;
     VQ_TRY(check_weights(w));
+    const int dot = dot_of(&op->steps, variant, w);
     op->wide = strstr(variant->file, "_wide") != NULL;
     op->codes = w->epilogue == VQ_GEMM_CODES || w->epilogue == VQ_GEMM_TABLE;
     op->a_planes = w->a_planes > 1;
@@ -390,7 +423,6 @@ static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights
     op->code_max = w->epilogue == VQ_GEMM_TABLE   ? w->table_len - 1
                    : w->epilogue == VQ_GEMM_CODES ? (1 << w->bits) - 1
                                                   : 0;
-    op->steps = steps_of(dot, w);
     op->items = 8 * VQ_MAX(vq_device_get_info(dev)->compute_units, 1);
     if (!op->wide) op->items = variant->p[0];
     choose_storage(op, dev, variant, w, dot, storage);
