@@ -3,6 +3,7 @@
  * DOT  1 vpmaddubsw: sums in 16 bits, which to_sum() widens. 4 codes a lane
  *      2 vpmaddwd on operands of 16 bits. 2 codes a lane
  *      3 vpdpbusd. 4 codes a lane
+ * MAC_PAIRS(sum, x, y) the same with pairs of s16 in both.
  * DOT_ASM may be __asm__ volatile: then equal products are taken each time, as a measurement wants them. */
 #ifndef DOT_WIDE_H
 #define DOT_WIDE_H
@@ -35,16 +36,19 @@ static intv to_sum(intv pairs)
 #endif
 
 #if DOT == 2
-#define MAC(sum, x, y)                                                                                                 \
+#define MAC MAC_PAIRS
+#endif
+
+#if DOT == 3
+#define MAC(sum, x, y)       DOT_ASM(VEX "vpdpbusd %2, %1, %0" : "+" REG(sum) : REG(x), REG(y));
+#define MAC_PAIRS(sum, x, y) DOT_ASM(VEX "vpdpwssd %2, %1, %0" : "+" REG(sum) : REG(x), REG(y));
+#elif DOT
+#define MAC_PAIRS(sum, x, y)                                                                                           \
     {                                                                                                                  \
         intv pairs;                                                                                                    \
         DOT_ASM("vpmaddwd %2, %1, %0" : "=" REG(pairs) : REG(x), REG(y));                                              \
         sum += pairs;                                                                                                  \
     }
-#endif
-
-#if DOT == 3
-#define MAC(sum, x, y) DOT_ASM(VEX "vpdpbusd %2, %1, %0" : "+" REG(sum) : REG(x), REG(y));
 #endif
 
 #endif

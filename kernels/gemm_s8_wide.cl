@@ -12,6 +12,8 @@
  *      1 vpmaddubsw: u8 x s8 summed in 16 bits for `steps` groups, which the ranges prove safe, then widened. GROUP 4
  *      2 vpmaddwd on both operands widened to 16 bits, for ranges too large for 1. GROUP 2
  *      3 vpdpbusd. GROUP 4
+ * W_ZERO 2       w_zero and the rows' sums of codes are pairs of s16, (w_zero, 128 * w_zero) and (sum % 128, sum / 128), so
+ *                that one multiply-add of pairs does; not with DOT 0 or two planes
  * STEP_SEGMENTS  0, or the table as steps (below), 64 blocks a segment: 1, 2, 4 or 8. Needs AVX-512BW and 3 vectors.
  * RUN_STEPS      0, or 5 to 7: the table is at most 2^RUN_STEPS runs of equal values, found in as many steps. Needs the same
  * VBMI: bytes may be permuted and bit fields taken from them */
@@ -104,6 +106,8 @@ typedef struct __attribute__((packed)) unaligned_half {
 #define TO_UCHARV(x) CONVERT(x, uchar8)
 #endif
 
+#include "dot_wide.h"
+
 /* ---- epilogue ---------------------------------------------------------------------------------------------------- */
 
 /* Constants of LANES columns. */
@@ -136,52 +140,133 @@ static intv mul_high(intv x, const lane_consts *v)
     return AS_INTV((AS_ULONGV(odd) & (ulongv)(0xffffffff00000000UL)) | (AS_ULONGV(even) >> 32));
 }
 
+/* Where zeros are pairs, sums begin with them. */
 static intv with_zero(const lane_consts *v, intv acc, int row_sum)
 {
-#if W_ZERO
+#if W_ZERO == 1
     acc += v->w_zero * row_sum;
 #endif
     return acc;
 }
 
+/* Shifts by less than 32, which the instructions need not be told. */
+#if DOT
+static intv shift_left(intv x, intv by)
+{
+    intv out;
+    __asm__("vpsllvd %2, %1, %0" : "=" REG(out) : REG(x), REG(by));
+    return out;
+}
+
+static intv shift_right(intv x, intv by)
+{
+    intv out;
+    __asm__("vpsravd %2, %1, %0" : "=" REG(out) : REG(x), REG(by));
+    return out;
+}
+#else
+#define shift_left(x, by)  ((x) << (by))
+#define shift_right(x, by) ((x) >> (by))
+#endif
+
 static intv requant(const lane_consts *v, intv acc)
 {
 #if REQUANT == 1
-    acc <<= v->pre;
+    acc = shift_left(acc, v->pre);
 #endif
-    return (mul_high(acc, v) + v->add) >> v->shift;
+    return shift_right(mul_high(acc, v) + v->add, v->shift);
 }
 
-/* Sums of LANES columns, all before n, to out. */
-static void put_vector(const gemm_shape *s, const lane_consts *v, __global const uchar *table, __global result_t *out,
-                       intv acc)
+#if EPILOGUE == 0 && DOT && PANEL >= 2 * LANES
+#define PACK(instruction, out, x, y) __asm__(instruction " %2, %1, %0" : "=" REG(out) : REG(x), REG(y))
+
+/* One row of codes. vpackusdw and vpackuswb leave the lanes of both operands in turn, 4 codes at a time. */
+static void put_row(const gemm_shape *s, const intv *r, __global result_t *out)
 {
-    const intv r = requant(v, acc);
-#if EPILOGUE == 0
-    STORE_BYTES(TO_UCHARV(min(max(r, (intv)(0)), (intv)(s->code_max))), out);
-#elif EPILOGUE == 1
-    const intv indices = min(max(r, (intv)(0)), (intv)(s->code_max));
-    const int *const index = (const int *)&indices;
-#if C_PLANES == 2
-    intv pairs;
-    int *const pair = (int *)&pairs;
-#pragma unroll
-    for (int j = 0; j < LANES; j++) pair[j] = ((__global const ushort *)table)[index[j]];
-    STORE_BYTES(TO_UCHARV(pairs & 255), out);
-    STORE_BYTES(TO_UCHARV(pairs >> 8), out + s->c_plane);
+    const intv most = (intv)(s->code_max * 0x00010001);
+    intv p, q;
+    PACK("vpackusdw", p, r[0], r[1]);
+    PACK("vpminuw", p, p, most);
+#if VECTORS == 3
+    const intv order = (intv)(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    PACK("vpackusdw", q, r[2], r[2]);
+    PACK("vpminuw", q, q, most);
+    PACK("vpackuswb", p, p, q);
+    PACK("vpermd", p, order, p);
+    ((__global unaligned_codes *)out)->v = as_uint16(p).lo;
+    ((__global unaligned_half *)(out + 32))->v = as_uint16(p).hi.lo;
 #else
-#pragma unroll
-    for (int j = 0; j < LANES; j++) out[j] = table[index[j]];
-#endif
-#elif EPILOGUE == 2
-    const intv x = VLOAD(out), sum = AS_INTV(AS_UINTV(x) + AS_UINTV(r));
-    /* overflow: both operands' signs differ from the sum's */
-    const intv over = ((x ^ sum) & (r ^ sum)) >> 31, limit = (x >> 31) ^ (intv)(0x7fffffff);
-    STORE_INTS((sum & ~over) | (limit & over), out);
-#else
-    STORE_INTS(r, out);
+    const intv order = (intv)(0, 4, 1, 5, 2, 6, 3, 7);
+    PACK("vpackuswb", p, p, p);
+    PACK("vpermd", q, order, p);
+    ((__global unaligned_half *)out)->v = as_uint8(q).lo;
 #endif
 }
+#elif EPILOGUE == 0
+static void put_row(const gemm_shape *s, const intv *r, __global result_t *out)
+{
+    for (int v = 0; v < VECTORS; v++)
+        STORE_BYTES(TO_UCHARV(min(max(r[v], (intv)(0)), (intv)(s->code_max))), out + v * LANES);
+}
+#elif EPILOGUE == 1
+static void put_row(const gemm_shape *s, const intv *r, __global result_t *out, __global const uchar *table)
+{
+    for (int v = 0; v < VECTORS; v++, out += LANES) {
+        const intv indices = min(max(r[v], (intv)(0)), (intv)(s->code_max));
+        const int *const index = (const int *)&indices;
+#if C_PLANES == 2
+        intv pairs;
+        int *const pair = (int *)&pairs;
+#pragma unroll
+        for (int j = 0; j < LANES; j++) pair[j] = ((__global const ushort *)table)[index[j]];
+        STORE_BYTES(TO_UCHARV(pairs & 255), out);
+        STORE_BYTES(TO_UCHARV(pairs >> 8), out + s->c_plane);
+#else
+#pragma unroll
+        for (int j = 0; j < LANES; j++) out[j] = table[index[j]];
+#endif
+    }
+}
+#elif EPILOGUE == 2
+#if DOT && LANES == 16
+static int any_negative(intv x)
+{
+    uint signs;
+    __asm__("vpmovd2m %1, %%k1\n\tkmovw %%k1, %0" : "=r"(signs) : "v"(x) : "k1");
+    return signs != 0;
+}
+#elif DOT
+static int any_negative(intv x)
+{
+    uint signs;
+    __asm__("vmovmskps %1, %0" : "=r"(signs) : "x"(x));
+    return signs != 0;
+}
+#else
+#define any_negative(x) any((x) < 0)
+#endif
+
+/* One row onto the residual stream, which saturates: so seldom that all lanes are only asked whether one does. */
+static void put_row(const gemm_shape *s, const intv *r, __global result_t *out)
+{
+    intv sum[VECTORS], over = (intv)(0); /* over: both operands' signs differ from the sum's */
+#pragma unroll
+    for (int v = 0; v < VECTORS; v++) {
+        const intv x = VLOAD(out + v * LANES);
+        sum[v] = AS_INTV(AS_UINTV(x) + AS_UINTV(r[v]));
+        over |= (x ^ sum[v]) & (r[v] ^ sum[v]);
+        STORE_INTS(sum[v], out + v * LANES);
+    }
+    if (!any_negative(over)) return;
+    for (int v = 0; v < VECTORS; v++)
+        STORE_INTS(add_sat(AS_INTV(AS_UINTV(sum[v]) - AS_UINTV(r[v])), r[v]), out + v * LANES);
+}
+#else
+static void put_row(const gemm_shape *s, const intv *r, __global result_t *out)
+{
+    for (int v = 0; v < VECTORS; v++) STORE_INTS(r[v], out + v * LANES);
+}
+#endif
 #endif
 
 #include "gemm_s8_lookup.h"
@@ -237,11 +322,15 @@ static void __attribute__((always_inline)) put_part(const gemm_shape *s, const w
               words_of(a[2], b[2]));
 #endif
 #else
-    __global result_t *const out = c + (size_t)c_row(s, t->m0 + r) * s->ldc + t->n0;
+    intv x[VECTORS];
 #pragma unroll
     for (int v = 0; v < VECTORS; v++)
-        put_vector(s, &t->consts[v], table, out + v * LANES,
-                   with_zero(&t->consts[v], sums[r * VECTORS + v], t->row_sums[r]));
+        x[v] = requant(&t->consts[v], with_zero(&t->consts[v], sums[r * VECTORS + v], t->row_sums[r]));
+#if EPILOGUE == 1
+    put_row(s, x, c + (size_t)(t->m0 + r) * s->ldc + t->n0, table);
+#else
+    put_row(s, x, c + (size_t)c_row(s, t->m0 + r) * s->ldc + t->n0);
+#endif
 #endif
 }
 
@@ -265,7 +354,7 @@ static void put_rows(const gemm_shape *s, __global const int *consts, __global c
         __global result_t *const out = c + (size_t)c_row(s, m0 + r) * s->ldc + n0;
         for (int j = 0; j < cols; j++) {
             int acc = ((const int *)(sums + r * VECTORS))[j];
-#if W_ZERO
+#if W_ZERO == 1
             acc += consts[FIELD_W_ZERO * s->n_pad + n0 + j] * row_sums[r];
 #endif
             put_one(s, consts, table, out + j, n0 + j, acc);
@@ -274,8 +363,6 @@ static void put_rows(const gemm_shape *s, __global const int *consts, __global c
 }
 
 /* ---- products ---------------------------------------------------------------------------------------------------- */
-
-#include "dot_wide.h"
 
 #if W_PACKED
 #define W_SPACE __local
@@ -385,6 +472,13 @@ static void __attribute__((always_inline)) unpack_panel(__local char *out, __glo
 
 /* Row r's sums are p, q and u; those of 16 bits or floats that go into them s, t and z. */
 #define DECLARE(r) intv p##r = bias_p; SECOND(intv q##r = bias_q;) THIRD(intv u##r = bias_u;)
+#if W_ZERO == 2
+#define ADD_ZEROS(r)                                                                                                   \
+    {                                                                                                                  \
+        const intv sum = (intv)(row_sums[r]);                                                                          \
+        MAC_PAIRS(p##r, sum, zero_p) SECOND(MAC_PAIRS(q##r, sum, zero_q)) THIRD(MAC_PAIRS(u##r, sum, zero_u))          \
+    }
+#endif
 #define NEXT_PLANE(r)                                                                                                  \
     p##r = (p##r - bias_p) * 256 + bias_p;                                                                             \
     SECOND(q##r = (q##r - bias_q) * 256 + bias_q;)                                                                     \
@@ -416,17 +510,23 @@ static void widen(wide_t *wide, __global const uchar *a, const gemm_shape *s, in
 #define PUT_PART()
 #endif
 
-/* Sums of ROWS rows from m0, rows beyond m - 1 like that one, x one panel. */
+/* Sums of ROWS rows from m0, rows beyond m - 1 like that one, x one panel; row_sums are theirs. */
 static void __attribute__((always_inline)) tile(const gemm_shape *s, __global const uchar *a, W_SPACE const char *panel,
                                                 __global const int *consts, __global const uchar *table,
-                                                __global result_t *c, intv *sums, const waiting *before, int m0,
-                                                int n0, int steps)
+                                                __global result_t *c, intv *sums, const int *row_sums,
+                                                const waiting *before, int m0, int n0, int steps)
 {
     const int groups = (s->k + GROUP - 1) / GROUP;
     const intv bias_p = VLOAD(consts + FIELD_BIAS * s->n_pad + n0);
     SECOND(const intv bias_q = VLOAD(consts + FIELD_BIAS * s->n_pad + n0 + LANES);)
     THIRD(const intv bias_u = VLOAD(consts + FIELD_BIAS * s->n_pad + n0 + 2 * LANES);)
     EACH_ROW(DECLARE)
+#if W_ZERO == 2
+    const intv zero_p = VLOAD(consts + FIELD_W_ZERO * s->n_pad + n0);
+    SECOND(const intv zero_q = VLOAD(consts + FIELD_W_ZERO * s->n_pad + n0 + LANES);)
+    THIRD(const intv zero_u = VLOAD(consts + FIELD_W_ZERO * s->n_pad + n0 + 2 * LANES);)
+    EACH_ROW(ADD_ZEROS)
+#endif
     for (int plane = 0; plane < A_PLANES; plane++, a += s->a_plane) {
         if (plane) { EACH_ROW(NEXT_PLANE) }
 #ifdef K_BLOCK
@@ -523,8 +623,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_s8(GEMM_ARGS
 #if W_ZERO
     for (int r = first; r < end; r++) {
         __global const uchar *const row = a + (size_t)r * lda;
-        row_sums[r - first] = A_PLANES == 2 ? 256 * row_sum(row, k) + row_sum(row + a_plane, k) : row_sum(row, k);
+        const int sum = A_PLANES == 2 ? 256 * row_sum(row, k) + row_sum(row + a_plane, k) : row_sum(row, k);
+        row_sums[r - first] = W_ZERO == 2 ? (sum & 127) | sum >> 7 << 16 : sum;
     }
+    for (int r = end - first; r % ROWS; r++) row_sums[r] = 0;
 #endif
     intv sums[ROWS * VECTORS];
     lane_consts lanes[2][VECTORS]; /* of a panel and the one before it */
@@ -548,7 +650,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_s8(GEMM_ARGS
         for (int m0 = first; m0 < end; m0 += ROWS) {
             const int rows = min(ROWS, m - m0);
             const bool waits = REQUANT < 2 && n0 + PANEL <= n;
-            tile(&s, a, panel, consts, table, c, sums, &last, m0, n0, steps);
+            tile(&s, a, panel, consts, table, c, sums, row_sums + (m0 - first), &last, m0, n0, steps);
             last.consts = lanes[odd];
             last.row_sums = row_sums + (m0 - first);
             last.m0 = m0;

@@ -29,6 +29,7 @@ struct vq_gemm_s8 {
     int segments, split;      /* of the table as steps; segments 0: it is not */
     int run_steps;            /* of a search for the run of a table's entry; 0: there is none */
     int steps;                /* groups of k that a 16-bit or float sum takes */
+    bool zero_pairs;          /* w_zero in pairs of s16 */
     int items;                /* work-groups that share the work evenly on this device */
 };
 
@@ -198,14 +199,27 @@ static void consts_64(int32_t *c, size_t n_pad, const vq_gemm_s8_weights *w, int
     c[FIELD_ADD * n_pad] = w->epilogue == VQ_GEMM_CODES || w->epilogue == VQ_GEMM_TABLE ? w->zero[n] : 0;
 }
 
+/* Whether w_zero times a row's sum can be two products of s16: w_zero * (sum % 128) + 128 * w_zero * (sum / 128). */
+static bool zeros_are_pairs(const vq_gemm_s8_weights *w, int dot)
+{
+    const int most = INT16_MAX / 128;
+    if (!w->w_zero || dot == DOT_FLOAT || w->a_planes > 1 || (int64_t)w->k * w->a_max > (int64_t)INT16_MAX * 128)
+        return false;
+    for (int n = 0; n < w->n; n++)
+        if (w->w_zero[n] < -most || w->w_zero[n] > most) return false;
+    return true;
+}
+
 /* Fills [NUM_FIELDS][n_pad] and tells which requantization is right for all channels. */
-static int fill_consts(int32_t *consts, size_t n_pad, const vq_gemm_s8_weights *w)
+static int fill_consts(int32_t *consts, size_t n_pad, const vq_gemm_s8_weights *w, bool zero_pairs)
 {
     bool in_32 = true, shifted = false;
     for (int n = 0; n < w->n; n++) {
         consts[FIELD_BIAS * n_pad + (size_t)n] = w->bias[n];
         consts[FIELD_MULT * n_pad + (size_t)n] = w->mult[n];
-        if (w->w_zero) consts[FIELD_W_ZERO * n_pad + (size_t)n] = w->w_zero[n];
+        if (w->w_zero)
+            consts[FIELD_W_ZERO * n_pad + (size_t)n] =
+                zero_pairs ? (int32_t)((uint32_t)w->w_zero[n] * 128 << 16 | (uint16_t)w->w_zero[n]) : w->w_zero[n];
         in_32 = in_32 && consts_32(consts + n, n_pad, w, n);
         shifted |= consts[FIELD_PRE * n_pad + (size_t)n] != 0;
     }
@@ -384,7 +398,7 @@ static vq_status create_consts(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_
     int32_t *consts = NULL;
     vq_status status = VQ_OK;
     VQ_GO(vq_alloc(&consts, count, sizeof *consts, "constants of a product"));
-    *requant = fill_consts(consts, n_pad, w);
+    *requant = fill_consts(consts, n_pad, w, op->zero_pairs);
     VQ_GO(create_weights(op, dev, w, op->packed ? (int8_t *)(consts + FIELD_W_LOW * n_pad) : NULL, dot));
     VQ_GO(vq_buf_create_from(&op->consts, dev, consts, count * sizeof *consts));
 done:
@@ -399,7 +413,7 @@ static vq_status create_kernel(vq_gemm_s8 *op, vq_device *dev, const vq_variant 
     int at =
         snprintf(options, sizeof options,
                  "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d -DSTEP_SEGMENTS=%d -DA_PLANES=%d -DC_PLANES=%d",
-                 (int)w->epilogue, requant, w->w_zero != NULL, dot, op->segments, 1 + op->a_planes, 1 + op->c_planes);
+                 (int)w->epilogue, requant, (w->w_zero != NULL) + op->zero_pairs, dot, op->segments, 1 + op->a_planes, 1 + op->c_planes);
     if (op->run_steps) at += snprintf(options + at, sizeof options - (size_t)at, " -DRUN_STEPS=%d", op->run_steps);
     if (op->packed) snprintf(options + at, sizeof options - (size_t)at, " -DW_PACKED=1 -DW_SHIFT=%d", op->w_shift);
     return vq_kernel_get(&op->kernel, dev, variant, "gemm_s8", options);
@@ -426,6 +440,7 @@ static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights
     op->items = 8 * VQ_MAX(vq_device_get_info(dev)->compute_units, 1);
     if (!op->wide) op->items = variant->p[0];
     choose_storage(op, dev, variant, w, dot, storage);
+    op->zero_pairs = op->wide && zeros_are_pairs(w, dot);
     VQ_TRY(create_consts(op, dev, w, dot, &requant));
     /* step tables take the 512-bit instructions that the AVX-512 variants rely on */
     if (w->epilogue == VQ_GEMM_TABLE) VQ_TRY(create_table(op, dev, w, variant->needs));
