@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench.h"
 
@@ -61,7 +62,7 @@ static const struct {
     {"output", "FILE", 'o', BENCH_PLOT, "write here instead of on stdout"},
     {"json", NULL, JSON, PRINTS, "print one JSON object on stdout"},
     {"csv", NULL, CSV, PRINTS, "print the same rows as CSV"},
-    {"quiet", NULL, 'q', ROUNDS, "no progress line"},
+    {"quiet", NULL, 'q', ROUNDS, "no progress line; there is none off a terminal either"},
     {"help", NULL, 'h', ~0u, "this text"},
 };
 enum { NUM_OPTIONS = sizeof options / sizeof options[0] };
@@ -235,7 +236,7 @@ bool bench_wanted(const char *list, const char *name)
 
 void bench_progress(const bench_options *o, int round, size_t done, size_t total, const char *what)
 {
-    if (o->quiet) return;
+    if (o->quiet || !isatty(STDERR_FILENO)) return;
     if (what)
         fprintf(stderr, "\rround %d of %d, %zu of %zu: %-32s", round + 1, o->rounds, done, total, what);
     else

@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """Speed and accuracy of vitq beside ONNX Runtime, OpenVINO and PyTorch, on the same photos, threads and processor.
 
-usage: bench/peers/run.py --model DIR --calib DIR --val DIR [--vitq build/vitq] [--rounds 5] [--batch 1 8 32] [--json OUT]
+usage: bench/peers/run.py --model DIR --calib DIR --val DIR [--vitq build/vitq] [--rounds 5] [--batch 1 8 32]
+                          [--isa avx2] [--json OUT]
 
 --calib and --val are folders with images/ and labels.csv (columns file, class_index). The first run makes
 build/peers-venv with the packages of requirements.txt, from PyPI (some 5 GB: PyTorch's there brings CUDA along).
 Everything is timed in one run, one competitor after the other, that many rounds over, so that a slow minute of the machine
 hits all of them. Figures are images per second of the model alone, batch after batch with the pixels in memory, by the
 median time of a batch (vitq's by the vitq-bench beside it); of the rounds the median, the smallest and the largest.
+
+--isa avx2 hides AVX-512, AVX-VNNI and what came later from all of them (hide_avx512.c), on processors that let it: how they
+compare on a machine with AVX2 alone, as far as another processor can tell.
 """
 import argparse
 import contextlib
@@ -41,6 +45,19 @@ def enter_venv():
     os.execv(str(python), [str(python), *sys.argv])
 
 
+def hide_avx512():
+    """Starts this script again with AVX-512 hidden from it and all that it starts."""
+    library = ROOT / "build" / "hide_avx512.so"
+    if str(library) in os.environ.get("LD_PRELOAD", ""):
+        return
+    library.parent.mkdir(exist_ok=True)
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", str(HERE / "hide_avx512.c"), "-o", str(library)], check=True)
+    env = dict(os.environ, LD_PRELOAD=str(library))
+    if subprocess.run(["true"], env=env).returncode != 0:
+        sys.exit("--isa avx2: this processor or kernel does not let CPUID be hidden")
+    os.execve(sys.executable, [sys.executable, *sys.argv], env)
+
+
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--model", required=True, help="folder of the FP32 model")
@@ -53,6 +70,7 @@ def arguments():
     p.add_argument("--timed", type=int, default=64, help="photos per round and competitor")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--bits", nargs="+", default=["w8a8", "w6a6", "w4a4"], help="what vitq runs beside FP32")
+    p.add_argument("--isa", choices=["avx2"], help="hide what the processor has beyond")
     p.add_argument("--json", help="also write the figures here")
     return p.parse_args()
 
@@ -259,12 +277,16 @@ def table(args, names, speeds, top1, total):
 
 def main():
     args = arguments()
+    if args.isa:
+        hide_avx512()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:args.threads])
     sys.path.insert(0, str(HERE))
     import vit_onnx
     name, flags = processor()
-    print(f"{name}; {' '.join(flags)}; {args.threads} threads; {args.rounds} rounds of {args.timed} photos")
+    if args.isa:
+        flags = [args.isa]
+    print(f"{name}; {' '.join(flags)}{' alone, the rest hidden' if args.isa else ''}; {args.threads} threads; {args.rounds} rounds of {args.timed} photos")
     for package in ("onnxruntime", "openvino", "nncf", "torch", "timm"):
         from importlib.metadata import version
         print(f"{package} {version(package)}", end="; ")
