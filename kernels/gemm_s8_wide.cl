@@ -10,7 +10,9 @@
  * DOT  0 plain OpenCL C: float lanes hold integers; each product and each sum of `steps` products stays below 2^24 and is
  *        therefore exact, in any order and with or without contraction. GROUP 1
  *      1 vpmaddubsw: u8 x s8 summed in 16 bits for `steps` groups, which the ranges prove safe, then widened. GROUP 4
- *      2 vpmaddwd on both operands widened to 16 bits, for ranges too large for 1. GROUP 2
+ *      2 vpmaddwd on both operands widened to 16 bits, for ranges too large for 1. GROUP 2. With WIDENED both lie widened
+ *        in local memory, the item's rows once and a panel before they pass by: widening on the way to the registers takes
+ *        ports that the products need, and its rows anew for every panel
  *      3 vpdpbusd. GROUP 4
  * W_ZERO 2       w_zero and the rows' sums of codes are pairs of s16, (w_zero, 128 * w_zero) and (sum % 128, sum / 128), so
  *                that one multiply-add of pairs does; not with DOT 0 or two planes
@@ -30,6 +32,9 @@
 #endif
 #ifndef VBMI
 #define VBMI 0
+#endif
+#ifndef WIDENED
+#define WIDENED 0
 #endif
 #define ROWS    VQ_P0
 #define VECTORS VQ_P1
@@ -364,10 +369,17 @@ static void put_rows(const gemm_shape *s, __global const int *consts, __global c
 
 /* ---- products ---------------------------------------------------------------------------------------------------- */
 
-#if W_PACKED
+#if W_PACKED || WIDENED
 #define W_SPACE __local
 #else
 #define W_SPACE __global
+#endif
+#if WIDENED
+#define A_SPACE      __local
+#define WEIGHT_BYTES 2
+#else
+#define A_SPACE      __global
+#define WEIGHT_BYTES 1
 #endif
 
 #if DOT == 0
@@ -392,11 +404,14 @@ typedef intv partial;
 #endif
 
 #if DOT == 2
-#define GROUP   2
-#define K_BLOCK 512
+#define GROUP 2
+typedef intv partial;
 typedef short wide_t;
 typedef short16 wide16_t;
-typedef intv partial;
+#if WIDENED
+#define LOAD_W(p) VLOAD((W_SPACE const int *)(p))
+#else
+#define K_BLOCK     512
 #define WIDEN_16(p) CONVERT(vload16(0, p), short16)
 #if LANES == 16
 #define LOAD_W(p) \
@@ -405,6 +420,7 @@ typedef intv partial;
 #define LOAD_W(p) as_int8(CONVERT(vload16(0, p), short16))
 #endif
 #define TO_SUM
+#endif
 #endif
 
 #if DOT == 3
@@ -454,7 +470,7 @@ static void __attribute__((always_inline)) unpack_panel(__local char *out, __glo
 #else
 #define THIRD(x)
 #endif
-#define LOAD_LANES(at, v) LOAD_W(panel + (size_t)(at) * (PANEL * GROUP) + (v) * (LANES * GROUP))
+#define LOAD_LANES(at, v) LOAD_W(panel + ((size_t)(at) * PANEL + (v) * LANES) * (GROUP * WEIGHT_BYTES))
 #define LOAD_GROUP(at)                                                                                                 \
     const typeof_partial w0 = LOAD_LANES(at, 0);                                                                       \
     SECOND(const typeof_partial w1 = LOAD_LANES(at, 1);)                                                               \
@@ -501,6 +517,26 @@ static void widen(wide_t *wide, __global const uchar *a, const gemm_shape *s, in
 }
 #endif
 
+#if WIDENED
+/* Codes of all rows from `first` on, the last one as often as fills a tile, and of both planes; rows of `pitch` bytes.
+ * Reads whole vectors of 16 codes, which the pitch of rows allows. */
+static void widen_rows(__local char *out, __global const uchar *a, const gemm_shape *s, int first, int rows, int pitch)
+{
+    for (int plane = 0; plane < A_PLANES; plane++)
+        for (int r = 0; r < rows; r++, out += pitch) {
+            __global const uchar *const row = a + (size_t)min(first + r, s->m - 1) * s->lda + plane * s->a_plane;
+            for (int i = 0; 2 * i < pitch; i += 16)
+                *(__local short16 *)(out + 2 * i) = CONVERT(*(__global const uchar16 *)(row + i), short16);
+        }
+}
+
+static void widen_panel(__local char *out, __global const char *panel, int groups)
+{
+    for (int i = 0; i < groups * PANEL * GROUP; i += 16)
+        *(__local short16 *)(out + 2 * i) = CONVERT(*(__global const char16 *)(panel + i), short16);
+}
+#endif
+
 /* Where the products of a tile leave room for a part of the epilogue of the one before it. */
 #if REQUANT < 2
 #define PARTS      (ROWS / PART)
@@ -510,8 +546,10 @@ static void widen(wide_t *wide, __global const uchar *a, const gemm_shape *s, in
 #define PUT_PART()
 #endif
 
-/* Sums of ROWS rows from m0, rows beyond m - 1 like that one, x one panel; row_sums are theirs. */
-static void __attribute__((always_inline)) tile(const gemm_shape *s, __global const uchar *a, W_SPACE const char *panel,
+/* Sums of ROWS rows from m0, rows beyond m - 1 like that one, x one panel; row_sums are theirs. a: the first of all rows or,
+ * widened, of these. */
+static void __attribute__((always_inline)) tile(const gemm_shape *s, A_SPACE const uchar *a, int a_pitch, int a_plane,
+                                                W_SPACE const char *panel,
                                                 __global const int *consts, __global const uchar *table,
                                                 __global result_t *c, intv *sums, const int *row_sums,
                                                 const waiting *before, int m0, int n0, int steps)
@@ -527,7 +565,7 @@ static void __attribute__((always_inline)) tile(const gemm_shape *s, __global co
     THIRD(const intv zero_u = VLOAD(consts + FIELD_W_ZERO * s->n_pad + n0 + 2 * LANES);)
     EACH_ROW(ADD_ZEROS)
 #endif
-    for (int plane = 0; plane < A_PLANES; plane++, a += s->a_plane) {
+    for (int plane = 0; plane < A_PLANES; plane++, a += a_plane) {
         if (plane) { EACH_ROW(NEXT_PLANE) }
 #ifdef K_BLOCK
         wide_t wide[ROWS * K_BLOCK] __attribute__((aligned(64)));
@@ -549,9 +587,10 @@ static void __attribute__((always_inline)) tile(const gemm_shape *s, __global co
         }
 #else
 #define ROW_START(r)                                                                                                   \
-        __global const int *const a##r = (__global const int *)(a + (size_t)min(m0 + r, s->m - 1) * s->lda);
+        A_SPACE const int *const a##r =                                                                                \
+            (A_SPACE const int *)(a + (size_t)(WIDENED ? r : min(m0 + r, s->m - 1)) * a_pitch);
         EACH_ROW(ROW_START)
-#if DOT == 3
+#if DOT == 3 || WIDENED
 #define STEP(r) MAC_ROW(p##r, q##r, u##r, a##r[g])
         const int share = (groups + PARTS - 1) / PARTS;
         for (int part = 0, g = 0; part < PARTS; part++) {
@@ -575,7 +614,7 @@ static void __attribute__((always_inline)) tile(const gemm_shape *s, __global co
 #endif
 #endif
     }
-#if DOT != 3 && REQUANT < 2
+#if DOT != 3 && !WIDENED && REQUANT < 2
     put_rest(s, before, table, c, sums);
 #endif
     EACH_ROW(KEEP)
@@ -612,6 +651,9 @@ static int row_sum(__global const uchar *row, int k)
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_s8(GEMM_ARGS
 #if W_PACKED
                                                                                 , __local char *unpacked /* a panel */
+#elif WIDENED
+                                                                                , __local char *wide_panel,
+                                                                                __local char *wide_rows
 #endif
 )
 {
@@ -627,6 +669,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_s8(GEMM_ARGS
         row_sums[r - first] = W_ZERO == 2 ? (sum & 127) | sum >> 7 << 16 : sum;
     }
     for (int r = end - first; r % ROWS; r++) row_sums[r] = 0;
+#endif
+#if WIDENED
+    const int pitch = (k + 15) / 16 * 32, tiled = (end - first + ROWS - 1) / ROWS * ROWS;
+    widen_rows(wide_rows, a, &s, first, tiled, pitch);
 #endif
     intv sums[ROWS * VECTORS];
     lane_consts lanes[2][VECTORS]; /* of a panel and the one before it */
@@ -644,13 +690,23 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_s8(GEMM_ARGS
 #if W_PACKED
         unpack_panel(unpacked, packed, (__global const char *)(consts + FIELD_W_LOW * n_pad) + n0 * GROUP, depth);
         __local const char *const panel = unpacked;
+#elif WIDENED
+        widen_panel(wide_panel, packed, depth);
+        __local const char *const panel = wide_panel;
 #else
         __global const char *const panel = packed;
 #endif
         for (int m0 = first; m0 < end; m0 += ROWS) {
             const int rows = min(ROWS, m - m0);
             const bool waits = REQUANT < 2 && n0 + PANEL <= n;
-            tile(&s, a, panel, consts, table, c, sums, row_sums + (m0 - first), &last, m0, n0, steps);
+#if WIDENED
+            __local const uchar *const rows_from = (__local const uchar *)wide_rows + (m0 - first) * pitch;
+            const int a_pitch = pitch, plane = tiled * pitch;
+#else
+            __global const uchar *const rows_from = a;
+            const int a_pitch = lda, plane = a_plane;
+#endif
+            tile(&s, rows_from, a_pitch, plane, panel, consts, table, c, sums, row_sums + (m0 - first), &last, m0, n0, steps);
             last.consts = lanes[odd];
             last.row_sums = row_sums + (m0 - first);
             last.m0 = m0;

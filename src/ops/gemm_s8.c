@@ -24,7 +24,10 @@ struct vq_gemm_s8 {
     bool a_planes, c_planes;  /* two of them */
     bool packed;              /* weights, two in a byte */
     int w_shift;              /* then they are (code << w_shift) + their row's lowest */
-    size_t panel_bytes;       /* of local memory for a panel, unpacked; wide */
+    bool widened;             /* panels and rows pass through local memory as s16 */
+    size_t panel_bytes;       /* of local memory for a panel, unpacked or widened; wide */
+    size_t row_bytes;         /* the same for a row, widened */
+    int most_rows;            /* of a work-item; wide */
     int tile_rows, tile_cols; /* of a work-item's register tile, or of a work-group's block */
     int segments, split;      /* of the table as steps; segments 0: it is not */
     int run_steps;            /* of a search for the run of a table's entry; 0: there is none */
@@ -39,9 +42,9 @@ typedef struct layout {
     int cols, group, each, n_pad, k_pad;
 } layout;
 
-/* Whether 16-bit lanes take `steps` groups of 4 at a time, whatever the codes. vpmaddubsw brings two neighbours of a group
- * into a lane; with codes of 0 to byte_max every partial sum lies between byte_max times the lane's negative weights and
- * byte_max times its positive ones. */
+/* Whether 16-bit lanes take `steps` groups of 4 at a time, whatever the codes. vpmaddubsw brings two neighbours of a
+ * group into a lane; with codes of 0 to byte_max every partial sum lies between byte_max times the lane's negative
+ * weights and byte_max times its positive ones. */
 static bool sums_fit(const vq_gemm_s8_weights *w, int steps)
 {
     const int most = INT16_MAX / vq_gemm_byte_max(w);
@@ -375,6 +378,23 @@ static void choose_storage(vq_gemm_s8 *op, const vq_device *dev, const vq_varian
     op->packed = op->w_shift >= 0 && op->panel_bytes <= vq_device_get_info(dev)->local_mem_bytes;
 }
 
+/* Whether both operands are widened in local memory: room for a panel and as many rows as make that worth while. */
+static void choose_widening(vq_gemm_s8 *op, const vq_device *dev, int dot)
+{
+    enum { LEAST_TILES = 4 };
+    const size_t room = vq_device_get_info(dev)->local_mem_bytes;
+    const layout l = layout_of(op, dot);
+    const size_t panel = (size_t)l.k_pad * (size_t)l.cols * 2;
+    const size_t row = (size_t)VQ_ROUND_UP(op->k, 16) * 2 * (op->a_planes ? 2 : 1);
+    const size_t tiles = panel < room ? (room - panel) / row / (size_t)op->tile_rows : 0;
+    op->most_rows = MAX_ROWS;
+    op->widened = op->wide && dot == DOT_MADD && !op->packed && tiles >= LEAST_TILES;
+    if (!op->widened) return;
+    op->most_rows = (int)VQ_MIN((size_t)(MAX_ROWS / op->tile_rows), tiles) * op->tile_rows;
+    op->panel_bytes = panel;
+    op->row_bytes = row;
+}
+
 static vq_status create_weights(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, int8_t *low, int dot)
 {
     const layout l = layout_of(op, dot);
@@ -410,12 +430,13 @@ static vq_status create_kernel(vq_gemm_s8 *op, vq_device *dev, const vq_variant 
                                int dot, int requant)
 {
     char options[200];
-    int at =
-        snprintf(options, sizeof options,
-                 "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d -DSTEP_SEGMENTS=%d -DA_PLANES=%d -DC_PLANES=%d",
-                 (int)w->epilogue, requant, (w->w_zero != NULL) + op->zero_pairs, dot, op->segments, 1 + op->a_planes, 1 + op->c_planes);
+    int at = snprintf(options, sizeof options,
+                      "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d -DSTEP_SEGMENTS=%d -DA_PLANES=%d -DC_PLANES=%d",
+                      (int)w->epilogue, requant, (w->w_zero != NULL) + op->zero_pairs, dot, op->segments,
+                      1 + op->a_planes, 1 + op->c_planes);
     if (op->run_steps) at += snprintf(options + at, sizeof options - (size_t)at, " -DRUN_STEPS=%d", op->run_steps);
     if (op->packed) snprintf(options + at, sizeof options - (size_t)at, " -DW_PACKED=1 -DW_SHIFT=%d", op->w_shift);
+    if (op->widened) snprintf(options + at, sizeof options - (size_t)at, " -DWIDENED=1");
     return vq_kernel_get(&op->kernel, dev, variant, "gemm_s8", options);
 }
 
@@ -440,6 +461,7 @@ static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights
     op->items = 8 * VQ_MAX(vq_device_get_info(dev)->compute_units, 1);
     if (!op->wide) op->items = variant->p[0];
     choose_storage(op, dev, variant, w, dot, storage);
+    choose_widening(op, dev, dot);
     op->zero_pairs = op->wide && zeros_are_pairs(w, dot);
     VQ_TRY(create_consts(op, dev, w, dot, &requant));
     /* step tables take the 512-bit instructions that the AVX-512 variants rely on */
@@ -523,17 +545,18 @@ static vq_status check_io(const vq_gemm_s8 *op, const vq_gemm_s8_io *io)
 
 /* Rows and panels of one work-item. PoCL hands a thread half of what is left at a time, and its threads start at
  * different times: blocks of rows are small, so that the last ones even that out, but no smaller than what is worth
- * another thread. Where an item unpacks its panels, as many rows as it may take share that work, and it has fewer
- * panels instead. */
+ * another thread. Where an item unpacks or widens its panels, as many rows as it may take share that work, and it has
+ * fewer panels instead. */
 static void cut(int *rows_per_item, int *panels_per_item, const vq_gemm_s8 *op, int m)
 {
     const int tiles = VQ_CEIL_DIV(m, op->tile_rows), panels = op->n_pad / op->tile_cols;
-    const int most_tiles = MAX_ROWS / op->tile_rows;
+    const int most_tiles = op->most_rows / op->tile_rows;
+    const bool prepares = op->packed || op->widened;
     const double worth = (double)m * op->n_pad * op->k * (1 + op->a_planes) / ITEM_PRODUCTS;
     const int most = (int)VQ_MAX(VQ_MIN(worth, 4.0 * op->items), 1);
     const int per_item =
-        op->packed ? VQ_CEIL_DIV(tiles, VQ_CEIL_DIV(tiles, most_tiles)) : VQ_MIN(VQ_MAX(tiles / most, 1), most_tiles);
-    const int items = op->packed ? most : VQ_MIN(op->items, most);
+        prepares ? VQ_CEIL_DIV(tiles, VQ_CEIL_DIV(tiles, most_tiles)) : VQ_MIN(VQ_MAX(tiles / most, 1), most_tiles);
+    const int items = prepares ? most : VQ_MIN(op->items, most);
     const int splits = VQ_MIN(VQ_CEIL_DIV(items, VQ_CEIL_DIV(tiles, per_item)), panels);
     *rows_per_item = per_item * op->tile_rows;
     *panels_per_item = VQ_CEIL_DIV(panels, splits);
@@ -574,7 +597,8 @@ vq_status vq_gemm_s8_run(vq_device *dev, const vq_gemm_s8 *op, const vq_gemm_s8_
                            VQ_A_I32(op->steps),
                            VQ_A_I32(io->a_plane_pitch),
                            VQ_A_I32(io->c_plane_pitch),
-                           VQ_A_LOCAL(op->panel_bytes)}; /* only of kernels that unpack panels */
-    const int unused = op->packed && op->wide ? 0 : 1;
+                           VQ_A_LOCAL(op->panel_bytes), /* of kernels that unpack or widen panels */
+                           VQ_A_LOCAL(op->row_bytes * (size_t)rows)};
+    const int unused = op->widened ? 0 : op->packed && op->wide ? 1 : 2;
     return vq_launch(dev, op->kernel, grid, args, (int)VQ_ARRAY_LEN(args) - unused);
 }

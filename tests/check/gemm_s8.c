@@ -26,6 +26,14 @@ typedef struct few_bits {
     vq_storage storage;
 } few_bits;
 
+/* What a problem may have beside; 0: as usual. */
+typedef struct extras {
+    few_bits few;
+    int runs;     /* the table has so many of equal entries */
+    int steps;    /* so many groups of k sum to all that 16 bits take, up and down */
+    int zero_max; /* |w_zero|; 128 */
+} extras;
+
 static const char *const epilogue_names[] = {"codes", "table", "add", "set"};
 static const char *const storage_names[] = {"_default", "_bytes", "_packed"};
 static const char *const shift_names[] = {"32bit", "shifted", "64bit"};
@@ -96,21 +104,55 @@ static void fill_few(check *ck, int8_t *w, const problem *p, const few_bits *f)
     }
 }
 
-static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p, const few_bits *few, int runs)
+/* Lanes of two neighbours of a group, as vpmaddubsw makes them, whose weights above 0 and those below 0 each sum to
+ * what codes of a_max just do not carry past 16 bits, in every run of `steps` groups. */
+static void fill_to_16_bits(check *ck, int8_t *w, const problem *p, int steps)
+{
+    const int most = INT16_MAX / VQ_MIN(p->a_max, 255), run = 4 * steps;
+    for (int n = 0; n < p->n; n++) {
+        int8_t *const row = w + (size_t)n * (size_t)p->k;
+        for (int first = 0; first < p->k; first += run)
+            for (int lane = 0; lane < 2; lane++) {
+                int left[2] = {most, most};
+                for (int i = 0; i < run; i++) {
+                    const int k = first + i, down = check_between(ck, 0, 1);
+                    if (k >= p->k || (k >> 1 & 1) != lane) continue;
+                    const int largest = VQ_MIN(left[down], p->w_abs_max);
+                    const int size = i + 8 >= run ? largest : check_between(ck, 0, largest);
+                    left[down] -= size;
+                    row[k] = (int8_t)(down ? -size : size);
+                }
+            }
+    }
+}
+
+/* Rows 0 to 2: all codes the largest; those alone that meet row 0's weights above 0; below 0. */
+static void meet_weights(uint8_t *a, int lda, const problem *p, const int8_t *w)
+{
+    for (int r = 0; r < VQ_MIN(p->m, 3); r++)
+        for (int k = 0; k < p->k; k++) {
+            const bool met = r == 0 || (r == 1 ? w[k] > 0 : w[k] < 0);
+            a[(size_t)r * (size_t)lda + (size_t)k] = (uint8_t)(met ? p->a_max : 0);
+        }
+}
+
+static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p, const extras *x)
 {
     const size_t n = (size_t)p->n, count = n * (size_t)p->k;
     int8_t *const values = check_alloc(ck, count);
     int32_t *const ints = check_alloc(ck, 4 * n * sizeof *ints);
     uint8_t *const shift = check_alloc(ck, n);
     const bool table = p->epilogue == VQ_GEMM_TABLE;
+    const int zero_max = x->zero_max ? x->zero_max : 128;
     const int len = p->table_len < 0 ? -p->table_len : p->table_len;
     check_fill_s8(ck, values, count, -p->w_abs_max, VQ_MIN(p->w_abs_max, 127));
-    if (few) fill_few(ck, values, p, few);
+    if (x->few.codes) fill_few(ck, values, p, &x->few);
+    if (x->steps) fill_to_16_bits(ck, values, p, x->steps);
     check_fill_s32(ck, ints, n, -100000, 100000);
     for (size_t i = 0; i < n; i++) {
         ints[n + i] = check_between(ck, 0, 30) ? check_between(ck, 1 << 30, INT32_MAX) : 0;
         ints[2 * n + i] = table ? len / 2 + check_between(ck, -9, 9) : check_between(ck, -40, 300);
-        ints[3 * n + i] = check_between(ck, -128, 128);
+        ints[3 * n + i] = i < 2 ? (i ? zero_max : -zero_max) : check_between(ck, -zero_max, zero_max);
         shift[i] = (uint8_t)shift_of(ck, p);
     }
     *w = (vq_gemm_s8_weights){.n = p->n,
@@ -128,8 +170,8 @@ static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p, con
                               .bits = check_between(ck, 2, 8)};
     if (!table) return;
     w->table_len = len;
-    if (runs) {
-        make_runs(ck, w, len, runs, p->c_planes == 2);
+    if (x->runs) {
+        make_runs(ck, w, len, x->runs, p->c_planes == 2);
         return;
     }
     w->table = make_table(ck, len, p->table_len > 0);
@@ -137,12 +179,13 @@ static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p, con
 }
 
 /* Codes, or high and low bytes of values up to a_max; columns between and beyond the planes hold anything. */
-static check_buf *make_a(check *ck, const problem *p, int lda, int pitch)
+static check_buf *make_a(check *ck, const problem *p, int lda, int pitch, const int8_t *met)
 {
     const size_t count = (size_t)p->m * (size_t)lda;
-    if (p->a_planes != 2) return check_in_u8(ck, count, 0, p->a_max);
     uint8_t *const bytes = check_alloc(ck, count), *const high = check_alloc(ck, count);
-    check_fill_u8(ck, bytes, count, 0, 255);
+    check_fill_u8(ck, bytes, count, 0, p->a_planes == 2 ? 255 : p->a_max);
+    if (met) meet_weights(bytes, lda, p, met);
+    if (p->a_planes != 2) return check_in(ck, bytes, count);
     check_fill_u8(ck, high, count, 0, p->a_max >> 8);
     for (size_t i = 0; i < count; i++) {
         const size_t col = i % (size_t)lda;
@@ -159,17 +202,20 @@ static int padded(check *ck, int cols)
     return VQ_ROUND_UP(cols, VQ_CODE_PITCH) + VQ_CODE_PITCH * check_between(ck, 0, 1);
 }
 
-/* runs: of a table that is so many of equal entries; 0: it is another */
-static void check_problem(check *ck, const vq_variant *v, const problem *p, const few_bits *few, int runs)
+static void check_problem(check *ck, const vq_variant *v, const problem *p, const extras *x)
 {
+    const few_bits *const few = x->few.codes ? &x->few : NULL;
     const double work = (double)p->m * p->n * p->k;
-    char run_text[24] = "";
+    char text[64] = "";
+    size_t at = 0;
     vq_gemm_s8_weights w;
     args a = {.weights = &w, .storage = few ? few->storage : VQ_STORAGE_DEFAULT};
-    if (runs) snprintf(run_text, sizeof run_text, "_runs%d", runs);
+    if (x->runs) at += (size_t)snprintf(text + at, sizeof text - at, "_runs%d", x->runs);
+    if (x->steps) at += (size_t)snprintf(text + at, sizeof text - at, "_steps%d", x->steps);
+    if (x->zero_max) snprintf(text + at, sizeof text - at, "_zero%d", x->zero_max);
     if (!check_case(ck, work, "m%d_n%d_k%d_%s_a%d_w%d%s_%s%s_t%d%s%s%s", p->m, p->n, p->k, epilogue_names[p->epilogue],
                     p->a_max, p->w_abs_max, p->w_zero ? "_wz" : "", shift_names[p->shifts], p->row_map ? "_map" : "",
-                    p->table_len, run_text, p->c_planes == 2 ? "_pairs" : "", few ? storage_names[few->storage] : ""))
+                    p->table_len, text, p->c_planes == 2 ? "_pairs" : "", few ? storage_names[few->storage] : ""))
         return;
     const bool codes = p->epilogue == VQ_GEMM_CODES || p->epilogue == VQ_GEMM_TABLE;
     const int a_pitch = p->a_planes == 2 ? padded(ck, p->k) : 0, lda = padded(ck, a_pitch + p->k);
@@ -177,8 +223,8 @@ static void check_problem(check *ck, const vq_variant *v, const problem *p, cons
     const int ldc = codes ? padded(ck, c_pitch + p->n) : p->n + check_between(ck, 0, 3);
     const int rows_in = p->row_map ? VQ_CEIL_DIV(p->m, 2) : 0, rows_out = p->row_map ? rows_in + 2 : 0;
     const int rows = p->row_map ? 2 * rows_out : p->m;
-    fill_weights(ck, &w, p, few, runs);
-    check_buf *const in = make_a(ck, p, lda, a_pitch);
+    fill_weights(ck, &w, p, x);
+    check_buf *const in = make_a(ck, p, lda, a_pitch, x->steps ? w.w : NULL);
     check_buf *const out = codes ? check_out(ck, (size_t)rows * (size_t)ldc)
                                  : check_in_s32(ck, (size_t)rows * (size_t)ldc, INT32_MIN, INT32_MAX);
     vq_ref_gemm_s8_planes(&w, in->host, lda, a_pitch, out->want, ldc, c_pitch, p->m, rows_in, rows_out, p->row_map);
@@ -302,9 +348,27 @@ void check_gemm_s8(check *ck)
         {{1576, 768, 192, VQ_GEMM_TABLE, 15, 8, false, SHIFTS_CODES, 16376, false, 1, 2}, 20},
         {{1576, 768, 192, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 65532, false, 1, 2}, 75},
     };
+    static const struct {
+        problem p;
+        int steps, zero_max;
+    } edges[] = {
+        {{14, 50, 48, VQ_GEMM_SET, 255, 127, false, SHIFTS_LOW, 0, false, 1, 1}, 1, 0},
+        {{14, 50, 50, VQ_GEMM_CODES, 255, 127, true, SHIFTS_CODES, 0, false, 1, 1}, 2, 0},
+        {{7, 33, 95, VQ_GEMM_ADD, 255, 127, true, SHIFTS_LOW, 0, true, 1, 1}, 3, 255},
+        {{13, 49, 93, VQ_GEMM_SET, 63, 127, true, SHIFTS_LOW, 0, false, 1, 1}, 8, 256},
+        {{9, 97, 401, VQ_GEMM_TABLE, 63, 32, false, SHIFTS_CODES, 3000, false, 1, 1}, 34, 0},
+        {{11, 20, 1000, VQ_GEMM_CODES, 15, 8, false, SHIFTS_CODES, 0, false, 1, 1}, 250, 0},
+        {{25, 65, 31, VQ_GEMM_SET, 65535, 127, false, SHIFTS_LOW, 0, false, 2, 1}, 2, 0},
+        {{13, 50, 3071, VQ_GEMM_ADD, 255, 128, true, SHIFTS_LOW, 0, true, 1, 1}, 0, 255},
+        {{13, 50, 129, VQ_GEMM_CODES, 255, 128, true, SHIFTS_CODES, 0, false, 1, 1}, 0, 32767},
+    };
     for (const vq_variant *v = check_first(ck, VQ_OP_GEMM_S8); v; v = check_next(ck)) {
-        for (size_t i = 0; i < VQ_ARRAY_LEN(problems); i++) check_problem(ck, v, &problems[i], NULL, 0);
-        for (size_t i = 0; i < VQ_ARRAY_LEN(packed); i++) check_problem(ck, v, &packed[i].p, &packed[i].few, 0);
-        for (size_t i = 0; i < VQ_ARRAY_LEN(tables); i++) check_problem(ck, v, &tables[i].p, NULL, tables[i].runs);
+        for (size_t i = 0; i < VQ_ARRAY_LEN(problems); i++) check_problem(ck, v, &problems[i], &(extras){.runs = 0});
+        for (size_t i = 0; i < VQ_ARRAY_LEN(packed); i++)
+            check_problem(ck, v, &packed[i].p, &(extras){.few = packed[i].few});
+        for (size_t i = 0; i < VQ_ARRAY_LEN(tables); i++)
+            check_problem(ck, v, &tables[i].p, &(extras){.runs = tables[i].runs});
+        for (size_t i = 0; i < VQ_ARRAY_LEN(edges); i++)
+            check_problem(ck, v, &edges[i].p, &(extras){.steps = edges[i].steps, .zero_max = edges[i].zero_max});
     }
 }
