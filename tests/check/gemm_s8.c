@@ -1,5 +1,6 @@
 /* gemm_s8 on every variant: all epilogues, ways to requantize, code ranges and row maps. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "check.h"
@@ -30,7 +31,7 @@ typedef struct few_bits {
 typedef struct extras {
     few_bits few;
     int runs;     /* the table has so many of equal entries */
-    int steps;    /* so many groups of k sum to all that 16 bits take, up and down */
+    int steps;    /* so many groups of k sum to all that 16 bits take, up and down; below 0: to one code's worth more */
     int zero_max; /* |w_zero|; 128 */
 } extras;
 
@@ -108,7 +109,7 @@ static void fill_few(check *ck, int8_t *w, const problem *p, const few_bits *f)
  * what codes of a_max just do not carry past 16 bits, in every run of `steps` groups. */
 static void fill_to_16_bits(check *ck, int8_t *w, const problem *p, int steps)
 {
-    const int most = INT16_MAX / VQ_MIN(p->a_max, 255), run = 4 * steps;
+    const int most = INT16_MAX / VQ_MIN(p->a_max, 255) + (steps < 0), run = 4 * abs(steps);
     for (int n = 0; n < p->n; n++) {
         int8_t *const row = w + (size_t)n * (size_t)p->k;
         for (int first = 0; first < p->k; first += run)
@@ -355,6 +356,9 @@ void check_gemm_s8(check *ck)
         {{14, 50, 48, VQ_GEMM_SET, 255, 127, false, SHIFTS_LOW, 0, false, 1, 1}, 1, 0},
         {{14, 50, 50, VQ_GEMM_CODES, 255, 127, true, SHIFTS_CODES, 0, false, 1, 1}, 2, 0},
         {{7, 33, 95, VQ_GEMM_ADD, 255, 127, true, SHIFTS_LOW, 0, true, 1, 1}, 3, 255},
+        {{14, 50, 48, VQ_GEMM_SET, 255, 127, false, SHIFTS_LOW, 0, false, 1, 1}, -2, 0},
+        {{13, 49, 96, VQ_GEMM_SET, 63, 127, true, SHIFTS_LOW, 0, false, 1, 1}, -8, 0},
+        {{9, 33, 400, VQ_GEMM_SET, 15, 8, false, SHIFTS_LOW, 0, false, 1, 1}, -100, 0},
         {{13, 49, 93, VQ_GEMM_SET, 63, 127, true, SHIFTS_LOW, 0, false, 1, 1}, 8, 256},
         {{9, 97, 401, VQ_GEMM_TABLE, 63, 32, false, SHIFTS_CODES, 3000, false, 1, 1}, 34, 0},
         {{11, 20, 1000, VQ_GEMM_CODES, 15, 8, false, SHIFTS_CODES, 0, false, 1, 1}, 250, 0},
