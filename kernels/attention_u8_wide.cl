@@ -230,6 +230,17 @@ static int pack_token(__global group_t *column, __global const uchar *row, int w
         column[(d / 4 + 1) * PANEL] = (int)groups.y;
         column[(d / 4 + 2) * PANEL] = (int)groups.z;
         column[(d / 4 + 3) * PANEL] = (int)groups.w;
+#elif GROUP == 2
+        const short8 groups = as_short8(x ^ 0x80808080u);
+        __global short *const to = column + d / 2 * PANEL;
+        to[0 * PANEL] = groups.s0;
+        to[1 * PANEL] = groups.s1;
+        to[2 * PANEL] = groups.s2;
+        to[3 * PANEL] = groups.s3;
+        to[4 * PANEL] = groups.s4;
+        to[5 * PANEL] = groups.s5;
+        to[6 * PANEL] = groups.s6;
+        to[7 * PANEL] = groups.s7;
 #else
         for (int i = 0; i < 16; i += GROUP) column[(d + i) / GROUP * PANEL] = (group_t)group_of_k(row, d + i, width);
 #endif
@@ -256,50 +267,62 @@ static void pack_k(__global char *to, __global int *correction, const token_rows
     }
 }
 
-/* GROUP tokens from j, channels d .. d+15, as a vector of groups. */
-static uint16 groups_of_v(const token_rows *v, int tokens, int width, int j, int d)
+/* v' of channels d .. d+15 of token j, 0 beyond the last token. */
+static uchar16 codes_of_v(const token_rows *v, int tokens, int width, int j, int d)
 {
-    uint16 groups = 0;
-    for (int i = 0; i < GROUP && j + i < tokens; i++) {
-        __global const uchar *const row = row_of(v, j + i) + d;
-        uchar16 codes;
-        if (d + 16 <= width) {
-            codes = LOAD_AT(uchar16, row);
-        } else {
-            uchar rest[16];
-            vstore16((uchar16)(128), 0, rest);
-            for (int k = d; k < width; k++) rest[k - d] = row[k - d];
-            codes = vload16(0, rest);
-        }
-        groups |= convert_uint16(codes ^ (uchar)(128)) << (uint)(8 * i);
-    }
-    return groups;
+    if (j >= tokens) return (uchar16)(0);
+    __global const uchar *const row = row_of(v, j) + d;
+    if (d + 16 <= width) return LOAD_AT(uchar16, row) ^ (uchar)(128);
+    uchar rest[16] ALIGNED;
+    AT(uchar16, rest) = (uchar16)(128);
+    for (int k = d; k < width; k++) rest[k - d] = row[k - d];
+    return AT(const uchar16, rest) ^ (uchar)(128);
 }
 
-/* Sum of the groups' bytes, which are s8. */
-static int16 sum_of_groups(uint16 groups)
+/* GROUP tokens from j, channels d .. d+15, as a vector of groups. */
+#if GROUP == 4
+typedef uint16 groups_t;
+static groups_t groups_of_v(const token_rows *v, int tokens, int width, int j, int d)
 {
-    int16 sum = 0;
-    for (int i = 0; i < GROUP; i++) sum += as_int16(groups << (uint)(24 - 8 * i)) >> 24;
-    return sum;
+    uint16 groups = 0;
+    for (int i = 0; i < 4; i++)
+        groups |= __builtin_convertvector(codes_of_v(v, tokens, width, j + i, d), uint16) << (uint)(8 * i);
+    return groups;
 }
+#elif GROUP == 2
+typedef ushort16 groups_t;
+static groups_t groups_of_v(const token_rows *v, int tokens, int width, int j, int d)
+{
+    const uchar16 a = codes_of_v(v, tokens, width, j, d), b = codes_of_v(v, tokens, width, j + 1, d);
+    return __builtin_astype(__builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24,
+                                                    9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
+                            ushort16);
+}
+#else
+typedef uchar16 groups_t;
+#define groups_of_v codes_of_v
+#endif
+
+typedef struct __attribute__((packed)) at_groups {
+    groups_t v;
+} at_groups;
 
 static void pack_v(__global char *to, __global int *v_sum, const token_rows *v, int tokens, int width)
 {
     const int depth = ROUND_UP(tokens, GROUP);
     for (int d = 0; d < ROUND_UP(width, PANEL); d += 16) {
         int16 sum = 0;
-        for (int j = 0; j < depth; j += GROUP) {
-            __global char *const at = to + ((size_t)(d / PANEL) * depth + j) * PANEL + d % PANEL * GROUP;
-            const uint16 groups = groups_of_v(v, tokens, width, j, d);
-#if GROUP == 4
-            STORE_AT(int16, at) = as_int16(groups);
-#elif GROUP == 2
-            STORE_AT(ushort16, at) = convert_ushort16(groups);
-#else
-            STORE_AT(uchar16, at) = convert_uchar16(groups);
+        for (int first = 0; first < depth; first += 128) {
+            short16 part = 0; /* of no more than 128 values of 8 bits */
+            for (int j = first; j < min(first + 128, depth); j += GROUP) {
+                const groups_t groups = groups_of_v(v, tokens, width, j, d);
+                __global char *const at = to + ((size_t)(d / PANEL) * depth + j) * PANEL + d % PANEL * GROUP;
+                ((__global at_groups *)at)->v = groups;
+#if DOT == 2
+                part += (as_short16(groups << (ushort)8) >> (short)8) + (as_short16(groups) >> (short)8);
 #endif
-            if (DOT == 2) sum += sum_of_groups(groups);
+            }
+            sum += __builtin_convertvector(part, int16);
         }
         STORE_AT(int16, v_sum + d) = sum;
     }
@@ -335,8 +358,10 @@ static void load_q(int *a, const token_rows *q, int row, int rows, int width)
         uchar *const to = (uchar *)(a + r * A_LD);
         for (; d < ROUND_UP(width, 4); d++) to[d] = d < width ? from[d] : 0;
 #elif GROUP == 2
+        int d = 0;
         short *const to = (short *)(a + r * A_LD);
-        for (int d = 0; d < ROUND_UP(width, 2); d++) to[d] = d < width ? from[d] : 0;
+        for (; d + 16 <= width; d += 16) AT(short16, to + d) = __builtin_convertvector(LOAD_AT(uchar16, from + d), short16);
+        for (; d < ROUND_UP(width, 2); d++) to[d] = d < width ? from[d] : 0;
 #else
         for (int d = 0; d < width; d++) a[r * A_LD + d] = as_int((float)from[d]);
 #endif
