@@ -8,6 +8,14 @@
 #define LOW_HALF   0xffffffffUL
 #define HIGH_HALF  0xffffffff00000000UL
 
+/* Exponentials by products of 16 bits, which takes less than by those of 32, if more than by vpmadd52huq. */
+#define WORD_PRODUCTS (VQ_P3 != 0 && !IFMA)
+#if VQ_P2 == 16
+typedef uint16 uintv;
+#else
+typedef uint8 uintv;
+#endif
+
 static long8 even_lanes(int16 x)
 {
     return (as_long8(x) << 32) >> 32;
@@ -99,6 +107,42 @@ static int16 requant16(int16 x, int16 mult, int16 shift)
     return as_int16((as_ulong8(e32) & LOW_HALF) | as_ulong8(o32) << 32);
 }
 
+/* vq_exp2_neg in every lane. In the end, ((p >> 1) + 2^(9+k)) >> (10+k), the shift's last step is done after the rounding.
+ * The constants add up to less than 2^31 and p is less than that: from k = 21 on, nothing is left. */
+#if WORD_PRODUCTS
+/* c + mul_hi(x, r << 16), where both halves of rr are r and x < 2^31: with x = a * 2^16 + b that is a * r + (b * r >> 16), so
+ * the upper halves of both products as they lie, and the lower half of a * r. */
+static uintv step(uint c, uintv x, uintv rr)
+{
+    uintv high, low;
+    __asm__("vpmulhuw %2, %1, %0" : "=v"(high) : "v"(x), "v"(rr));
+    __asm__("vpmullw %2, %1, %0" : "=v"(low) : "v"(x), "v"(rr));
+    return high + c + (low >> 16u);
+}
+
+static uintv exp2_neg_v(uintv t)
+{
+    const uintv r = 0u - t, rr = r << 16u | (r & 0xffffu);
+    uintv p = step(55846889u, (uintv)(14532198u), rr);
+    p = step(259247181u, p, rr);
+    p = step(744107202u, p, rr);
+    p = step(1073744609u, p, rr);
+    /* g = 2^32 - 1 where the fraction is 0: each of the products is less than its x by 1, but r is 0 here */
+    p += __builtin_astype(rr == 0u, uintv) & (14532198u + 55846889u + 259247181u + 744107202u - 4u);
+    uintv out;
+    __asm__("vpsrlvd %2, %1, %0" : "=v"(out) : "v"(p), "v"((t >> 16u) + 10u));
+    return (out + 1u) >> 1u;
+}
+
+static uint16 exp2_neg16(uint16 t)
+{
+#if VQ_P2 == 16
+    return exp2_neg_v(t);
+#else
+    return (uint16)(exp2_neg_v(t.lo), exp2_neg_v(t.hi));
+#endif
+}
+#else
 /* mul_hi(x, g) + c with x and c in the lanes' low halves, where results below 2^32 end up too. */
 #if IFMA
 #define FACTOR_EVEN(g) ((g) << 20) /* the instruction reads 52 bits */
@@ -117,7 +161,6 @@ static ulong8 step(ulong8 c, ulong8 x, ulong8 g)
 }
 #endif
 
-/* vq_exp2_neg in every lane. */
 static uint16 exp2_neg16(uint16 t)
 {
     const uint16 g = 0u - max(t << 16u, 1u); /* the largest number where the fraction is 0 */
@@ -131,10 +174,9 @@ static uint16 exp2_neg16(uint16 t)
     HORNER(744107202UL)
     HORNER(1073744609UL)
 #undef HORNER
-    /* ((p >> 1) + 2^(9+k)) >> (10+k), the shift's last step done after the rounding. The constants add up to less than
-     * 2^31 and p is less than that: from k = 21 on, nothing is left. */
     return (shift_right(as_uint16(e | o << 32), (t >> 16u) + 10u) + 1u) >> 1u;
 }
+#endif
 
 /* vq_log2_q16 in every lane. */
 static int16 log2_q16(uint16 s)

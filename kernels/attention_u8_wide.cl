@@ -26,6 +26,9 @@
 #ifndef STEPS
 #define STEPS 0
 #endif
+#ifndef TABLES
+#define TABLES 0
+#endif
 #ifndef SMALL_SCORES
 #define SMALL_SCORES 0
 #endif
@@ -41,6 +44,8 @@
 /* Probabilities leave their lanes by vpackusdw and vpackuswb: of 32 tokens' 8 groups of 4, dwords 4 * i and 4 * i + 1 hold
  * the high bytes of groups i and i + 4, the next two their low ones. */
 #define PACKED (DOT == 3 && LANES == 16 && STEPS)
+/* Whether entries of the table are taken right from the scores, which therefore need not become differences. */
+#define FROM_SCORES (STEPS && (PACKED || LANES == 8))
 
 #include "attention_u8_math.h"
 #include "attention_u8_rows.h"
@@ -230,6 +235,17 @@ static int pack_token(__global group_t *column, __global const uchar *row, int w
         column[(d / 4 + 1) * PANEL] = (int)groups.y;
         column[(d / 4 + 2) * PANEL] = (int)groups.z;
         column[(d / 4 + 3) * PANEL] = (int)groups.w;
+#elif GROUP == 2
+        const short8 groups = as_short8(x ^ 0x80808080u);
+        __global short *const to = column + d / 2 * PANEL;
+        to[0 * PANEL] = groups.s0;
+        to[1 * PANEL] = groups.s1;
+        to[2 * PANEL] = groups.s2;
+        to[3 * PANEL] = groups.s3;
+        to[4 * PANEL] = groups.s4;
+        to[5 * PANEL] = groups.s5;
+        to[6 * PANEL] = groups.s6;
+        to[7 * PANEL] = groups.s7;
 #else
         for (int i = 0; i < 16; i += GROUP) column[(d + i) / GROUP * PANEL] = (group_t)group_of_k(row, d + i, width);
 #endif
@@ -256,50 +272,62 @@ static void pack_k(__global char *to, __global int *correction, const token_rows
     }
 }
 
-/* GROUP tokens from j, channels d .. d+15, as a vector of groups. */
-static uint16 groups_of_v(const token_rows *v, int tokens, int width, int j, int d)
+/* v' of channels d .. d+15 of token j, 0 beyond the last token. */
+static uchar16 codes_of_v(const token_rows *v, int tokens, int width, int j, int d)
 {
-    uint16 groups = 0;
-    for (int i = 0; i < GROUP && j + i < tokens; i++) {
-        __global const uchar *const row = row_of(v, j + i) + d;
-        uchar16 codes;
-        if (d + 16 <= width) {
-            codes = LOAD_AT(uchar16, row);
-        } else {
-            uchar rest[16];
-            vstore16((uchar16)(128), 0, rest);
-            for (int k = d; k < width; k++) rest[k - d] = row[k - d];
-            codes = vload16(0, rest);
-        }
-        groups |= convert_uint16(codes ^ (uchar)(128)) << (uint)(8 * i);
-    }
-    return groups;
+    if (j >= tokens) return (uchar16)(0);
+    __global const uchar *const row = row_of(v, j) + d;
+    if (d + 16 <= width) return LOAD_AT(uchar16, row) ^ (uchar)(128);
+    uchar rest[16] ALIGNED;
+    AT(uchar16, rest) = (uchar16)(128);
+    for (int k = d; k < width; k++) rest[k - d] = row[k - d];
+    return AT(const uchar16, rest) ^ (uchar)(128);
 }
 
-/* Sum of the groups' bytes, which are s8. */
-static int16 sum_of_groups(uint16 groups)
+/* GROUP tokens from j, channels d .. d+15, as a vector of groups. */
+#if GROUP == 4
+typedef uint16 groups_t;
+static groups_t groups_of_v(const token_rows *v, int tokens, int width, int j, int d)
 {
-    int16 sum = 0;
-    for (int i = 0; i < GROUP; i++) sum += as_int16(groups << (uint)(24 - 8 * i)) >> 24;
-    return sum;
+    uint16 groups = 0;
+    for (int i = 0; i < 4; i++)
+        groups |= __builtin_convertvector(codes_of_v(v, tokens, width, j + i, d), uint16) << (uint)(8 * i);
+    return groups;
 }
+#elif GROUP == 2
+typedef ushort16 groups_t;
+static groups_t groups_of_v(const token_rows *v, int tokens, int width, int j, int d)
+{
+    const uchar16 a = codes_of_v(v, tokens, width, j, d), b = codes_of_v(v, tokens, width, j + 1, d);
+    return __builtin_astype(__builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24,
+                                                    9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
+                            ushort16);
+}
+#else
+typedef uchar16 groups_t;
+#define groups_of_v codes_of_v
+#endif
+
+typedef struct __attribute__((packed)) at_groups {
+    groups_t v;
+} at_groups;
 
 static void pack_v(__global char *to, __global int *v_sum, const token_rows *v, int tokens, int width)
 {
     const int depth = ROUND_UP(tokens, GROUP);
     for (int d = 0; d < ROUND_UP(width, PANEL); d += 16) {
         int16 sum = 0;
-        for (int j = 0; j < depth; j += GROUP) {
-            __global char *const at = to + ((size_t)(d / PANEL) * depth + j) * PANEL + d % PANEL * GROUP;
-            const uint16 groups = groups_of_v(v, tokens, width, j, d);
-#if GROUP == 4
-            STORE_AT(int16, at) = as_int16(groups);
-#elif GROUP == 2
-            STORE_AT(ushort16, at) = convert_ushort16(groups);
-#else
-            STORE_AT(uchar16, at) = convert_uchar16(groups);
+        for (int first = 0; first < depth; first += 128) {
+            short16 part = 0; /* of no more than 128 values of 8 bits */
+            for (int j = first; j < min(first + 128, depth); j += GROUP) {
+                const groups_t groups = groups_of_v(v, tokens, width, j, d);
+                __global char *const at = to + ((size_t)(d / PANEL) * depth + j) * PANEL + d % PANEL * GROUP;
+                ((__global at_groups *)at)->v = groups;
+#if DOT == 2
+                part += (as_short16(groups << (ushort)8) >> (short)8) + (as_short16(groups) >> (short)8);
 #endif
-            if (DOT == 2) sum += sum_of_groups(groups);
+            }
+            sum += __builtin_convertvector(part, int16);
         }
         STORE_AT(int16, v_sum + d) = sum;
     }
@@ -335,8 +363,10 @@ static void load_q(int *a, const token_rows *q, int row, int rows, int width)
         uchar *const to = (uchar *)(a + r * A_LD);
         for (; d < ROUND_UP(width, 4); d++) to[d] = d < width ? from[d] : 0;
 #elif GROUP == 2
+        int d = 0;
         short *const to = (short *)(a + r * A_LD);
-        for (int d = 0; d < ROUND_UP(width, 2); d++) to[d] = d < width ? from[d] : 0;
+        for (; d + 16 <= width; d += 16) AT(short16, to + d) = __builtin_convertvector(LOAD_AT(uchar16, from + d), short16);
+        for (; d < ROUND_UP(width, 2); d++) to[d] = d < width ? from[d] : 0;
 #else
         for (int d = 0; d < width; d++) a[r * A_LD + d] = as_int((float)from[d]);
 #endif
@@ -408,7 +438,7 @@ static void scores(int *y, int *top, const int *a, __global const char *scratch,
     for (int r = 0; r < ROWS; r++) top[r] = max_lanes(tops[r]);
 }
 
-#if PACKED
+#if FROM_SCORES
 /* Sum of the exponentials of y - top. */
 static uint exponentials(const int *y, int top, int tokens)
 {
@@ -443,7 +473,140 @@ static uint16 entries(const int *t, int log_sum, int shift)
     return (max(AT(const uint16, t), (uint16)((uint)max(-log_sum, 0))) + (uint)log_sum) >> (uint)shift;
 }
 
-#if STEPS
+#if FROM_SCORES
+/* max(0, top - y + log_sum) >> shift of 16 tokens; what falls below 0 here becomes 0 where lanes are packed. The last run
+ * begins before 2^30 (ops/attention_u8.c), so larger differences may count as that much. */
+static int16 packed_entries(const int *y, int top, int log_sum, int shift)
+{
+    const int16 s = AT(const int16, y);
+    if (SMALL_SCORES) return ((int16)(top + log_sum) - s) >> shift;
+    return (as_int16(min((uint16)((uint)top) - as_uint16(s), (uint16)(1u << 30))) + log_sum) >> shift;
+}
+#endif
+
+#if STEPS && LANES == 8
+typedef uchar uchar32 __attribute__((ext_vector_type(32)));
+
+/* Words and bytes between 128-bit halves, each for itself: ab is 4 of a, 4 of b, 4 of a, 4 of b. */
+static ushort16 pack_words(int8 a, int8 b)
+{
+    ushort16 out;
+    __asm__("vpackusdw %2, %1, %0" : "=x"(out) : "x"(a), "x"(b));
+    return out;
+}
+
+static uchar32 pack_bytes(ushort16 a, ushort16 b)
+{
+    uchar32 out;
+    __asm__("vpackuswb %2, %1, %0" : "=x"(out) : "x"(a), "x"(b));
+    return out;
+}
+
+/* What pack_bytes takes apart. */
+static ushort16 first_words(uchar32 low, uchar32 high)
+{
+    ushort16 out;
+    __asm__("vpunpcklbw %2, %1, %0" : "=x"(out) : "x"(low), "x"(high));
+    return out;
+}
+
+static ushort16 second_words(uchar32 low, uchar32 high)
+{
+    ushort16 out;
+    __asm__("vpunpckhbw %2, %1, %0" : "=x"(out) : "x"(low), "x"(high));
+    return out;
+}
+
+/* Bytes i < 16 * TABLES of a table. Where i - 16 * k is negative, its k'th register adds nothing, beyond 15 its low bits
+ * count, and so the k'th holds what differs from the one before it. */
+static uchar32 look_up(const uchar32 *table, uchar32 i)
+{
+    uchar32 out = 0;
+#pragma unroll
+    for (int k = 0; k < TABLES; k++) {
+        uchar32 part;
+        __asm__("vpshufb %2, %1, %0" : "=x"(part) : "x"(table[k]), "x"(i - (uchar)(16 * k)));
+        out ^= part;
+    }
+    return out;
+}
+
+/* Low and high bytes, by bytes of a register: of the edges by bucket, of the values. */
+typedef struct byte_tables {
+    uchar32 edge_low[TABLES], edge_high[TABLES], value_low[TABLES], value_high[TABLES];
+} byte_tables;
+
+/* The search table's rows are those tables, [4][16] bytes each, and then 2^row[4][0], the entries of a bucket, and
+ * row[4][1], which bounds entries. A bucket's value is that where it begins, from its edge on the next one's. */
+static void load_tables(byte_tables *to, __global const ushort *search)
+{
+#define LOAD_TABLE(part, row)                                                                \
+    {                                                                                        \
+        const uchar16 bytes = LOAD_AT(uchar16, (__global const uchar *)search + (row)*64 + 16 * k); \
+        to->part[k] = (uchar32)(bytes, bytes);                                               \
+    }
+#pragma unroll
+    for (int k = 0; k < TABLES; k++) {
+        LOAD_TABLE(edge_low, 0)
+        LOAD_TABLE(edge_high, 1)
+        LOAD_TABLE(value_low, 2)
+        LOAD_TABLE(value_high, 3)
+    }
+}
+
+/* Where 32 entries' values are in their tables. */
+static uchar32 find_bytes(const byte_tables *t, ushort16 a, ushort16 b, ushort shift, ushort bound)
+{
+    a = min(a, bound);
+    b = min(b, bound);
+    const ushort16 bucket_a = a >> shift, bucket_b = b >> shift;
+    const uchar32 bucket = pack_bytes(bucket_a, bucket_b);
+    const uchar32 low = look_up(t->edge_low, bucket), high = look_up(t->edge_high, bucket);
+    return pack_bytes(bucket_a - as_ushort16(a >= first_words(low, high)),
+                      bucket_b - as_ushort16(b >= second_words(low, high)));
+}
+
+/* Probabilities of one row from y; returns their sum. */
+static uint probabilities(int *hi, int *lo, const int *y, const table *prob, int top, int log_sum, int tokens)
+{
+    const ushort shift = prob->search[4 * 32], bound = prob->search[4 * 32 + 1];
+    const uchar flip = DOT == 2 ? 128 : 0; /* operands of 16 bits are less 2^15 */
+    const intv ones = DOT == 2 ? 0x00010001 : 0x01010101;
+    intv sum = 0, sum_low = 0;
+    byte_tables t;
+    load_tables(&t, prob->search);
+    t.value_high[0] ^= flip;
+    for (int j = 0; j < tokens; j += 32) {
+        const int16 a = packed_entries(y + j, top, log_sum, prob->shift);
+        const int16 b = packed_entries(y + j + 16, top, log_sum, prob->shift);
+        const uchar32 at = find_bytes(&t, pack_words(a.lo, a.hi), pack_words(b.lo, b.hi), shift, bound);
+        uchar32 high = look_up(t.value_high, at), low = PROB_LOW ? look_up(t.value_low, at) : (uchar32)(0);
+        if (j + 32 > tokens) {
+            const uchar32 token = {0, 1, 2, 3, 8,  9,  10, 11, 16, 17, 18, 19, 24, 25, 26, 27,
+                                   4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31};
+            const uchar32 mask = __builtin_astype(token < (uchar)(tokens - j), uchar32);
+            high = ((high ^ flip) & mask) ^ flip;
+            low &= mask;
+        }
+#if DOT == 2
+        const long4 first = as_long4(first_words(low, high)), second = as_long4(second_words(low, high));
+        AT(long4, (ushort *)hi + j) = first.s0213;
+        AT(long4, (ushort *)hi + j + 16) = second.s0213;
+        MAC(sum, first, ones)
+        MAC(sum, second, ones)
+#else
+        AT(int8, (uchar *)hi + j) = __builtin_astype(high, int8).s04152637;
+        MAC(sum, high, ones)
+        if (PROB_LOW) {
+            AT(int8, (uchar *)lo + j) = __builtin_astype(low, int8).s04152637;
+            MAC(sum_low, low, ones)
+        }
+#endif
+    }
+    const uint16 sums = (uint16)(as_uint8(DOT == 2 ? sum : sum << 8), as_uint8(sum_low));
+    return sum_lanes(sums) + (DOT == 2 ? (uint)ROUND_UP(tokens, 32) << 15 : 0);
+}
+#elif STEPS
 typedef ushort ushort32 __attribute__((ext_vector_type(32)));
 typedef uchar uchar32 __attribute__((ext_vector_type(32)));
 typedef struct __attribute__((packed)) at_ushort32 {
@@ -493,15 +656,6 @@ static ushort32 find_values(const ushort32 *search, ushort32 x)
 #define NEEDED(i) (STEPS == 1 ? i < 5 : i < STEPS || i >= 6)
 
 #if PACKED
-/* max(0, top - y + log_sum) >> shift of 16 tokens; what falls below 0 here becomes 0 where lanes are packed. The last run
- * begins before 2^30 (ops/attention_u8.c), so larger differences may count as that much. */
-static int16 packed_entries(const int *y, int top, int log_sum, int shift)
-{
-    const int16 s = AT(const int16, y);
-    if (SMALL_SCORES) return ((int16)(top + log_sum) - s) >> shift;
-    return (as_int16(min((uint16)((uint)top) - as_uint16(s), (uint16)(1u << 30))) + log_sum) >> shift;
-}
-
 /* Probabilities of one row from y; returns their sum. */
 static uint probabilities(int *p, const int *y, const table *prob, int top, int log_sum, int tokens)
 {
@@ -666,6 +820,9 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
     for (int r = 0; r < ROWS; r++)
 #if PACKED
         p_sums[r] = probabilities(hi + r * P_LD, y + r * Y_LD, &lookup, top[r], logs[r], tokens);
+#elif FROM_SCORES
+        p_sums[r] = probabilities(hi + r * P_LD, lo + (PROB_LOW ? r * P_LD : 0), y + r * Y_LD, &lookup, top[r], logs[r],
+                                  tokens);
 #else
         p_sums[r] =
             probabilities(hi + r * P_LD, lo + (PROB_LOW ? r * P_LD : 0), y + r * Y_LD, &lookup, logs[r], tokens);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ops/args_int.h"
 #include "ops/ops_int.h"
@@ -24,7 +25,8 @@ struct vq_attention_u8 {
     int windows, window_tokens, raster; /* 1, 0, 0 where there are none */
     int mask;
     int heads, head_dim, padded, prob_step, prob_last, prob_shift, zero, code_max;
-    int steps; /* of the search for a table's run in registers, 0: none; 1: by buckets */
+    int steps;       /* of the search for a table's run in registers, 0: none; 1: by buckets */
+    int byte_tables; /* where buckets are looked up byte by byte: the 16ths of MAX_RUNS that they take; else 0 */
     int block; /* rows and channels of a work-group of a GPU's variant; 0: the variant is none */
     bool one_item, prob_low, small_scores;
 };
@@ -115,29 +117,113 @@ done:
     return status;
 }
 
-/* kernels/attention_u8_wide.cl, the find_values of one step: buckets as small as 63 of them can be that reach the last
- * edge. False where one has more than one edge, or where they reach beyond scores' differences of 2^30. */
-static bool fill_buckets(uint16_t search[8][32], const uint16_t *prob, int len, int prob_shift)
+/* Buckets of 2^shift entries, each with the value where it begins and the first entry that has another, which is the next
+ * bucket's value; UINT16_MAX where there is none. Entries beyond bound count as bound. */
+typedef struct buckets {
+    uint16_t edges[MAX_RUNS], values[MAX_RUNS];
+    int shift, bound;
+} buckets;
+
+/* False where a bucket has more than one edge, or where they reach beyond scores' differences of 2^30. */
+static bool make_buckets(buckets *b, int shift, int bound, const uint16_t *prob, int len, int prob_shift)
 {
-    uint16_t *const edges = search[0], *const values = search[2];
-    int last = len - 1, shift = 0;
-    while (last > 0 && prob[last] == prob[last - 1]) last--;
-    while (last >> shift >= MAX_RUNS - 1) shift++;
-    const int bound = VQ_MIN(((MAX_RUNS - 1) << shift) - 1, UINT16_MAX - 1);
-    if ((int64_t)bound << prob_shift > 1 << 30) return false;
+    b->shift = shift;
+    b->bound = bound;
+    if (bound >= UINT16_MAX || (int64_t)bound << prob_shift > 1 << 30) return false;
     for (int i = 0; i < MAX_RUNS; i++) {
         int x = i << shift, end = (i + 1) << shift;
-        values[i] = prob[VQ_MIN(x, len - 1)];
-        while (x < end && prob[VQ_MIN(x, len - 1)] == values[i]) x++;
-        edges[i] = x < end ? (uint16_t)x : UINT16_MAX;
+        b->values[i] = prob[VQ_MIN(x, len - 1)];
+        while (x < VQ_MIN(end, len) && prob[x] == b->values[i]) x++;
+        b->edges[i] = x < VQ_MIN(end, len) ? (uint16_t)x : UINT16_MAX;
     }
-    search[4][0] = (uint16_t)shift;
-    search[4][1] = (uint16_t)bound;
     for (int x = 0; x < len; x++) {
         const int clipped = VQ_MIN(x, bound), i = clipped >> shift;
-        if (values[i + (clipped >= edges[i])] != prob[x]) return false;
+        if (b->values[i + (clipped >= b->edges[i])] != prob[x]) return false;
     }
     return true;
+}
+
+static int last_edge(const uint16_t *prob, int len)
+{
+    int last = len - 1;
+    while (last > 0 && prob[last] == prob[last - 1]) last--;
+    return last;
+}
+
+/* kernels/attention_u8_wide.cl, the find_values of one step: buckets as small as 63 of them can be that reach the last
+ * edge. */
+static bool fill_buckets(uint16_t search[8][32], const uint16_t *prob, int len, int prob_shift)
+{
+    const int last = last_edge(prob, len);
+    buckets b;
+    int shift = 0;
+    while (last >> shift >= MAX_RUNS - 1) shift++;
+    const int bound = VQ_MIN(((MAX_RUNS - 1) << shift) - 1, UINT16_MAX - 1);
+    if (!make_buckets(&b, shift, bound, prob, len, prob_shift)) return false;
+    memcpy(search[0], b.edges, sizeof b.edges);
+    memcpy(search[2], b.values, sizeof b.values);
+    search[4][0] = (uint16_t)b.shift;
+    search[4][1] = (uint16_t)b.bound;
+    return true;
+}
+
+/* The find_bytes of the same file: buckets as large as possible. Returns how many tables of 16 bytes they take, 0 where
+ * there are none. */
+static int fill_byte_buckets(uint16_t search[8][32], const uint16_t *prob, int len, int prob_shift)
+{
+    const int last = last_edge(prob, len);
+    for (int shift = 15; last >> shift < MAX_RUNS - 1 && shift >= 0; shift--) {
+        const int count = (last >> shift) + 1;
+        buckets b;
+        if (!make_buckets(&b, shift, (count << shift) - 1, prob, len, prob_shift)) continue;
+        for (int i = 0; i < MAX_RUNS; i++) {
+            const int edge = b.edges[i] ^ (i < 16 ? 0 : b.edges[i - 16]);
+            const int value = b.values[i] ^ (i < 16 ? 0 : b.values[i - 16]);
+            ((uint8_t *)search[0])[i] = (uint8_t)edge;
+            ((uint8_t *)search[1])[i] = (uint8_t)(edge >> 8);
+            ((uint8_t *)search[2])[i] = (uint8_t)value;
+            ((uint8_t *)search[3])[i] = (uint8_t)(value >> 8);
+        }
+        search[4][0] = (uint16_t)b.shift;
+        search[4][1] = (uint16_t)b.bound;
+        return VQ_CEIL_DIV(count + 1, 16);
+    }
+    return 0;
+}
+
+/* For variants that look bytes up in registers. */
+static void fill_byte_tables(vq_attention_u8 *op, uint16_t (*search)[8][32], const vq_attention_u8_weights *w)
+{
+    int most = 1;
+    for (int i = 0; i < num_tables(w); i++) {
+        const int tables = fill_byte_buckets(search[i], vq_attention_prob(w, i), w->prob_len, w->prob_shift);
+        if (!tables) return;
+        most = VQ_MAX(most, tables);
+    }
+    op->steps = 1;
+    op->byte_tables = most;
+}
+
+/* For those that look words up; wherever the runs are few enough, if not in buckets, by a search. */
+static void fill_word_tables(vq_attention_u8 *op, uint16_t (*search)[8][32], const vq_attention_u8_weights *w)
+{
+    const int tables = num_tables(w);
+    vq_table_runs runs;
+    int most = 0;
+    for (int i = 0; i < tables; i++) {
+        vq_table_runs_find(&runs, vq_attention_prob(w, i), w->prob_len);
+        most = VQ_MAX(most, runs.count);
+    }
+    /* kernels may take a difference of scores for no more than 2^30 */
+    if (most > MAX_RUNS || (int64_t)w->prob_len << w->prob_shift > 1 << 30) return;
+    bool in_buckets = true;
+    for (int i = 0; i < tables && in_buckets; i++)
+        in_buckets = fill_buckets(search[i], vq_attention_prob(w, i), w->prob_len, w->prob_shift);
+    op->steps = in_buckets ? 1 : most <= 16 ? 4 : 6;
+    for (int i = 0; i < tables && op->steps > 1; i++) {
+        vq_table_runs_find(&runs, vq_attention_prob(w, i), w->prob_len);
+        vq_table_runs_fill(search[i][0], search[i][6], &runs, op->steps);
+    }
 }
 
 /* The tables as they are and, where their runs and the variant's instructions allow it, for the search. */
@@ -145,26 +231,10 @@ static vq_status create_tables(vq_attention_u8 *op, vq_device *dev, const vq_att
 {
     const int tables = num_tables(w);
     uint16_t(*search)[8][32] = NULL;
-    vq_table_runs runs;
     vq_status status = VQ_OK;
-    int most = 0;
     VQ_GO(vq_alloc(&search, (size_t)tables, sizeof *search, "attention_u8 tables"));
-    for (int i = 0; i < tables; i++) {
-        vq_table_runs_find(&runs, vq_attention_prob(w, i), w->prob_len);
-        most = VQ_MAX(most, runs.count);
-    }
-    /* kernels may take a difference of scores for no more than 2^30 */
-    const bool reached = (int64_t)w->prob_len << w->prob_shift <= 1 << 30;
-    if (most <= MAX_RUNS && reached && (op->variant->needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI)))
-        op->steps = most <= 16 ? 4 : 6;
-    bool buckets = op->steps > 0;
-    for (int i = 0; i < tables && buckets; i++)
-        buckets = fill_buckets(search[i], vq_attention_prob(w, i), w->prob_len, w->prob_shift);
-    if (buckets) op->steps = 1;
-    for (int i = 0; i < tables && op->steps > 1; i++) {
-        vq_table_runs_find(&runs, vq_attention_prob(w, i), w->prob_len);
-        vq_table_runs_fill(search[i][0], search[i][6], &runs, op->steps);
-    }
+    if (op->variant->needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI)) fill_word_tables(op, search, w);
+    if (op->variant->needs & (VQ_CAP_AVX2 | VQ_CAP_AVXVNNI)) fill_byte_tables(op, search, w);
     VQ_GO(vq_buf_create_from(&op->search, dev, search, (size_t)tables * sizeof *search));
     if (!op->steps) /* else the search is all that the kernel reads */
         VQ_GO(vq_buf_create_from(&op->prob, dev, w->prob, (size_t)(tables * w->prob_len) * sizeof *w->prob));
@@ -368,8 +438,8 @@ vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const v
     vq_kernel *kernel, *pack;
     VQ_TRY(check_run(op, qkv, ld_qkv, out, ld_out, scratch, batch, tokens));
     if (!op->one_item) return run_items(dev, op, qkv, ld_qkv, out, ld_out, batch, t);
-    snprintf(options, sizeof options, "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d -DSMALL_SCORES=%d%s", max_tokens(t),
-             op->prob_low, op->steps, op->small_scores, windows);
+    snprintf(options, sizeof options, "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d -DTABLES=%d -DSMALL_SCORES=%d%s",
+             max_tokens(t), op->prob_low, op->steps, op->byte_tables, op->small_scores, windows);
     VQ_TRY(vq_kernel_get(&pack, dev, op->variant, "attention_u8_pack", options));
     VQ_TRY(vq_kernel_get(&kernel, dev, op->variant, "attention_u8", options));
     const vq_grid pack_grid = {{heads, parts}, {1}};
