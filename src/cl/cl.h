@@ -60,6 +60,9 @@ vq_status vq_variant_find(const vq_variant **out, const char *name);
 /* The variant this device uses for an op: a forced one, else what the device's VITQ_KERNELS choice allows, else the last
  * eligible row. Never fails: row 0 of every op needs nothing. */
 const vq_variant *vq_variant_choose(vq_device *dev, vq_op op);
+/* The strongest of the variants below this one that the choice leaves to its op and that compiles, for layers that this one
+ * does not compile for; NULL where there is none. */
+const vq_variant *vq_variant_weaker(vq_device *dev, const vq_variant *variant);
 /* Forces a variant for its op on this device (tests, benchmarks); NULL restores the choice. */
 vq_status vq_variant_force(vq_device *dev, vq_op op, const vq_variant *variant);
 
@@ -82,6 +85,9 @@ vq_status vq_clblast_use_set(vq_device *dev, vq_clblast_kernel kernel, int set);
 /* A compiled kernel function of a variant, owned by the device and cached there; options may be NULL. */
 typedef struct vq_kernel vq_kernel;
 vq_status vq_kernel_get(vq_kernel **out, vq_device *dev, const vq_variant *variant, const char *function,
+                        const char *options);
+/* The same where something else can take its place: that the compiler refuses it is a warning, once, and VQ_ERR_BUILD. */
+vq_status vq_kernel_try(vq_kernel **out, vq_device *dev, const vq_variant *variant, const char *function,
                         const char *options);
 
 /* Kernel arguments, in order. */

@@ -12,8 +12,9 @@ static void destroy_kernel(vq_kernel *k)
     free(k);
 }
 
+/* skipped: as vq_program_get has it. */
 static vq_status create_kernel(vq_kernel **out, vq_device *dev, const vq_variant *variant, const char *function,
-                               const char *options)
+                               const char *options, const char *skipped)
 {
     vq_status status = VQ_OK;
     vq_kernel *k;
@@ -25,7 +26,7 @@ static vq_status create_kernel(vq_kernel **out, vq_device *dev, const vq_variant
     VQ_GO(vq_strdup(&k->function, function));
     VQ_GO(vq_strdup(&k->options, options));
     VQ_GO(vq_program_options(&all_options, dev, variant, options));
-    VQ_GO(vq_program_get(&program, dev, variant->file, all_options, NULL));
+    VQ_GO(vq_program_get(&program, dev, variant->file, all_options, skipped));
     k->kernel = clCreateKernel(program, function, &error);
     if (error != CL_SUCCESS) {
         VQ_GO(vq_cl_fail(dev, error, "%s has no usable kernel %s", variant->file, function));
@@ -39,7 +40,7 @@ done:
 }
 
 static vq_status get_kernel(vq_kernel **out, vq_device *dev, const vq_variant *variant, const char *function,
-                            const char *options)
+                            const char *options, const char *skipped)
 {
     for (vq_kernel *k = dev->kernels; k; k = k->next) {
         if (k->variant == variant && !strcmp(k->function, function) && !strcmp(k->options, options)) {
@@ -47,7 +48,7 @@ static vq_status get_kernel(vq_kernel **out, vq_device *dev, const vq_variant *v
             return VQ_OK;
         }
     }
-    VQ_TRY(create_kernel(out, dev, variant, function, options));
+    VQ_TRY(create_kernel(out, dev, variant, function, options, skipped));
     (*out)->next = dev->kernels;
     dev->kernels = *out;
     return VQ_OK;
@@ -59,7 +60,17 @@ vq_status vq_kernel_get(vq_kernel **out, vq_device *dev, const vq_variant *varia
     *out = NULL;
     if (!variant) return vq_fail(VQ_ERR_UNSUPPORTED, "kernel %s: its op has no variants in this build", function);
     pthread_mutex_lock(&dev->lock);
-    const vq_status status = get_kernel(out, dev, variant, function, options ? options : "");
+    const vq_status status = get_kernel(out, dev, variant, function, options ? options : "", NULL);
+    pthread_mutex_unlock(&dev->lock);
+    return status;
+}
+
+vq_status vq_kernel_try(vq_kernel **out, vq_device *dev, const vq_variant *variant, const char *function,
+                        const char *options)
+{
+    *out = NULL;
+    pthread_mutex_lock(&dev->lock);
+    const vq_status status = get_kernel(out, dev, variant, function, options, variant->name);
     pthread_mutex_unlock(&dev->lock);
     return status;
 }

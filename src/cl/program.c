@@ -142,6 +142,7 @@ vq_status vq_program_get(cl_program *out, vq_device *dev, const char *file, cons
     vq_status status = VQ_OK;
     vq_program *p = find(dev, file, options);
     *out = NULL;
+    if (p && !p->program && skipped) return VQ_ERR_BUILD;
     if (p && !p->program) return vq_fail(VQ_ERR_BUILD, "device %s: %s did not compile", dev->info.name, file);
     if (p) {
         *out = p->program;

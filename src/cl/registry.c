@@ -168,6 +168,16 @@ static bool is_free(const vq_device *dev, vq_op op)
     return !dev->allowed[op] && dev->class_needs == ~0u && !*dev->class_name;
 }
 
+/* The strongest row below `last` that the device and the choice's class allow and that compiles, else row 0. */
+static const vq_variant *weaker(vq_device *dev, const vq_variant *const *v, int last)
+{
+    for (int i = last - 1; i > 0; i--) {
+        const bool open = vq_variant_eligible(dev, v[i]) && (v[i]->needs & ~dev->class_needs) == 0;
+        if (open && compiles(dev, v[i])) return v[i];
+    }
+    return v[0];
+}
+
 /* What the tuning table names; else the strongest permitted row that compiles, else the strongest weaker one that does,
  * else row 0, whose failure is then the caller's to report. */
 static const vq_variant *choose(vq_device *dev, vq_op op)
@@ -180,11 +190,8 @@ static const vq_variant *choose(vq_device *dev, vq_op op)
     for (int i = 0; v[i]; i++) {
         if (permitted(dev, v[i], with_class)) last = i;
     }
-    for (int i = last; i > 0; i--) {
-        const bool open = i == last || (vq_variant_eligible(dev, v[i]) && (v[i]->needs & ~dev->class_needs) == 0);
-        if (open && compiles(dev, v[i])) return v[i];
-    }
-    return v[0];
+    if (last > 0 && compiles(dev, v[last])) return v[last];
+    return weaker(dev, v, last);
 }
 
 const vq_variant *vq_variant_choose(vq_device *dev, vq_op op)
@@ -199,6 +206,18 @@ const vq_variant *vq_variant_choose(vq_device *dev, vq_op op)
     const vq_variant *variant = dev->chosen[op];
     pthread_mutex_unlock(&dev->lock);
     return variant;
+}
+
+const vq_variant *vq_variant_weaker(vq_device *dev, const vq_variant *variant)
+{
+    const vq_variant *const *const v = vq_variants(variant->op);
+    int i = 0;
+    while (v[i] != variant) i++;
+    if (i == 0) return NULL;
+    pthread_mutex_lock(&dev->lock);
+    const vq_variant *const found = weaker(dev, v, i);
+    pthread_mutex_unlock(&dev->lock);
+    return found;
 }
 
 vq_status vq_variant_force(vq_device *dev, vq_op op, const vq_variant *variant)

@@ -437,12 +437,12 @@ static vq_status create_kernel(vq_gemm_s8 *op, vq_device *dev, const vq_variant 
     if (op->run_steps) at += snprintf(options + at, sizeof options - (size_t)at, " -DRUN_STEPS=%d", op->run_steps);
     if (op->packed) snprintf(options + at, sizeof options - (size_t)at, " -DW_PACKED=1 -DW_SHIFT=%d", op->w_shift);
     if (op->widened) snprintf(options + at, sizeof options - (size_t)at, " -DWIDENED=1");
-    return vq_kernel_get(&op->kernel, dev, variant, "gemm_s8", options);
+    return vq_kernel_try(&op->kernel, dev, variant, "gemm_s8", options);
 }
 
-static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, vq_storage storage)
+static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_variant *variant, const vq_gemm_s8_weights *w,
+                        vq_storage storage)
 {
-    const vq_variant *const variant = vq_variant_choose(dev, VQ_OP_GEMM_S8);
     int requant = REQUANT_64;
     VQ_TRY(check_weights(w));
     const int dot = dot_of(&op->steps, variant, w);
@@ -469,18 +469,29 @@ static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights
     return create_kernel(op, dev, variant, w, dot, requant);
 }
 
+/* A layer's form of the variant may be more than the compiler takes: then the same with weights in bytes, then weaker
+ * variants, each passed over with a warning. */
 vq_status vq_gemm_s8_create(vq_gemm_s8 **out, vq_device *dev, const vq_gemm_s8_weights *weights, vq_storage storage)
 {
-    vq_gemm_s8 *op;
+    const vq_variant *variant = vq_variant_choose(dev, VQ_OP_GEMM_S8);
     *out = NULL;
-    VQ_TRY(vq_alloc(&op, 1, sizeof *op, "a product of codes"));
-    const vq_status status = create(op, dev, weights, storage);
-    if (status != VQ_OK) {
+    for (;;) {
+        vq_gemm_s8 *op;
+        VQ_TRY(vq_alloc(&op, 1, sizeof *op, "a product of codes"));
+        const vq_status status = create(op, dev, variant, weights, storage);
+        if (status == VQ_OK) {
+            *out = op;
+            return VQ_OK;
+        }
+        const bool packed = op->packed;
         vq_gemm_s8_destroy(&op);
-        return status;
+        if (status != VQ_ERR_BUILD) return status;
+        if (!packed) variant = vq_variant_weaker(dev, variant);
+        if (!variant)
+            return vq_fail(VQ_ERR_BUILD, "device %s: gemm_s8 compiles in no variant for weights [%d][%d]",
+                           vq_device_get_info(dev)->name, weights->n, weights->k);
+        storage = VQ_STORAGE_BYTES;
     }
-    *out = op;
-    return VQ_OK;
 }
 
 bool vq_gemm_s8_is_packed(const vq_gemm_s8 *op)

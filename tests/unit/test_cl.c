@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "cl/cl.h"
 #include "cl/source.h"
+#include "ops/ops_int.h"
 
 #define SKIP 77
 
@@ -705,6 +706,56 @@ static void test_choice__passes_over_broken_rows(void **state)
     skip();
 }
 
+/* A compiler that refuses packed weights gets bytes; one that refuses more, a weaker variant: warnings, no errors. */
+static void test_gemm__falls_back_where_a_form_does_not_compile(void **state)
+{
+    static const struct {
+        const char *refuses;
+        bool packs;
+        int warnings; /* at least */
+    } cases[] = {{"#if 0", true, 0}, {"#if W_PACKED", false, 1}, {"#if W_PACKED || EPILOGUE == 3", false, 2}};
+    static const int8_t w[32 * 8];
+    static const int32_t ints[32];
+    uint8_t shift[32];
+    const vq_gemm_s8_weights weights = {.n = 32,
+                                        .k = 8,
+                                        .a_planes = 1,
+                                        .a_max = 15,
+                                        .w_abs_max = 7,
+                                        .w = w,
+                                        .bias = ints,
+                                        .mult = ints,
+                                        .zero = ints,
+                                        .shift = shift,
+                                        .epilogue = VQ_GEMM_SET};
+    (void)state;
+    memset(shift, 33, sizeof shift);
+    vq_device *dev = open_device("", NULL);
+    const vq_variant *const best = vq_variant_choose(dev, VQ_OP_GEMM_S8);
+    vq_device_destroy(&dev);
+    if (best == vq_variants(VQ_OP_GEMM_S8)[0] || !strstr(best->file, "_wide")) skip();
+    for (size_t i = 0; i < VQ_ARRAY_LEN(cases); i++) {
+        char *source, *text;
+        size_t bytes;
+        vq_gemm_s8 *op;
+        assert_int_equal(vq_file_read(&source, &bytes, VQ_SOURCE_DIR "/kernels/gemm_s8_wide.cl", 1 << 20), VQ_OK);
+        assert_int_equal(vq_format(&text, "%s\n#error refused\n#endif\n%s", cases[i].refuses, source), VQ_OK);
+        write_text("gemm_s8_wide.cl", text);
+        free(text);
+        free(source);
+        setenv("VITQ_KERNEL_DIR", dir, 1);
+        dev = open_device("", NULL);
+        assert_int_equal(vq_gemm_s8_create(&op, dev, &weights, VQ_STORAGE_DEFAULT), VQ_OK);
+        unsetenv("VITQ_KERNEL_DIR");
+        assert_int_equal(vq_gemm_s8_is_packed(op), cases[i].packs);
+        assert_true(cases[i].warnings ? num_warnings >= cases[i].warnings : num_warnings == 0);
+        if (i > 0) assert_non_null(strstr(log_text, "passed over"));
+        vq_gemm_s8_destroy(&op);
+        vq_device_destroy(&dev);
+    }
+    remove(write_text("gemm_s8_wide.cl", ""));
+}
+
 /* C = alpha A op(B) + beta C for both orders of B and a batch, against plain sums. */
 static void test_clblast__sgemm(void **state)
 {
@@ -825,6 +876,7 @@ int main(void)
         cmocka_unit_test(test_tuning__is_read_and_overridden),
         cmocka_unit_test(test_tuning__damaged_is_ignored_and_written_anew),
         cmocka_unit_test(test_choice__passes_over_broken_rows),
+        cmocka_unit_test(test_gemm__falls_back_where_a_form_does_not_compile),
         WITH_DEVICE(test_clblast__sgemm),
         WITH_DEVICE(test_clblast__parameter_sets),
     };
