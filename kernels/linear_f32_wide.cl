@@ -25,7 +25,7 @@ static void tile(float16 *sums, __global const float *x, __global const float *p
 {
 #define ROW_START(r) __global const float *const x##r = x + (size_t)min(m0 + r, m - 1) * k;
     EACH_ROW(ROW_START)
-#define SUM_START(r) float16 p##r = bias[0]; SECOND(float16 q##r = bias[1];)
+#define SUM_START(r) float16 p##r = bias[0]; SECOND(float16 q##r = bias[1];) THIRD(float16 u##r = bias[2];)
     EACH_ROW(SUM_START)
     for (int i = 0; i < k; i++) {
 #define A_AT(r) x##r[i]

@@ -1,8 +1,8 @@
 /* Register tiles of floats, for CPUs: ROWS rows by PANEL columns, of which row r's sums are p##r and, with two vectors,
- * q##r. Per step of k a tile takes ROWS broadcast loads and ROWS * VECTORS fused multiply-adds.
+ * q##r and u##r. Per step of k a tile takes ROWS broadcast loads and ROWS * VECTORS fused multiply-adds.
  *
- * VQ_P0 ROWS: 6 or 12; VQ_P1 VECTORS of 16 columns: 1 or 2. 12 x 2 fills 32 512-bit registers, 6 x 1 fills 16 256-bit
- * registers. */
+ * VQ_P0 ROWS: 6, 8 or 12; VQ_P1 VECTORS of 16 columns: 1 to 3. 12 x 2 and 8 x 3 fill 32 512-bit registers, 6 x 1 fills 16
+ * 256-bit registers. 8 x 3 takes fewer loads a step than 12 x 2, and its rows' addresses fit the other registers. */
 #ifndef TILE_F32_H
 #define TILE_F32_H
 
@@ -14,30 +14,40 @@
 
 #if ROWS == 12
 #define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#elif ROWS == 8
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
 #else
 #define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
 #endif
-#if VECTORS == 2
+#if VECTORS > 1
 #define SECOND(x) x
 #else
 #define SECOND(x)
 #endif
+#if VECTORS > 2
+#define THIRD(x) x
+#else
+#define THIRD(x)
+#endif
 
 /* One step: LOAD_PANEL, then EACH_ROW(STEP), where A_AT(r) is the step's element of row r. */
-#define LOAD_PANEL(space, from)                               \
-    const float16 b0 = *(space const float16 *)(from);        \
-    SECOND(const float16 b1 = *(space const float16 *)((from) + 16);)
+#define LOAD_PANEL(space, from)                                       \
+    const float16 b0 = *(space const float16 *)(from);                \
+    SECOND(const float16 b1 = *(space const float16 *)((from) + 16);) \
+    THIRD(const float16 b2 = *(space const float16 *)((from) + 32);)
 #define STEP(r)                            \
     {                                      \
         const float16 v = A_AT(r);         \
         p##r = fma(v, b0, p##r);           \
         SECOND(q##r = fma(v, b1, q##r);)   \
+        THIRD(u##r = fma(v, b2, u##r);)    \
     }
 
 /* Into float16 sums[ROWS * VECTORS]. */
-#define KEEP(r)                 \
-    sums[(r)*VECTORS] = p##r;   \
-    SECOND(sums[(r)*VECTORS + 1] = q##r;)
+#define KEEP(r)                           \
+    sums[(r)*VECTORS] = p##r;             \
+    SECOND(sums[(r)*VECTORS + 1] = q##r;) \
+    THIRD(sums[(r)*VECTORS + 2] = u##r;)
 
 /* count elements of rows j to j+3 of x, ld elements apart, as columns: to[i * PANEL .. + 3] are element i of each. Rows
  * beyond the last repeat that. */
