@@ -1,11 +1,20 @@
 /* attention_f32 for CPUs: one work-item does rows_per_item queries of one head. It packs the head's keys as
  * [panel][d][PANEL] and its values as [panel][t][PANEL] into local memory (which on a CPU is ordinary, cached memory), then
  * takes ROWS queries at a time through scores, softmax and the product with the values, which nothing but the result
- * leaves. Grid: (row chunks, heads, images), work-groups of one. VQ_P0 and VQ_P1: see tile_f32.h. */
+ * leaves. Grid: (row chunks, heads, images), work-groups of one. VQ_P0 and VQ_P1: see tile_f32.h.
+ *
+ * TOKENS, WIDTH  what t and d are: rows of scores and queries then lie at distances known to the compiler, which else keeps an
+ *                address for each of them, more than there are registers. 0: not known */
 #include "exp_f32.h"
 #include "tile_f32.h"
 #include "vq_vector.h"
 
+#ifndef TOKENS
+#define TOKENS 0
+#endif
+#ifndef WIDTH
+#define WIDTH 0
+#endif
 #define ROUND_UP(n) (((n) + PANEL - 1) / PANEL * PANEL)
 
 /* Keys beyond t repeat the last one. */
@@ -89,6 +98,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_f32(__global const float *qkv, __global float *out, int t, int d, float scale, int rows_per_item,
               __local float *local_floats)
 {
+    if (TOKENS) t = TOKENS;
+    if (WIDTH) d = WIDTH;
     const int head = (int)get_group_id(1), width = (int)get_num_groups(1) * d, ld = 3 * width;
     const int tokens = ROUND_UP(t), first = (int)get_group_id(0) * rows_per_item, end = min(first + rows_per_item, t);
     __local float *const keys = local_floats, *const values = keys + (size_t)tokens * d;

@@ -1,4 +1,6 @@
 /* attention_f32 on a device. */
+#include <stdio.h>
+
 #include "ops/args_f32.h"
 #include "ops/ops_f32.h"
 #include "ops/variant_f32.h"
@@ -47,7 +49,9 @@ vq_status vq_attention_f32_run(vq_device *dev, const vq_buf *qkv, int t, int hea
     const vq_grid grid = {{(size_t)VQ_CEIL_DIV(t, rows), (size_t)heads, (size_t)batch},
                           {wide ? 1 : (size_t)variant->p[0], 1, 1}};
     vq_kernel *kernel = NULL;
-    VQ_TRY(vq_kernel_get(&kernel, dev, variant, name, NULL));
+    char options[64];
+    snprintf(options, sizeof options, "-DTOKENS=%d -DWIDTH=%d", t, d);
+    VQ_TRY(vq_kernel_get(&kernel, dev, variant, name, wide ? options : NULL));
     return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(qkv), VQ_A_BUF(out), VQ_A_I32(t), VQ_A_I32(d), VQ_A_F32(scale),
                      VQ_A_I32(rows), VQ_A_LOCAL(local_floats(variant, t, d) * sizeof(float)));
 }

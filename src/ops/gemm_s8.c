@@ -14,7 +14,7 @@ enum { REQUANT_32, REQUANT_32_SHIFTED, REQUANT_64 };
 /* kernels/gemm_s8_wide.cl */
 enum { DOT_FLOAT, DOT_MADDUBS, DOT_MADD, DOT_DPBUSD };
 enum { MAX_ROWS = 96, STEP_BLOCK = 32, STEP_BLOCKS = 512 };
-enum { ITEM_PRODUCTS = 1 << 21 }; /* a work-item computes at least as many: some microseconds */
+enum { ITEM_PRODUCTS = 1 << 18 }; /* a work-item computes at least as many: some microseconds */
 
 struct vq_gemm_s8 {
     vq_kernel *kernel;
