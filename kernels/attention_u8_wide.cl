@@ -14,8 +14,9 @@
  *   2 vpmaddwd, operands of 16 bits; probabilities less 2^15, so that they fit. GROUP 2
  *   3 vpdpbusd. GROUP 4
  * MAX_T: a bound on the tokens, multiple of 32. PROB_LOW: some probability has a low byte. STEPS: how the table's runs of
- * equal values are found in registers (needs vpermw): 4 or 6, at most 2^STEPS of them, by a binary search; 1, by one
- * comparison with the only edge in the entry's bucket. SMALL_SCORES: see requant_score. IFMA: vpmadd52huq may be used. */
+ * equal values are found in registers: 1, by one comparison with the only edge in the entry's bucket; 4 or 6, at most
+ * 2^STEPS of them, by a binary search. LANES 16 look up words for that (vpermw), LANES 8 bytes (vpshufb), with STEPS 1 only,
+ * in TABLES registers of 16. SMALL_SCORES, CLAMP_SUMS: see requant_score. IFMA: vpmadd52huq may be used. */
 
 #ifndef MAX_T
 #define MAX_T 4096
@@ -397,7 +398,6 @@ static int16 scores_of(int16 sums, const int4 head, const window_scores *window,
     s += window_added(window, r, j, tokens);
     if (!SMALL_SCORES) s = clamp(s, -(1 << 30), 1 << 30);
 #endif
-    if (j + 16 <= tokens) return s;
     return select((int16)(SMALL_SCORES ? -(1 << 30) : INT_MIN), s, LANE_INDEX + j < tokens);
 }
 
@@ -790,7 +790,8 @@ static void put_codes(__global uchar *to, __global const int *map_of, int first,
     }
 }
 
-/* consts: s32 [heads][4] q_zero, score_mult, score_shift, limit of sums (requant_score); then [heads][3][padded width] v_zero, mult, shift.
+/* consts: s32 [heads][4] q_zero, score_mult, score_shift, limit of sums (requant_score); then [heads][3][padded width]
+ * v_zero, mult, shift.
  * prob_step: from one head's table to the next, 0 where they share one. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_out, __global const char *scratch,

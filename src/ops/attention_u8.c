@@ -27,7 +27,7 @@ struct vq_attention_u8 {
     int heads, head_dim, padded, prob_step, prob_last, prob_shift, zero, code_max;
     int steps;       /* of the search for a table's run in registers, 0: none; 1: by buckets */
     int byte_tables; /* where buckets are looked up byte by byte: the 16ths of MAX_RUNS that they take; else 0 */
-    int block; /* rows and channels of a work-group of a GPU's variant; 0: the variant is none */
+    int block;       /* rows and channels of a work-group of a GPU's variant; 0: the variant is none */
     bool one_item, prob_low, small_scores, clamp_sums;
 };
 
@@ -125,8 +125,8 @@ done:
     return status;
 }
 
-/* Buckets of 2^shift entries, each with the value where it begins and the first entry that has another, which is the next
- * bucket's value; UINT16_MAX where there is none. Entries beyond bound count as bound. */
+/* Buckets of 2^shift entries, each with the value where it begins and the first entry that has another, which is the
+ * next bucket's value; UINT16_MAX where there is none. Entries beyond bound count as bound. */
 typedef struct buckets {
     uint16_t edges[MAX_RUNS], values[MAX_RUNS];
     int shift, bound;
