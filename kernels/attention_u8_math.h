@@ -82,15 +82,21 @@ static uint sum_lanes(uint16 x)
     return c.x + c.y;
 }
 
-/* clip(requant(x, mult, shift), -2^30, 2^30) */
-static int16 requant_score(int16 x, int mult, int shift)
+/* clip(requant(x, mult, shift), -2^30, 2^30). limit is the smallest sum that comes to 2^30 or more, at most 2^31 - 1. */
+static int16 requant_score(int16 x, int mult, int shift, int limit)
 {
     const long round = 1L << (shift - 1);
-    const long8 m = (long8)((long)mult), pe = mul_s32(as_long8(x), m), po = mul_s32(odd_lanes(x), m);
-#if SMALL_SCORES /* |result| < 2^29 and shift <= 32, so that bits shift .. shift+31 are all of it */
+#if SMALL_SCORES || CLAMP_SUMS
+    /* |result| < 2^31 and shift <= 32, so that bits shift .. shift+31 are all of it. With SMALL_SCORES it is less than 2^29.
+     * Else clamped sums see to it: -limit comes to -2^30 or less, and as mult < 2^31 and shift >= 3, one more or less
+     * changes the result by no more than 2^28 + 1. */
+    const int16 sums = SMALL_SCORES ? x : clamp(x, ~limit, limit);
+    const long8 m = (long8)((long)mult), pe = mul_s32(as_long8(sums), m), po = mul_s32(odd_lanes(sums), m);
     const ulong8 e = as_ulong8(pe + round) >> (ulong)shift, o = as_ulong8(po + round) << (ulong)(32 - shift);
-    return as_int16((e & LOW_HALF) | (o & HIGH_HALF));
+    const int16 y = as_int16((e & LOW_HALF) | (o & HIGH_HALF));
+    return SMALL_SCORES ? y : clamp(y, -(1 << 30), 1 << 30);
 #else
+    const long8 m = (long8)((long)mult), pe = mul_s32(as_long8(x), m), po = mul_s32(odd_lanes(x), m);
     const long8 e = clamp((pe + round) >> (long)shift, -(1L << 30), 1L << 30);
     const long8 o = clamp((po + round) >> (long)shift, -(1L << 30), 1L << 30);
     return as_int16((as_ulong8(e) & LOW_HALF) | as_ulong8(o) << 32);

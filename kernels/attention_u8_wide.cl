@@ -14,8 +14,9 @@
  *   2 vpmaddwd, operands of 16 bits; probabilities less 2^15, so that they fit. GROUP 2
  *   3 vpdpbusd. GROUP 4
  * MAX_T: a bound on the tokens, multiple of 32. PROB_LOW: some probability has a low byte. STEPS: how the table's runs of
- * equal values are found in registers (needs vpermw): 4 or 6, at most 2^STEPS of them, by a binary search; 1, by one
- * comparison with the only edge in the entry's bucket. SMALL_SCORES: see requant_score. IFMA: vpmadd52huq may be used. */
+ * equal values are found in registers: 1, by one comparison with the only edge in the entry's bucket; 4 or 6, at most
+ * 2^STEPS of them, by a binary search. LANES 16 look up words for that (vpermw), LANES 8 bytes (vpshufb), with STEPS 1 only,
+ * in TABLES registers of 16. SMALL_SCORES, CLAMP_SUMS: see requant_score. IFMA: vpmadd52huq may be used. */
 
 #ifndef MAX_T
 #define MAX_T 4096
@@ -31,6 +32,9 @@
 #endif
 #ifndef SMALL_SCORES
 #define SMALL_SCORES 0
+#endif
+#ifndef CLAMP_SUMS
+#define CLAMP_SUMS 0
 #endif
 #ifndef IFMA
 #define IFMA 0
@@ -387,9 +391,9 @@ static int16 window_added(const window_scores *w, int r, int j, int tokens)
 }
 
 /* The scores of 16 tokens from j of row r, -2^30 or less beyond the last token. */
-static int16 scores_of(int16 sums, int mult, int shift, const window_scores *window, int r, int j, int tokens)
+static int16 scores_of(int16 sums, const int4 head, const window_scores *window, int r, int j, int tokens)
 {
-    int16 s = requant_score(sums, mult, shift);
+    int16 s = requant_score(sums, head.y, head.z, head.w);
 #if WINDOWS
     s += window_added(window, r, j, tokens);
     if (!SMALL_SCORES) s = clamp(s, -(1 << 30), 1 << 30);
@@ -400,7 +404,7 @@ static int16 scores_of(int16 sums, int mult, int shift, const window_scores *win
 /* Scores of a panel's tokens, from j0, of all rows into y; tops keeps the largest. Not inlined, for what scores() has in
  * registers is one row of sums too many. */
 static __attribute__((noinline)) void score_panel(int *y, int16 *tops, const int *a, __global const char *panel,
-                                                  __global const int *correction, int groups, int mult, int shift,
+                                                  __global const int *correction, int groups, int4 head,
                                                   const window_scores *window, int j0, int tokens)
 {
     const int lda = A_LD;
@@ -409,7 +413,7 @@ static __attribute__((noinline)) void score_panel(int *y, int16 *tops, const int
     SECOND(intv q##r = VLOAD(correction + LANES);)
 #define PUT(r, at, sums)                                                               \
     {                                                                                  \
-        const int16 s = scores_of(sums, mult, shift, window, r, j0 + (at), tokens); \
+        const int16 s = scores_of(sums, head, window, r, j0 + (at), tokens); \
         AT(int16, y + r * Y_LD + (at)) = s;                                            \
         tops[r] = max(tops[r], s);                                                     \
     }
@@ -426,15 +430,15 @@ static __attribute__((noinline)) void score_panel(int *y, int16 *tops, const int
 }
 
 /* Scores of all rows into y, and the largest of each row into top. */
-static void scores(int *y, int *top, const int *a, __global const char *scratch, int tokens, int width, int mult,
-                   int shift, const window_scores *window)
+static void scores(int *y, int *top, const int *a, __global const char *scratch, int tokens, int width, int4 head,
+                   const window_scores *window)
 {
     const int groups = ROUND_UP(width, GROUP) / GROUP;
     int16 tops[ROWS];
     for (int r = 0; r < ROWS; r++) tops[r] = (int16)(INT_MIN);
     for (int j0 = 0; j0 < tokens; j0 += PANEL)
         score_panel(y + j0, tops, a, scratch + K_AT(tokens, width) + (size_t)j0 * ROUND_UP(width, GROUP),
-                    (__global const int *)scratch + j0, groups, mult, shift, window, j0, tokens);
+                    (__global const int *)scratch + j0, groups, head, window, j0, tokens);
     for (int r = 0; r < ROWS; r++) top[r] = max_lanes(tops[r]);
 }
 
@@ -786,7 +790,8 @@ static void put_codes(__global uchar *to, __global const int *map_of, int first,
     }
 }
 
-/* consts: s32 [heads][4] q_zero, score_mult, score_shift, 0; then [heads][3][padded width] v_zero, mult, shift.
+/* consts: s32 [heads][4] q_zero, score_mult, score_shift, limit of sums (requant_score); then [heads][3][padded width]
+ * v_zero, mult, shift.
  * prob_step: from one head's table to the next, 0 where they share one. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_out, __global const char *scratch,
@@ -813,7 +818,7 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
                           search + (prob_step ? head * 256 : 0)};
 
     load_q(a, &q, row, rows, width);
-    scores(y, top, a, packed, tokens, width, head_consts[1], head_consts[2], &window);
+    scores(y, top, a, packed, tokens, width, vload4(0, head_consts), &window);
     for (int r = 0; r < 16; r++) sums[r] = 1;
     for (int r = 0; r < ROWS; r++) sums[r] = exponentials(y + r * Y_LD, top[r], tokens);
     AT(int16, logs) = log2_q16(AT(uint16, sums));

@@ -27,8 +27,8 @@ struct vq_attention_u8 {
     int heads, head_dim, padded, prob_step, prob_last, prob_shift, zero, code_max;
     int steps;       /* of the search for a table's run in registers, 0: none; 1: by buckets */
     int byte_tables; /* where buckets are looked up byte by byte: the 16ths of MAX_RUNS that they take; else 0 */
-    int block; /* rows and channels of a work-group of a GPU's variant; 0: the variant is none */
-    bool one_item, prob_low, small_scores;
+    int block;       /* rows and channels of a work-group of a GPU's variant; 0: the variant is none */
+    bool one_item, prob_low, small_scores, clamp_sums;
 };
 
 static vq_status check_requant(const char *what, int i, int32_t mult, int shift)
@@ -91,6 +91,13 @@ static vq_status check_weights(const vq_attention_u8_weights *w)
     return VQ_OK;
 }
 
+/* The smallest sum that becomes a score of 2^30 or more, at most INT32_MAX. */
+static int32_t sum_limit(int32_t mult, int shift)
+{
+    const int64_t one = (int64_t)1 << VQ_MIN(30 + shift, 62); /* 2^62 / mult is more than an s32 can be */
+    return mult ? (int32_t)VQ_MIN((one + mult - 1) / mult, INT32_MAX) : INT32_MAX;
+}
+
 static vq_status create_consts(vq_attention_u8 *op, vq_device *dev, const vq_attention_u8_weights *w)
 {
     const size_t heads = (size_t)op->heads, width = (size_t)op->head_dim, padded = (size_t)op->padded;
@@ -104,6 +111,7 @@ static vq_status create_consts(vq_attention_u8 *op, vq_device *dev, const vq_att
         head[0] = w->q_zero[h];
         head[1] = w->score_mult[h];
         head[2] = w->score_shift[h];
+        head[3] = sum_limit(w->score_mult[h], w->score_shift[h]);
         for (size_t d = 0; d < padded; d++) channel[2 * padded + d] = 1; /* a shift in range beyond the width */
         for (size_t d = 0; d < width; d++) {
             channel[d] = w->v_zero[h * width + d];
@@ -117,8 +125,8 @@ done:
     return status;
 }
 
-/* Buckets of 2^shift entries, each with the value where it begins and the first entry that has another, which is the next
- * bucket's value; UINT16_MAX where there is none. Entries beyond bound count as bound. */
+/* Buckets of 2^shift entries, each with the value where it begins and the first entry that has another, which is the
+ * next bucket's value; UINT16_MAX where there is none. Entries beyond bound count as bound. */
 typedef struct buckets {
     uint16_t edges[MAX_RUNS], values[MAX_RUNS];
     int shift, bound;
@@ -294,6 +302,14 @@ static bool has_small_scores(const vq_attention_u8_weights *w)
     return true;
 }
 
+/* Scores of clamped sums fit s32, and the shifts allow 32-bit halves: the same file, the same function. */
+static bool can_clamp_sums(const vq_attention_u8_weights *w)
+{
+    for (int h = 0; h < w->heads; h++)
+        if (w->score_shift[h] < 3 || w->score_shift[h] > 32) return false;
+    return true;
+}
+
 static vq_status create(vq_attention_u8 *op, vq_device *dev, const vq_attention_u8_weights *w)
 {
     VQ_TRY(check_weights(w));
@@ -310,6 +326,7 @@ static vq_status create(vq_attention_u8 *op, vq_device *dev, const vq_attention_
     op->zero = w->zero;
     op->code_max = (1 << w->bits) - 1;
     op->small_scores = has_small_scores(w);
+    op->clamp_sums = !op->small_scores && can_clamp_sums(w);
     VQ_TRY(create_consts(op, dev, w));
     VQ_TRY(create_windows(op, dev, w));
     return create_tables(op, dev, w);
@@ -438,8 +455,9 @@ vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const v
     vq_kernel *kernel, *pack;
     VQ_TRY(check_run(op, qkv, ld_qkv, out, ld_out, scratch, batch, tokens));
     if (!op->one_item) return run_items(dev, op, qkv, ld_qkv, out, ld_out, batch, t);
-    snprintf(options, sizeof options, "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d -DTABLES=%d -DSMALL_SCORES=%d%s",
-             max_tokens(t), op->prob_low, op->steps, op->byte_tables, op->small_scores, windows);
+    snprintf(options, sizeof options,
+             "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d -DTABLES=%d -DSMALL_SCORES=%d -DCLAMP_SUMS=%d%s", max_tokens(t),
+             op->prob_low, op->steps, op->byte_tables, op->small_scores, op->clamp_sums, windows);
     VQ_TRY(vq_kernel_get(&pack, dev, op->variant, "attention_u8_pack", options));
     VQ_TRY(vq_kernel_get(&kernel, dev, op->variant, "attention_u8", options));
     const vq_grid pack_grid = {{heads, parts}, {1}};

@@ -183,6 +183,12 @@ void check_attention_u8(check *ck)
         {1, 70, 3, 64, -60, true, true, {0}},
         {2, 35, 3, 33, -30, false, false, {5, 7, 3, 3, 1, 1, false}},
         {8, 197, 3, 64, -60, true, true, {0}},
+        {1, 47, 2, 24, 6, true, true, {0}},
+        {1, 61, 2, 16, 24, true, true, {0}},
+        {1, 130, 1, 31, 33, true, false, {0}},
+        {2, 63, 2, 40, 33, false, true, {0}},
+        {1, 84, 2, 16, 48, true, true, {0}},
+        {1, 98, 2, 32, 33, true, true, {7, 14, 7, 7, 3, 3, false}},
         {1, 576, 2, 32, 16, true, false, {24, 24, 12, 12, 6, 6, false}},
     };
     for (const vq_variant *v = check_first(ck, VQ_OP_ATTENTION_U8); v; v = check_next(ck))
