@@ -9,7 +9,7 @@
  * by 1 where it is 2 and the layer's ranges allow.
  * DOT  0 plain OpenCL C: float lanes hold integers; each product and each sum of `steps` products stays below 2^24 and is
  *        therefore exact, in any order and with or without contraction. GROUP 1
- *      1 vpmaddubsw: u8 x s8 summed in 16 bits for `steps` groups, which the ranges prove safe, then widened. GROUP 4
+ *      1 vpmaddubsw: u8 x s8 summed in 16 bits for `steps` groups, which the layer's weights prove safe, then widened. GROUP 4
  *      2 vpmaddwd on both operands widened to 16 bits, for ranges too large for 1. GROUP 2. With WIDENED both lie widened
  *        in local memory, the item's rows once and a panel before they pass by: widening on the way to the registers takes
  *        ports that the products need, and its rows anew for every panel
