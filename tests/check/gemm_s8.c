@@ -372,7 +372,8 @@ void check_gemm_s8(check *ck)
             check_problem(ck, v, &packed[i].p, &(extras){.few = packed[i].few});
         for (size_t i = 0; i < VQ_ARRAY_LEN(tables); i++)
             check_problem(ck, v, &tables[i].p, &(extras){.runs = tables[i].runs});
-        for (size_t i = 0; i < VQ_ARRAY_LEN(edges); i++)
+        /* of sums of 16 bits and of pairs, which only kernels for CPUs take */
+        for (size_t i = 0; i < VQ_ARRAY_LEN(edges) && strstr(v->file, "_wide"); i++)
             check_problem(ck, v, &edges[i].p, &(extras){.steps = edges[i].steps, .zero_max = edges[i].zero_max});
     }
 }
