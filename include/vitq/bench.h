@@ -99,7 +99,8 @@ typedef struct vq_bench_step {
     const char *op;   /* "gemm_s8" as vq_bench_op_name, or in float "linear", "softmax" ... */
     const char *kind; /* of gemm_s8: "codes", "table", "add", "set"; else "" */
     vq_bench_type type;
-    double launches, seconds; /* of a run, measured: kernels, and the device's time for them */
+    double launches;          /* kernels that an image of a run passes through, measured */
+    double seconds;           /* of a run, measured: the device's time */
     double operations;        /* of a run, counted: of matrix products, two a multiply-add */
     double bytes, constants;  /* the same: activations read and written, each once, and constants read */
     double apart_launches, apart_bytes; /* of integers, counted: launches and activations' bytes of kernels that each do

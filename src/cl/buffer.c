@@ -40,7 +40,7 @@ vq_status vq_buf_create(vq_buf **out, vq_device *dev, size_t bytes)
     VQ_TRY(create(out, dev, bytes, NULL));
     const cl_uint zero = 0;
     const size_t pattern = bytes % sizeof zero ? 1 : sizeof zero;
-    const cl_int error = clEnqueueFillBuffer(dev->queue, (*out)->mem, &zero, pattern, 0, bytes, 0, NULL, NULL);
+    const cl_int error = clEnqueueFillBuffer(vq_queue_of(dev), (*out)->mem, &zero, pattern, 0, bytes, 0, NULL, NULL);
     if (error == CL_SUCCESS) return VQ_OK;
     vq_buf_destroy(out);
     return vq_cl_fail(dev, error, "clEnqueueFillBuffer of %zu bytes", bytes);
@@ -97,7 +97,7 @@ vq_status vq_buf_write(vq_device *dev, const vq_buf *buf, size_t offset, const v
 {
     VQ_TRY(check_range(dev, "write", buf, offset, bytes));
     if (bytes == 0) return VQ_OK;
-    const cl_int error = clEnqueueWriteBuffer(dev->queue, buf->mem, CL_TRUE, offset, bytes, data, 0, NULL, NULL);
+    const cl_int error = clEnqueueWriteBuffer(vq_queue_of(dev), buf->mem, CL_TRUE, offset, bytes, data, 0, NULL, NULL);
     if (error != CL_SUCCESS) return vq_cl_fail(dev, error, "clEnqueueWriteBuffer of %zu bytes", bytes);
     return VQ_OK;
 }
@@ -106,7 +106,7 @@ vq_status vq_buf_read(vq_device *dev, const vq_buf *buf, size_t offset, void *da
 {
     VQ_TRY(check_range(dev, "read", buf, offset, bytes));
     if (bytes == 0) return VQ_OK;
-    const cl_int error = clEnqueueReadBuffer(dev->queue, buf->mem, CL_TRUE, offset, bytes, data, 0, NULL, NULL);
+    const cl_int error = clEnqueueReadBuffer(vq_queue_of(dev), buf->mem, CL_TRUE, offset, bytes, data, 0, NULL, NULL);
     if (error != CL_SUCCESS) return vq_cl_fail(dev, error, "clEnqueueReadBuffer of %zu bytes", bytes);
     return VQ_OK;
 }
@@ -119,7 +119,7 @@ vq_status vq_buf_fill(vq_device *dev, const vq_buf *buf, size_t offset, uint32_t
                        dev->info.name, bytes, offset);
     }
     if (bytes == 0) return VQ_OK;
-    const cl_int error = clEnqueueFillBuffer(dev->queue, buf->mem, &value, sizeof value, offset, bytes, 0, NULL, NULL);
+    const cl_int error = clEnqueueFillBuffer(vq_queue_of(dev), buf->mem, &value, sizeof value, offset, bytes, 0, NULL, NULL);
     if (error != CL_SUCCESS) return vq_cl_fail(dev, error, "clEnqueueFillBuffer of %zu bytes", bytes);
     return VQ_OK;
 }
@@ -131,14 +131,16 @@ vq_status vq_buf_copy(vq_device *dev, const vq_buf *dst, size_t dst_offset, cons
     VQ_TRY(check_range(dev, "copy", src, src_offset, bytes));
     if (bytes == 0) return VQ_OK;
     const cl_int error =
-        clEnqueueCopyBuffer(dev->queue, src->mem, dst->mem, src_offset, dst_offset, bytes, 0, NULL, NULL);
+        clEnqueueCopyBuffer(vq_queue_of(dev), src->mem, dst->mem, src_offset, dst_offset, bytes, 0, NULL, NULL);
     if (error != CL_SUCCESS) return vq_cl_fail(dev, error, "clEnqueueCopyBuffer of %zu bytes", bytes);
     return VQ_OK;
 }
 
 vq_status vq_device_finish(vq_device *dev)
 {
-    const cl_int error = clFinish(dev->queue);
-    if (error != CL_SUCCESS) return vq_cl_fail(dev, error, "clFinish");
+    for (int i = 0; i < dev->lanes; i++) {
+        const cl_int error = clFinish(dev->queues[i]);
+        if (error != CL_SUCCESS) return vq_cl_fail(dev, error, "clFinish");
+    }
     return VQ_OK;
 }

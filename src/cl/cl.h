@@ -29,8 +29,17 @@ vq_status vq_buf_read(vq_device *dev, const vq_buf *buf, size_t offset, void *da
 vq_status vq_buf_fill(vq_device *dev, const vq_buf *buf, size_t offset, uint32_t value, size_t bytes);
 vq_status vq_buf_copy(vq_device *dev, const vq_buf *dst, size_t dst_offset, const vq_buf *src, size_t src_offset,
                       size_t bytes);
-/* Waits for everything enqueued. */
+/* Waits for everything enqueued, in all lanes. */
 vq_status vq_device_finish(vq_device *dev);
+
+/* Lanes: queues of a device, each in order, side by side. At the end of every launch a CPU's threads wait for the last of
+ * them, and then for the next launch; with two lanes they go on with the other one's work. */
+enum { VQ_MAX_LANES = 2 };
+/* How many are worth using: VQ_MAX_LANES on CPU devices of several compute units, else 1. */
+int vq_device_lanes(const vq_device *dev);
+/* Where the calling thread's launches, fills and copies go from now on, on whatever device has so many lanes: lane 0 until
+ * the first call. What it enqueued on dev before may start. */
+void vq_lane_enter(vq_device *dev, int lane);
 
 /* Every op that has kernels, in the order of kernels/registry.def. */
 typedef enum vq_op {

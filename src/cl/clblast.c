@@ -1,4 +1,4 @@
-/* SGEMM by CLBlast on the device's queue. */
+/* SGEMM by CLBlast on the queue of a device's lane. */
 #include "cl/internal.h"
 
 #include <clblast_c.h>
@@ -33,15 +33,16 @@ static CLBlastStatusCode enqueue(vq_device *dev, const vq_clblast_sgemm *g, int 
 {
     const size_t m = (size_t)g->m, n = (size_t)g->n, k = (size_t)g->k;
     const size_t lda = (size_t)g->lda, ldb = (size_t)g->ldb, ldc = (size_t)g->ldc;
+    cl_command_queue queue = vq_queue_of(dev);
     const CLBlastTranspose trans_a = g->trans_a ? CLBlastTransposeYes : CLBlastTransposeNo;
     const CLBlastTranspose trans_b = g->trans_b ? CLBlastTransposeYes : CLBlastTransposeNo;
     if (batch == 1) {
         return CLBlastSgemm(CLBlastLayoutRowMajor, trans_a, trans_b, m, n, k, g->alpha, g->a->mem, g->a_offset, lda,
-                            g->b->mem, g->b_offset, ldb, g->beta, g->c->mem, g->c_offset, ldc, &dev->queue, event);
+                            g->b->mem, g->b_offset, ldb, g->beta, g->c->mem, g->c_offset, ldc, &queue, event);
     }
     return CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, trans_a, trans_b, m, n, k, g->alpha, g->a->mem,
                                       g->a_offset, lda, g->a_stride, g->b->mem, g->b_offset, ldb, g->b_stride, g->beta,
-                                      g->c->mem, g->c_offset, ldc, g->c_stride, (size_t)batch, &dev->queue, event);
+                                      g->c->mem, g->c_offset, ldc, g->c_stride, (size_t)batch, &queue, event);
 }
 
 vq_status vq_clblast_run(vq_device *dev, const vq_clblast_sgemm *args)

@@ -126,14 +126,36 @@ static vq_status check_device(const vq_device *dev)
     return VQ_OK;
 }
 
-static vq_status create_queue(vq_device *dev)
+static _Thread_local int current_lane;
+
+int vq_device_lanes(const vq_device *dev)
+{
+    return dev->lanes;
+}
+
+cl_command_queue vq_queue_of(const vq_device *dev)
+{
+    return dev->queues[VQ_MIN(current_lane, dev->lanes - 1)];
+}
+
+void vq_lane_enter(vq_device *dev, int lane)
+{
+    clFlush(vq_queue_of(dev));
+    current_lane = lane;
+}
+
+static vq_status create_queues(vq_device *dev)
 {
     cl_int error;
     const cl_context_properties props[] = {CL_CONTEXT_PLATFORM, (cl_context_properties)dev->platform, 0};
     dev->context = clCreateContext(props, 1, &dev->id, NULL, NULL, &error);
     if (error != CL_SUCCESS) return vq_cl_fail(dev, error, "clCreateContext");
-    dev->queue = clCreateCommandQueue(dev->context, dev->id, dev->profile ? CL_QUEUE_PROFILING_ENABLE : 0, &error);
-    if (error != CL_SUCCESS) return vq_cl_fail(dev, error, "clCreateCommandQueue");
+    const cl_command_queue_properties kind = dev->profile ? CL_QUEUE_PROFILING_ENABLE : 0;
+    const int lanes = dev->info.is_cpu && dev->info.compute_units > 1 ? VQ_MAX_LANES : 1;
+    for (; dev->lanes < lanes; dev->lanes++) {
+        dev->queues[dev->lanes] = clCreateCommandQueue(dev->context, dev->id, kind, &error);
+        if (error != CL_SUCCESS) return vq_cl_fail(dev, error, "clCreateCommandQueue");
+    }
     return VQ_OK;
 }
 
@@ -144,7 +166,7 @@ static vq_status open_device(vq_device *dev, const vq_device_params *params)
     dev->profile = params->profile;
     VQ_TRY(pick(dev, params->index));
     VQ_TRY(check_device(dev));
-    VQ_TRY(create_queue(dev));
+    VQ_TRY(create_queues(dev));
     vq_cache_open(dev, params->cache_dir);
     dev->info.caps = vq_probe_caps(dev);
     vq_tuning_load(dev);
@@ -172,10 +194,10 @@ void vq_device_destroy(vq_device **dev_ptr)
 {
     vq_device *dev = *dev_ptr;
     if (!dev) return;
-    if (dev->queue) clFinish(dev->queue);
+    for (int i = 0; i < dev->lanes; i++) clFinish(dev->queues[i]);
     vq_launch_destroy_all(dev);
     vq_program_destroy_all(dev);
-    if (dev->queue) clReleaseCommandQueue(dev->queue);
+    for (int i = 0; i < dev->lanes; i++) clReleaseCommandQueue(dev->queues[i]);
     if (dev->context) clReleaseContext(dev->context);
     if (dev->has_lock) pthread_mutex_destroy(&dev->lock);
     free(dev->chosen_text);

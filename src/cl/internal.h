@@ -37,12 +37,13 @@ typedef struct vq_profile_event {
 
 #define VQ_MAX_EVENTS 1024
 
-/* Everything below `lock` is guarded by it, except mem objects and the queue, which OpenCL guards itself. */
+/* Everything below `lock` is guarded by it, except mem objects and queues, which OpenCL guards itself. */
 struct vq_device {
     cl_platform_id platform;
     cl_device_id id;
     cl_context context;
-    cl_command_queue queue; /* in order */
+    cl_command_queue queues[VQ_MAX_LANES]; /* each in order */
+    int lanes;
     vq_device_info info;
     char *cache_dir; /* NULL: no disk cache */
     bool profile;
@@ -65,6 +66,9 @@ struct vq_device {
     vq_profile_event *events; /* [VQ_MAX_EVENTS] */
     int num_events;
 };
+
+/* device.c: the queue of the calling thread's lane. */
+cl_command_queue vq_queue_of(const vq_device *dev);
 
 /* error.c: "CL_OUT_OF_RESOURCES"; and vq_fail with the device's name in front and the error's behind, choosing the status
  * by the error. */

@@ -136,8 +136,8 @@ static bool run(vq_device *dev, cl_program program, const probe *p)
         ready = mem[i] && clSetKernelArg(kernel, i, sizeof mem[i], &mem[i]) == CL_SUCCESS;
     }
     const size_t one = 1;
-    if (ready && clEnqueueNDRangeKernel(dev->queue, kernel, 1, NULL, &one, &one, 0, NULL, NULL) == CL_SUCCESS &&
-        clEnqueueReadBuffer(dev->queue, mem[2], CL_TRUE, 0, sizeof out, out, 0, NULL, NULL) == CL_SUCCESS) {
+    if (ready && clEnqueueNDRangeKernel(vq_queue_of(dev), kernel, 1, NULL, &one, &one, 0, NULL, NULL) == CL_SUCCESS &&
+        clEnqueueReadBuffer(vq_queue_of(dev), mem[2], CL_TRUE, 0, sizeof out, out, 0, NULL, NULL) == CL_SUCCESS) {
         right = !memcmp(out, want, sizeof out);
     }
     if (kernel) clReleaseKernel(kernel);

@@ -5,6 +5,7 @@
 #include "run/float_run.h"
 #include "run/int_cost.h"
 #include "run/int_run.h"
+#include "run/lanes.h"
 #include "run/model.h"
 #include "run/session.h"
 #include "vitq/bench.h"
@@ -39,14 +40,9 @@ typedef struct stepping {
     vq_int_run *ints; /* or */
     vq_float_run *floats;
     const vq_int_graph *int_graph;
-    int batch, count;
+    int batch, count, at; /* at: the node that runs */
     double *seconds, *launches; /* [count] sums of all runs */
 } stepping;
-
-static vq_status run_step(stepping *s, int i)
-{
-    return s->ints ? vq_int_run_node(s->ints, i, s->batch) : vq_float_run_node(s->floats, i, s->batch);
-}
 
 typedef struct step_time {
     double launches, seconds;
@@ -60,15 +56,29 @@ static void add_time(void *user, const char *function, size_t launches, double s
     t->seconds += seconds;
 }
 
+/* One lane's launches at a time, for those side by side would count each other's time. */
+static vq_status run_step(void *user, vq_lane_stage stage, int lane, vq_lane_share share)
+{
+    stepping *const s = user;
+    const int i = s->at;
+    step_time t = {0};
+    if (stage != VQ_LANE_RUN) return VQ_OK;
+    if (s->ints)
+        VQ_TRY(vq_int_run_node(s->ints, lane, i, share.count));
+    else
+        VQ_TRY(vq_float_run_node(s->floats->lanes[lane] ? s->floats->lanes[lane] : s->floats, i, share.count));
+    VQ_TRY(vq_device_profile(s->dev, add_time, &t));
+    if (lane == 0) s->launches[i] += t.launches;
+    s->seconds[i] += t.seconds;
+    return VQ_OK;
+}
+
 static vq_status run_steps(stepping *s)
 {
-    for (int i = 0; i < s->count; i++) {
-        step_time t = {0};
-        VQ_TRY(run_step(s, i));
-        VQ_TRY(vq_device_profile(s->dev, add_time, &t));
-        s->launches[i] += t.launches;
-        s->seconds[i] += t.seconds;
-    }
+    const vq_lane_share all = {0, s->batch};
+    for (s->at = 0; s->at < s->count; s->at++)
+        VQ_TRY(s->floats && !s->floats->lanes[0] ? run_step(s, VQ_LANE_RUN, 0, all)
+                                                 : vq_lanes_run(s->dev, s->batch, run_step, s));
     return VQ_OK;
 }
 

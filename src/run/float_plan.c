@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "ops/ops_f32.h"
+#include "run/lanes.h"
 
 static size_t scratch_count(const vq_graph *g, bool fused)
 {
@@ -94,6 +95,7 @@ vq_float_room vq_float_room_of(const vq_graph *g, const vq_whole_product *produc
 vq_status vq_float_run_fit(int *batch, vq_device *dev, const vq_graph *g, const vq_qmodel *m, int most, size_t memory)
 {
     const size_t largest = vq_device_get_info(dev)->max_alloc_bytes;
+    const int lanes = m ? 1 : vq_device_lanes(dev);
     vq_whole_product *products = NULL;
     vq_plan_item *items = NULL;
     vq_status status = VQ_OK;
@@ -103,10 +105,15 @@ vq_status vq_float_run_fit(int *batch, vq_device *dev, const vq_graph *g, const 
     VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
     const vq_float_room r = vq_float_room_of(g, products, leaders != NULL);
     for (*batch = most; *batch > 1; --*batch) {
-        size_t arena = 0;
-        VQ_GO(vq_float_plan_values(items, &arena, g, leaders, *batch));
-        const size_t others = (vq_value_count(g, 0) + (r.scratch + r.low) * sizeof(float)) * (size_t)*batch;
-        if (arena <= largest && arena + others <= memory) break;
+        size_t total = (vq_value_count(g, 0) + (r.scratch + r.low) * sizeof(float)) * (size_t)*batch, arena = 0;
+        for (int l = 0; l < lanes; l++) {
+            const int share = vq_lane_share_of(l, lanes, *batch).count;
+            size_t part = 0;
+            if (share) VQ_GO(vq_float_plan_values(items, &part, g, leaders, share));
+            arena = VQ_MAX(arena, part);
+            total += part;
+        }
+        if (arena <= largest && total <= memory) break;
     }
 done:
     free(items);

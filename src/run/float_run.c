@@ -8,6 +8,7 @@
 
 #include "ops/ops_f32.h"
 #include "run/float_plan.h"
+#include "run/lanes.h"
 
 static void dev_quantizer_clear(vq_dev_quantizer *d)
 {
@@ -24,16 +25,29 @@ static void dev_whole_clear(vq_dev_whole *w)
     dev_quantizer_clear(&w->low);
 }
 
+static void destroy_room(vq_float_run *run)
+{
+    if (run->values)
+        for (int i = 0; i < run->graph->num_values; i++) vq_buf_destroy(&run->values[i]);
+    vq_buf_destroy(&run->arena);
+    vq_buf_destroy(&run->scratch);
+    vq_buf_destroy(&run->pixels);
+    free(run->values);
+}
+
 void vq_float_run_destroy(vq_float_run **run_ptr)
 {
     vq_float_run *const run = *run_ptr;
     if (!run) return;
+    for (int l = 1; l < VQ_MAX_LANES; l++) {
+        if (run->lanes[l]) destroy_room(run->lanes[l]);
+        free(run->lanes[l]);
+    }
+    destroy_room(run);
     if (run->whole)
         for (int i = 0; i < run->graph->num_nodes; i++) dev_whole_clear(&run->whole[i]);
     if (run->in)
         for (int i = 0; i < run->graph->num_nodes; i++) dev_quantizer_clear(&run->in[i]);
-    if (run->values)
-        for (int i = 0; i < run->graph->num_values; i++) vq_buf_destroy(&run->values[i]);
     if (run->params)
         for (int i = 0; i < run->graph->num_params; i++) vq_buf_destroy(&run->params[i]);
     for (int i = 0; i < run->graph->num_nodes; i++) {
@@ -45,24 +59,26 @@ void vq_float_run_destroy(vq_float_run **run_ptr)
     free(run->extra);
     free(run->linears);
     free(run->leaders);
-    vq_buf_destroy(&run->arena);
-    vq_buf_destroy(&run->scratch);
-    vq_buf_destroy(&run->pixels);
     vq_buf_destroy(&run->low);
     free(run->whole);
     free(run->in);
-    free(run->values);
     free(run->params);
     free(run);
     *run_ptr = NULL;
 }
 
-static vq_status create_values(vq_float_run *run)
+/* Pixels, arena, scratch and values of max_batch images. */
+static vq_status create_room(vq_float_run *run)
 {
     const vq_graph *const g = run->graph;
+    const size_t batch = (size_t)run->max_batch;
+    const size_t scratch = vq_float_room_of(g, NULL, run->leaders != NULL).scratch * sizeof(float) * batch;
     vq_plan_item *items = NULL;
     size_t total = 0;
     vq_status status = VQ_OK;
+    VQ_GO(vq_buf_create(&run->pixels, run->dev, vq_value_count(g, 0) * batch));
+    VQ_GO(vq_buf_create(&run->scratch, run->dev, scratch));
+    VQ_GO(vq_alloc(&run->values, (size_t)g->num_values, sizeof(vq_buf *), "float run"));
     VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
     VQ_GO(vq_float_plan_values(items, &total, g, run->leaders, run->max_batch));
     VQ_GO(vq_buf_create(&run->arena, run->dev, total));
@@ -75,8 +91,12 @@ done:
 
 size_t vq_float_run_activation_bytes(const vq_float_run *run)
 {
-    const size_t low = run->low ? vq_buf_bytes(run->low) : 0;
-    return vq_buf_bytes(run->arena) + vq_buf_bytes(run->scratch) + vq_buf_bytes(run->pixels) + low;
+    size_t bytes = vq_buf_bytes(run->low);
+    for (int l = 0; l < VQ_MAX_LANES; l++) {
+        const vq_float_run *const lane = l ? run->lanes[l] : run;
+        if (lane) bytes += vq_buf_bytes(lane->arena) + vq_buf_bytes(lane->scratch) + vq_buf_bytes(lane->pixels);
+    }
+    return bytes;
 }
 
 /* ---- rows and windows ----------------------------------------------------------------------------------------------
@@ -152,7 +172,6 @@ static vq_status create(vq_float_run **out, vq_device *dev, const vq_graph *grap
     run->dev = dev;
     run->graph = graph;
     run->max_batch = max_batch;
-    VQ_GO(vq_alloc(&run->values, (size_t)graph->num_values, sizeof(vq_buf *), "float run"));
     VQ_GO(vq_alloc(&run->params, (size_t)graph->num_params, sizeof(vq_buf *), "float run"));
     VQ_GO(vq_alloc(&run->in, (size_t)graph->num_nodes, sizeof *run->in, "float run"));
     VQ_GO(vq_alloc(&run->whole, (size_t)graph->num_nodes, sizeof *run->whole, "float run"));
@@ -166,11 +185,7 @@ static vq_status create(vq_float_run **out, vq_device *dev, const vq_graph *grap
     for (int p = 0; p < graph->num_params; p++)
         if (graph->params[p].data)
             VQ_GO(vq_float_run_set_param(run, p, graph->params[p].data, vq_shape_count(&graph->params[p].shape)));
-    const size_t pixel_bytes = vq_value_count(graph, 0) * (size_t)max_batch;
-    const size_t scratch_bytes = vq_float_room_of(graph, NULL, fused).scratch * sizeof(float) * (size_t)max_batch;
-    VQ_GO(vq_buf_create(&run->pixels, dev, pixel_bytes));
-    VQ_GO(vq_buf_create(&run->scratch, dev, scratch_bytes));
-    VQ_GO(create_values(run));
+    VQ_GO(create_room(run));
     *out = run;
     run = NULL;
 done:
@@ -183,9 +198,35 @@ vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph
     return create(out, dev, graph, max_batch, false);
 }
 
+static vq_status create_lane(vq_float_run **out, const vq_float_run *first, int max_batch)
+{
+    VQ_TRY(vq_alloc(out, 1, sizeof **out, "float run"));
+    vq_float_run *const run = *out;
+    *run = *first;
+    run->max_batch = max_batch;
+    run->pixels = run->arena = run->scratch = NULL;
+    run->values = NULL;
+    return create_room(run);
+}
+
 vq_status vq_float_run_create_fused(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch)
 {
-    return create(out, dev, graph, max_batch, vq_float_can_fuse(dev));
+    const int lanes = vq_device_lanes(dev);
+    vq_float_run *run = NULL;
+    vq_status status = VQ_OK;
+    *out = NULL;
+    VQ_GO(create(&run, dev, graph, vq_lane_share_of(0, lanes, max_batch).count, vq_float_can_fuse(dev)));
+    for (int l = 1; l < lanes; l++) {
+        const int share = vq_lane_share_of(l, lanes, max_batch).count;
+        if (share) VQ_GO(create_lane(&run->lanes[l], run, share));
+    }
+    run->lanes[0] = run;
+    VQ_GO(vq_device_finish(dev)); /* before other lanes read what this one has written */
+    *out = run;
+    run = NULL;
+done:
+    vq_float_run_destroy(&run);
+    return status;
 }
 
 bool vq_float_run_is_part(const vq_float_run *run, int i)
@@ -695,11 +736,44 @@ vq_status vq_float_run_input(vq_float_run *run, const uint8_t *pixels, int batch
     return vq_buf_write(run->dev, run->pixels, 0, pixels, vq_value_count(run->graph, 0) * (size_t)batch);
 }
 
-vq_status vq_float_run_logits(vq_float_run *run, const uint8_t *pixels, int batch, float *logits)
+static vq_status run_nodes(vq_float_run *run, int batch)
+{
+    for (int i = 0; i < run->graph->num_nodes; i++) VQ_TRY(vq_float_run_node(run, i, batch));
+    return VQ_OK;
+}
+
+static vq_status read_logits(vq_float_run *run, int batch, float *logits)
 {
     const vq_graph *const g = run->graph;
-    VQ_TRY(vq_float_run_input(run, pixels, batch));
-    for (int i = 0; i < g->num_nodes; i++) VQ_TRY(vq_float_run_node(run, i, batch));
     const int last = g->nodes[g->num_nodes - 1].out;
     return vq_buf_read(run->dev, run->values[last], 0, logits, vq_value_count(g, last) * (size_t)batch * sizeof(float));
+}
+
+typedef struct passing {
+    vq_float_run *run;
+    const uint8_t *pixels;
+    float *logits;
+} passing;
+
+static vq_status pass(void *user, vq_lane_stage stage, int lane, vq_lane_share share)
+{
+    const passing *const p = user;
+    const vq_graph *const g = p->run->graph;
+    vq_float_run *const run = p->run->lanes[lane];
+    const size_t first = (size_t)share.first;
+    switch (stage) {
+    case VQ_LANE_INPUT: return vq_float_run_input(run, p->pixels + vq_value_count(g, 0) * first, share.count);
+    case VQ_LANE_RUN: return run_nodes(run, share.count);
+    case VQ_LANE_OUTPUT: break;
+    }
+    return read_logits(run, share.count, p->logits + (size_t)g->num_classes * first);
+}
+
+vq_status vq_float_run_logits(vq_float_run *run, const uint8_t *pixels, int batch, float *logits)
+{
+    passing p = {run, pixels, logits};
+    if (run->lanes[0]) return vq_lanes_run(run->dev, batch, pass, &p);
+    VQ_TRY(vq_float_run_input(run, pixels, batch));
+    VQ_TRY(run_nodes(run, batch));
+    return read_logits(run, batch, logits);
 }

@@ -42,18 +42,20 @@ typedef struct vq_float_run {
     size_t model_bytes;  /* parameters on the device */
     int *leaders; /* [num_nodes] fused: the node that does each; or NULL */
     vq_linear_f32 **linears; /* [num_nodes] fused: weights of LINEAR and PATCH_EMBED, which are not in params; or NULL */
+    struct vq_float_run *lanes[VQ_MAX_LANES]; /* fused: this run, and those of the other lanes, which have all from it but
+                                                 pixels, arena, scratch and values; or NULL */
 } vq_float_run;
 
 /* Uploads the parameters that have data and plans memory for max_batch images. */
 vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch);
 /* The same for FP32 runs of all nodes in order: linears have their weights packed, GELU and residual sums are done with
  * the product before them, attention without windows in one. No quantizers may be set. Where the device's products cannot
- * do that, a plain run. */
+ * do that, a plain run. The device's lanes share the images of a batch (run/lanes.h). */
 vq_status vq_float_run_create_fused(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch);
 /* Whether node i is done with one before it: running it does nothing. */
 bool vq_float_run_is_part(const vq_float_run *run, int i);
 void vq_float_run_destroy(vq_float_run **run);
-size_t vq_float_run_activation_bytes(const vq_float_run *run);
+size_t vq_float_run_activation_bytes(const vq_float_run *run); /* of all lanes */
 
 /* Uploads the whole of a quantized model's float form: weights and every activation quantizer. Products are of whole
  * numbers where they can be (quant/whole.h), norms, softmax and GELU reproducible: on devices with doubles the logits

@@ -6,6 +6,7 @@
 
 #include "graph/plan.h"
 #include "ops/ops_int.h"
+#include "run/lanes.h"
 
 /* Kernels may read whole vectors past the last row; what lies there is never used. */
 enum { SPARE_BYTES = 256 };
@@ -17,13 +18,18 @@ typedef struct node_state {
     vq_buf *init;
 } node_state;
 
+/* What the images of one lane of the device pass through. */
+typedef struct lane {
+    vq_buf *pixels, *arena, *scratch;
+    vq_buf **values; /* [num_values]; [0] is NULL */
+} lane;
+
 struct vq_int_run {
     vq_device *dev;
     const vq_int_graph *graph;
     int max_batch;
     node_state *nodes;
-    vq_buf *pixels, *arena, *scratch;
-    vq_buf **values;
+    lane lanes[VQ_MAX_LANES];
     vq_storage storage;
 };
 
@@ -46,6 +52,15 @@ void vq_int_lifetimes(const vq_int_graph *graph, int *first, int *last)
     }
 }
 
+static void destroy_lane(lane *l, const vq_int_graph *g)
+{
+    for (int v = 0; l->values && v < g->num_values; v++) vq_buf_destroy(&l->values[v]);
+    vq_buf_destroy(&l->arena);
+    vq_buf_destroy(&l->scratch);
+    vq_buf_destroy(&l->pixels);
+    free(l->values);
+}
+
 void vq_int_run_destroy(vq_int_run **run_ptr)
 {
     vq_int_run *const run = *run_ptr;
@@ -56,11 +71,7 @@ void vq_int_run_destroy(vq_int_run **run_ptr)
         vq_attention_u8_destroy(&run->nodes[i].attention);
         vq_buf_destroy(&run->nodes[i].init);
     }
-    for (int v = 0; run->values && v < run->graph->num_values; v++) vq_buf_destroy(&run->values[v]);
-    vq_buf_destroy(&run->arena);
-    vq_buf_destroy(&run->scratch);
-    vq_buf_destroy(&run->pixels);
-    free(run->values);
+    for (int l = 0; l < VQ_MAX_LANES; l++) destroy_lane(&run->lanes[l], run->graph);
     free(run->nodes);
     free(run);
     *run_ptr = NULL;
@@ -131,34 +142,56 @@ done:
     return status;
 }
 
+static size_t pixel_bytes(const vq_int_run *run, int batch)
+{
+    return vq_int_value_bytes(&run->graph->values[0]) * (size_t)batch;
+}
+
 static vq_status choose_batch(vq_int_run *run, vq_plan_item *items, const vq_int_run_params *p)
 {
     const size_t largest = vq_device_get_info(run->dev)->max_alloc_bytes;
+    const int lanes = vq_device_lanes(run->dev);
     run->max_batch = p->max_batch;
     for (int batch = p->most_batch; !run->max_batch; batch--) {
-        size_t arena = 0;
-        VQ_TRY(plan_values(items, &arena, run->graph, batch));
-        const size_t others = scratch_bytes(run, batch) + vq_int_value_bytes(&run->graph->values[0]) * (size_t)batch;
-        if (batch <= 1 || (arena <= largest && arena + others <= p->memory)) run->max_batch = VQ_MAX(batch, 1);
+        size_t total = 0, most = 0;
+        for (int l = 0; l < lanes; l++) {
+            const int share = vq_lane_share_of(l, lanes, batch).count;
+            size_t arena = 0;
+            if (share) VQ_TRY(plan_values(items, &arena, run->graph, share));
+            most = VQ_MAX(most, arena);
+            total += arena + scratch_bytes(run, share) + pixel_bytes(run, share);
+        }
+        if (batch <= 1 || (most <= largest && total <= p->memory)) run->max_batch = VQ_MAX(batch, 1);
     }
     return VQ_OK;
 }
 
-static vq_status create_values(vq_int_run *run, const vq_int_run_params *params)
+static vq_status create_lane(vq_int_run *run, lane *l, vq_plan_item *items, int batch)
 {
     const vq_int_graph *const g = run->graph;
-    vq_plan_item *items = NULL;
+    const size_t scratch = scratch_bytes(run, batch);
     size_t total = 0;
-    vq_status status = VQ_OK;
-    VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
-    VQ_GO(choose_batch(run, items, params));
-    VQ_GO(plan_values(items, &total, g, run->max_batch));
-    VQ_GO(vq_buf_create(&run->arena, run->dev, total));
+    VQ_TRY(vq_alloc(&l->values, (size_t)g->num_values, sizeof(vq_buf *), "integer run"));
+    VQ_TRY(plan_values(items, &total, g, batch));
+    VQ_TRY(vq_buf_create(&l->arena, run->dev, total));
     for (int v = 1; v < g->num_values; v++)
-        VQ_GO(vq_buf_view(&run->values[v], run->dev, run->arena, items[v].offset, items[v].bytes));
-    const size_t scratch = scratch_bytes(run, run->max_batch);
-    if (scratch) VQ_GO(vq_buf_create(&run->scratch, run->dev, scratch));
-    VQ_GO(vq_buf_create(&run->pixels, run->dev, vq_int_value_bytes(&g->values[0]) * (size_t)run->max_batch));
+        VQ_TRY(vq_buf_view(&l->values[v], run->dev, l->arena, items[v].offset, items[v].bytes));
+    if (scratch) VQ_TRY(vq_buf_create(&l->scratch, run->dev, scratch));
+    return vq_buf_create(&l->pixels, run->dev, pixel_bytes(run, batch));
+}
+
+static vq_status create_lanes(vq_int_run *run, const vq_int_run_params *params)
+{
+    const int lanes = vq_device_lanes(run->dev);
+    vq_plan_item *items = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&items, (size_t)run->graph->num_values, sizeof *items, "memory plan"));
+    VQ_GO(choose_batch(run, items, params));
+    for (int l = 0; l < lanes; l++) {
+        const int share = vq_lane_share_of(l, lanes, run->max_batch).count;
+        if (share) VQ_GO(create_lane(run, &run->lanes[l], items, share));
+    }
+    VQ_GO(vq_device_finish(run->dev)); /* before other lanes read what this one has written */
 done:
     free(items);
     return status;
@@ -175,9 +208,8 @@ vq_status vq_int_run_create(vq_int_run **out, vq_device *dev, const vq_int_graph
     run->graph = graph;
     run->storage = params->storage;
     VQ_GO(vq_alloc(&run->nodes, (size_t)graph->num_nodes, sizeof *run->nodes, "integer run"));
-    VQ_GO(vq_alloc(&run->values, (size_t)graph->num_values, sizeof(vq_buf *), "integer run"));
     VQ_GO(prepare_nodes(run));
-    VQ_GO(create_values(run, params));
+    VQ_GO(create_lanes(run, params));
     *out = run;
     run = NULL;
 done:
@@ -185,13 +217,14 @@ done:
     return status;
 }
 
-vq_status vq_int_run_node(vq_int_run *run, int i, int batch)
+vq_status vq_int_run_node(vq_int_run *run, int lane_index, int i, int batch)
 {
     const vq_int_graph *const g = run->graph;
     const vq_int_node *const n = &g->nodes[i];
     const node_state *const s = &run->nodes[i];
-    const vq_buf *const in = n->in < 0 ? NULL : n->in == 0 ? run->pixels : run->values[n->in];
-    const vq_buf *const out = run->values[n->out];
+    const lane *const l = &run->lanes[lane_index];
+    const vq_buf *const in = n->in < 0 ? NULL : n->in == 0 ? l->pixels : l->values[n->in];
+    const vq_buf *const out = l->values[n->out];
     const int ld_in = n->in < 0 ? 0 : g->values[n->in].pitch, ld_out = g->values[n->out].pitch;
     switch (n->op) {
     case VQ_INT_PATCHIFY: {
@@ -203,7 +236,7 @@ vq_status vq_int_run_node(vq_int_run *run, int i, int batch)
     case VQ_INT_GEMM: {
         const vq_gemm_s8_io io = {.a = in,
                                   .c = out,
-                                  .scratch = run->scratch,
+                                  .scratch = l->scratch,
                                   .m = batch * n->u.gemm.rows,
                                   .lda = ld_in * n->u.gemm.row_step,
                                   .ldc = ld_out,
@@ -219,19 +252,43 @@ vq_status vq_int_run_node(vq_int_run *run, int i, int batch)
                                     batch * n->u.layernorm.rows);
     case VQ_INT_POOL: return vq_pool_s32_run(run->dev, &n->u.pool, in, out, ld_out, batch);
     case VQ_INT_ATTENTION:
-        return vq_attention_u8_run(run->dev, s->attention, in, ld_in, out, ld_out, run->scratch, batch,
+        return vq_attention_u8_run(run->dev, s->attention, in, ld_in, out, ld_out, l->scratch, batch,
                                    n->u.attention.tokens);
     }
     return vq_fail(VQ_ERR_UNSUPPORTED, "%s: unknown integer operation %d", n->name, (int)n->op);
 }
 
+typedef struct passing {
+    vq_int_run *run;
+    const uint8_t *pixels;
+    int32_t *logits;
+} passing;
+
+static vq_status pass(void *user, vq_lane_stage stage, int lane_index, vq_lane_share share)
+{
+    const passing *const p = user;
+    vq_int_run *const run = p->run;
+    const vq_int_graph *const g = run->graph;
+    const lane *const l = &run->lanes[lane_index];
+    const int last = g->nodes[g->num_nodes - 1].out;
+    const size_t row = vq_int_value_bytes(&g->values[last]);
+    switch (stage) {
+    case VQ_LANE_INPUT:
+        return vq_buf_write(run->dev, l->pixels, 0, p->pixels + pixel_bytes(run, share.first),
+                            pixel_bytes(run, share.count));
+    case VQ_LANE_RUN:
+        for (int i = 0; i < g->num_nodes; i++) VQ_TRY(vq_int_run_node(run, lane_index, i, share.count));
+        return VQ_OK;
+    case VQ_LANE_OUTPUT: break;
+    }
+    return vq_buf_read(run->dev, l->values[last], 0, (char *)p->logits + row * (size_t)share.first,
+                       row * (size_t)share.count);
+}
+
 vq_status vq_int_run_logits(vq_int_run *run, const uint8_t *pixels, int batch, int32_t *logits)
 {
-    const vq_int_graph *const g = run->graph;
-    const int last = g->nodes[g->num_nodes - 1].out;
-    VQ_TRY(vq_buf_write(run->dev, run->pixels, 0, pixels, vq_int_value_bytes(&g->values[0]) * (size_t)batch));
-    for (int i = 0; i < g->num_nodes; i++) VQ_TRY(vq_int_run_node(run, i, batch));
-    return vq_buf_read(run->dev, run->values[last], 0, logits, vq_int_value_bytes(&g->values[last]) * (size_t)batch);
+    passing p = {run, pixels, logits};
+    return vq_lanes_run(run->dev, batch, pass, &p);
 }
 
 int vq_int_run_max_batch(const vq_int_run *run)
@@ -248,5 +305,10 @@ size_t vq_int_run_model_bytes(const vq_int_run *run)
 
 size_t vq_int_run_activation_bytes(const vq_int_run *run)
 {
-    return vq_buf_bytes(run->arena) + vq_buf_bytes(run->scratch) + vq_buf_bytes(run->pixels);
+    size_t bytes = 0;
+    for (int i = 0; i < VQ_MAX_LANES; i++) {
+        const lane *const l = &run->lanes[i];
+        bytes += vq_buf_bytes(l->arena) + vq_buf_bytes(l->scratch) + vq_buf_bytes(l->pixels);
+    }
+    return bytes;
 }

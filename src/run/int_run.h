@@ -6,7 +6,8 @@
 #include "ops/ops_int.h"
 #include "quant/quant.h"
 
-/* Device state: op objects with packed constants, values in one arena by a static plan. One thread at a time. */
+/* Device state: op objects with packed constants, values in an arena per lane of the device by a static plan; the lanes
+ * share the images of a batch (run/lanes.h). One thread at a time. */
 typedef struct vq_int_run vq_int_run;
 typedef struct vq_int_run_params {
     int max_batch;   /* 0: the largest of 1..most_batch whose activations fit memory */
@@ -17,10 +18,11 @@ typedef struct vq_int_run_params {
 vq_status vq_int_run_create(vq_int_run **out, vq_device *dev, const vq_int_graph *graph,
                             const vq_int_run_params *params);
 void vq_int_run_destroy(vq_int_run **run);
-/* pixels u8 [batch][height*width*chans] to logits s32 [batch][num_classes]; one chain of launches, one wait. */
+/* pixels u8 [batch][height*width*chans] to logits s32 [batch][num_classes]; one chain of launches a lane, and
+ * one wait. */
 vq_status vq_int_run_logits(vq_int_run *run, const uint8_t *pixels, int batch, int32_t *logits);
-/* Enqueues node i for the first batch images, whose pixels and values of earlier nodes are there. */
-vq_status vq_int_run_node(vq_int_run *run, int i, int batch);
+/* Enqueues node i for the first batch images of a lane, whose pixels and values of earlier nodes are there. */
+vq_status vq_int_run_node(vq_int_run *run, int lane, int i, int batch);
 size_t vq_int_run_constant_bytes(const vq_int_run *run, int node);           /* on the device */
 size_t vq_int_run_scratch_bytes(const vq_int_run *run, int node, int batch); /* that its kernels pass on among them */
 int vq_int_run_max_batch(const vq_int_run *run);

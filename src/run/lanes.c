@@ -1,0 +1,28 @@
+#include "run/lanes.h"
+
+vq_lane_share vq_lane_share_of(int lane, int lanes, int batch)
+{
+    const int first = VQ_CEIL_DIV(lane * batch, lanes);
+    return (vq_lane_share){first, VQ_CEIL_DIV((lane + 1) * batch, lanes) - first};
+}
+
+static vq_status run_stages(vq_device *dev, int batch, vq_lane_fn fn, void *user)
+{
+    const int lanes = vq_device_lanes(dev);
+    for (int stage = VQ_LANE_INPUT; stage <= VQ_LANE_OUTPUT; stage++)
+        for (int l = 0; l < lanes; l++) {
+            const vq_lane_share share = vq_lane_share_of(l, lanes, batch);
+            if (!share.count) continue;
+            vq_lane_enter(dev, l);
+            VQ_TRY(fn(user, (vq_lane_stage)stage, l, share));
+        }
+    return VQ_OK;
+}
+
+vq_status vq_lanes_run(vq_device *dev, int batch, vq_lane_fn fn, void *user)
+{
+    const vq_status status = run_stages(dev, batch, fn, user);
+    vq_lane_enter(dev, 0);
+    if (status != VQ_OK) vq_device_finish(dev);
+    return status;
+}
