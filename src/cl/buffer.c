@@ -119,7 +119,8 @@ vq_status vq_buf_fill(vq_device *dev, const vq_buf *buf, size_t offset, uint32_t
                        dev->info.name, bytes, offset);
     }
     if (bytes == 0) return VQ_OK;
-    const cl_int error = clEnqueueFillBuffer(vq_queue_of(dev), buf->mem, &value, sizeof value, offset, bytes, 0, NULL, NULL);
+    const cl_int error =
+        clEnqueueFillBuffer(vq_queue_of(dev), buf->mem, &value, sizeof value, offset, bytes, 0, NULL, NULL);
     if (error != CL_SUCCESS) return vq_cl_fail(dev, error, "clEnqueueFillBuffer of %zu bytes", bytes);
     return VQ_OK;
 }

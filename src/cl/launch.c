@@ -100,8 +100,8 @@ static vq_status launch(vq_device *dev, vq_kernel *k, const size_t global[3], co
         }
     }
     cl_event event = NULL;
-    const cl_int error =
-        clEnqueueNDRangeKernel(vq_queue_of(dev), k->kernel, 3, NULL, global, local, 0, NULL, dev->profile ? &event : NULL);
+    const cl_int error = clEnqueueNDRangeKernel(vq_queue_of(dev), k->kernel, 3, NULL, global, local, 0, NULL,
+                                                dev->profile ? &event : NULL);
     if (error != CL_SUCCESS) {
         return vq_cl_fail(dev, error, "%s (%s): %zu x %zu x %zu work-items in groups of %zu x %zu x %zu, %d arguments",
                           k->function, k->variant->name, global[0], global[1], global[2], local[0], local[1], local[2],

@@ -101,7 +101,8 @@ static bool run(vq_device *dev, cl_program program, const way *w)
     bool ready = kernel != NULL, right = false;
     for (cl_uint i = 0; i < 3 && ready; i++)
         ready = mem[i] && clSetKernelArg(kernel, i, sizeof mem[i], &mem[i]) == CL_SUCCESS;
-    if (ready && clEnqueueNDRangeKernel(vq_queue_of(dev), kernel, 2, NULL, w->local, w->local, 0, NULL, NULL) == CL_SUCCESS &&
+    if (ready &&
+        clEnqueueNDRangeKernel(vq_queue_of(dev), kernel, 2, NULL, w->local, w->local, 0, NULL, NULL) == CL_SUCCESS &&
         clEnqueueReadBuffer(vq_queue_of(dev), mem[2], CL_TRUE, 0, sizeof out, out, 0, NULL, NULL) == CL_SUCCESS)
         right = !memcmp(out, want, sizeof out);
     if (kernel) clReleaseKernel(kernel);

@@ -40,7 +40,7 @@ typedef struct stepping {
     vq_int_run *ints; /* or */
     vq_float_run *floats;
     const vq_int_graph *int_graph;
-    int batch, count, at; /* at: the node that runs */
+    int batch, count, at;       /* at: the node that runs */
     double *seconds, *launches; /* [count] sums of all runs */
 } stepping;
 
