@@ -489,22 +489,7 @@ static int16 packed_entries(const int *y, int top, int log_sum, int shift)
 #endif
 
 #if STEPS && LANES == 8
-typedef uchar uchar32 __attribute__((ext_vector_type(32)));
-
-/* Words and bytes between 128-bit halves, each for itself: ab is 4 of a, 4 of b, 4 of a, 4 of b. */
-static ushort16 pack_words(int8 a, int8 b)
-{
-    ushort16 out;
-    __asm__("vpackusdw %2, %1, %0" : "=x"(out) : "x"(a), "x"(b));
-    return out;
-}
-
-static uchar32 pack_bytes(ushort16 a, ushort16 b)
-{
-    uchar32 out;
-    __asm__("vpackuswb %2, %1, %0" : "=x"(out) : "x"(a), "x"(b));
-    return out;
-}
+#include "lookup_bytes.h"
 
 /* What pack_bytes takes apart. */
 static ushort16 first_words(uchar32 low, uchar32 high)
@@ -518,20 +503,6 @@ static ushort16 second_words(uchar32 low, uchar32 high)
 {
     ushort16 out;
     __asm__("vpunpckhbw %2, %1, %0" : "=x"(out) : "x"(low), "x"(high));
-    return out;
-}
-
-/* Bytes i < 16 * TABLES of a table. Where i - 16 * k is negative, its k'th register adds nothing, beyond 15 its low bits
- * count, and so the k'th holds what differs from the one before it. */
-static uchar32 look_up(const uchar32 *table, uchar32 i)
-{
-    uchar32 out = 0;
-#pragma unroll
-    for (int k = 0; k < TABLES; k++) {
-        uchar32 part;
-        __asm__("vpshufb %2, %1, %0" : "=x"(part) : "x"(table[k]), "x"(i - (uchar)(16 * k)));
-        out ^= part;
-    }
     return out;
 }
 
@@ -565,7 +536,7 @@ static uchar32 find_bytes(const byte_tables *t, ushort16 a, ushort16 b, ushort s
     b = min(b, bound);
     const ushort16 bucket_a = a >> shift, bucket_b = b >> shift;
     const uchar32 bucket = pack_bytes(bucket_a, bucket_b);
-    const uchar32 low = look_up(t->edge_low, bucket), high = look_up(t->edge_high, bucket);
+    const uchar32 low = look_up_bytes(t->edge_low, TABLES, bucket), high = look_up_bytes(t->edge_high, TABLES, bucket);
     return pack_bytes(bucket_a - as_ushort16(a >= first_words(low, high)),
                       bucket_b - as_ushort16(b >= second_words(low, high)));
 }
@@ -584,7 +555,7 @@ static uint probabilities(int *hi, int *lo, const int *y, const table *prob, int
         const int16 a = packed_entries(y + j, top, log_sum, prob->shift);
         const int16 b = packed_entries(y + j + 16, top, log_sum, prob->shift);
         const uchar32 at = find_bytes(&t, pack_words(a.lo, a.hi), pack_words(b.lo, b.hi), shift, bound);
-        uchar32 high = look_up(t.value_high, at), low = PROB_LOW ? look_up(t.value_low, at) : (uchar32)(0);
+        uchar32 high = look_up_bytes(t.value_high, TABLES, at), low = PROB_LOW ? look_up_bytes(t.value_low, TABLES, at) : (uchar32)(0);
         if (j + 32 > tokens) {
             const uchar32 token = {0, 1, 2, 3, 8,  9,  10, 11, 16, 17, 18, 19, 24, 25, 26, 27,
                                    4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31};

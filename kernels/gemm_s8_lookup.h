@@ -11,7 +11,8 @@
 
 #endif
 #define USE_RUNS (RUN_STEPS && EPILOGUE == 1 && REQUANT < 2)
-#if USE_STEPS || USE_RUNS
+#define USE_BUCKETS (BUCKET_TABLES && EPILOGUE == 1 && C_PLANES == 1 && REQUANT < 2)
+#if USE_STEPS || USE_RUNS || USE_BUCKETS
 /* Places in the table of LANES sums, still without bounds. */
 static intv table_entry(const lane_consts *v, intv acc, int row_sum)
 {
@@ -252,6 +253,34 @@ static void __attribute__((always_inline)) put_runs(__global const ushort *runs,
         ((__global unaligned_half *)(out0 + 32))->v = rest.lo;
         ((__global unaligned_half *)(out1 + 32))->v = rest.hi;
     }
+}
+#endif
+
+#if USE_BUCKETS
+#include "lookup_bytes.h"
+
+/* Buckets of entries within which the value changes once at most (ops/gemm_s8_table.c): rows of where it does, less 1, then
+ * of the values, that after a change being the next bucket's. Two rows of 16 columns at once. */
+static void __attribute__((always_inline)) put_buckets(__global const uchar *rows, int bits, int last,
+                                                       __global uchar *out0, __global uchar *out1, const intv *a,
+                                                       const intv *b)
+{
+    typedef char char32 __attribute__((ext_vector_type(32)));
+    const ushort16 most = (ushort16)((ushort)last), below = (ushort16)((ushort)((1 << bits) - 1));
+    const ushort16 x = min(pack_words(a[0], a[1]), most), y = min(pack_words(b[0], b[1]), most);
+    uchar32 changes[BUCKET_TABLES], values[BUCKET_TABLES];
+#pragma unroll
+    for (int k = 0; k < BUCKET_TABLES; k++) {
+        const uchar16 change = vload16(k, rows), value = vload16(k + BUCKET_TABLES, rows);
+        changes[k] = (uchar32)(change, change);
+        values[k] = (uchar32)(value, value);
+    }
+    const uchar32 bucket = pack_bytes(x >> (ushort)bits, y >> (ushort)bits), place = pack_bytes(x & below, y & below);
+    const uchar32 change = look_up_bytes(changes, BUCKET_TABLES, bucket);
+    const uchar32 changed = __builtin_astype(__builtin_astype(place, char32) > __builtin_astype(change, char32), uchar32);
+    const uint8 codes = __builtin_astype(look_up_bytes(values, BUCKET_TABLES, bucket - changed), uint8).s04152637;
+    ((__global unaligned_half *)out0)->v = codes.lo;
+    ((__global unaligned_half *)out1)->v = codes.hi;
 }
 #endif
 

@@ -18,6 +18,7 @@
  *                that one multiply-add of pairs does; not with DOT 0 or two planes
  * STEP_SEGMENTS  0, or the table as steps (below), 64 blocks a segment: 1, 2, 4 or 8. Needs AVX-512BW and 3 vectors.
  * RUN_STEPS      0, or 5 to 7: the table is at most 2^RUN_STEPS runs of equal values, found in as many steps. Needs the same
+ * BUCKET_TABLES  0, or 1 to 8: the table as 16 times as many buckets. Needs 2 vectors of 8 lanes
  * VBMI: bytes may be permuted and bit fields taken from them */
 #include "gemm_s8_epilogue.h"
 
@@ -29,6 +30,9 @@
 #endif
 #ifndef RUN_STEPS
 #define RUN_STEPS 0
+#endif
+#ifndef BUCKET_TABLES
+#define BUCKET_TABLES 0
 #endif
 #ifndef VBMI
 #define VBMI 0
@@ -288,7 +292,7 @@ typedef struct waiting {
 } waiting;
 
 #if REQUANT < 2
-#if USE_RUNS || (USE_STEPS && !VBMI)
+#if USE_RUNS || USE_BUCKETS || (USE_STEPS && !VBMI)
 #define PART 2 /* rows of sums that a part takes */
 #else
 #define PART 1
@@ -305,7 +309,7 @@ static void __attribute__((always_inline)) put_part(const gemm_shape *s, const w
 #pragma unroll
     for (int i = 0; i < VECTORS; i++) x[i] = table_entry(&t->consts[i], sums[r * VECTORS + i], t->row_sums[r]);
     start_steps(t->steps, s->code_max, c + (size_t)(t->m0 + r) * s->ldc + t->n0, x[0], x[1], x[2]);
-#elif USE_STEPS || USE_RUNS
+#elif USE_STEPS || USE_RUNS || USE_BUCKETS
     __global const uchar *const registers = table + ((s->code_max * C_PLANES + C_PLANES + 63) & ~63);
     const int r1 = min(r + 1, t->rows - 1); /* an odd row out counts twice */
     __global uchar *const out = c + (size_t)(t->m0 + r) * s->ldc + t->n0, *const out1 = out + (size_t)(r1 - r) * s->ldc;
@@ -317,6 +321,8 @@ static void __attribute__((always_inline)) put_part(const gemm_shape *s, const w
     }
 #if USE_RUNS
     put_runs((__global const ushort *)registers, s->code_max, s->c_plane, out, out1, a, b);
+#elif USE_BUCKETS
+    put_buckets(registers, s->split, s->code_max, out, out1, a, b);
 #else
 #pragma unroll
     for (int i = 0; i < VECTORS; i++) {

@@ -5,15 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ops/gemm_s8_table.h"
 #include "ops/ops_int.h"
-#include "ops/table_runs.h"
 
 /* kernels/gemm_s8_epilogue.h */
 enum { FIELD_BIAS, FIELD_MULT, FIELD_ADD, FIELD_SHIFT, FIELD_PRE, FIELD_W_ZERO, FIELD_W_LOW, NUM_FIELDS };
 enum { REQUANT_32, REQUANT_32_SHIFTED, REQUANT_64 };
 /* kernels/gemm_s8_wide.cl */
 enum { DOT_FLOAT, DOT_MADDUBS, DOT_MADD, DOT_DPBUSD };
-enum { MAX_ROWS = 96, STEP_BLOCK = 32, STEP_BLOCKS = 512 };
+enum { MAX_ROWS = 96 };
 enum { ITEM_PRODUCTS = 1 << 18 }; /* a work-item computes at least as many: some microseconds */
 
 struct vq_gemm_s8 {
@@ -29,8 +29,7 @@ struct vq_gemm_s8 {
     size_t row_bytes;         /* the same for a row, widened */
     int most_rows;            /* of a work-item; wide */
     int tile_rows, tile_cols; /* of a work-item's register tile, or of a work-group's block */
-    int segments, split;      /* of the table as steps; segments 0: it is not */
-    int run_steps;            /* of a search for the run of a table's entry; 0: there is none */
+    vq_gemm_s8_form form;     /* of the table */
     int steps;                /* groups of k that a 16-bit or float sum takes */
     bool zero_pairs;          /* w_zero in pairs of s16 */
     int items;                /* work-groups that share the work evenly on this device */
@@ -231,105 +230,12 @@ static int fill_consts(int32_t *consts, size_t n_pad, const vq_gemm_s8_weights *
     return REQUANT_64;
 }
 
-/* ---- tables ------------------------------------------------------------------------------------------------------ */
-
-/* A block of 32 entries as one number, see kernels/gemm_s8_wide.cl; false where it changes more than once, by more than
- * 1, or the other way than `falls` says. */
-static bool block_number(uint16_t *number, const uint8_t *table, int len, int block, bool falls)
-{
-    int entries[STEP_BLOCK], at = STEP_BLOCK;
-    for (int i = 0; i < STEP_BLOCK; i++) {
-        const int x = block * STEP_BLOCK + (falls ? STEP_BLOCK - 1 - i : i);
-        entries[i] = table[VQ_MIN(x, len - 1)];
-    }
-    for (int i = STEP_BLOCK - 1; i > 0; i--) {
-        if (entries[i] == entries[i - 1]) continue;
-        if (at != STEP_BLOCK || entries[i] != entries[i - 1] + 1) return false;
-        at = i;
-    }
-    *number = (uint16_t)(entries[0] << 8 | (256 - 8 * at));
-    return true;
-}
-
-/* The table as steps: falling blocks, then rising ones. Returns the number of segments of 64 blocks, rounded to a power
- * of two, or 0 where the table has no such form. */
-static int step_table(uint16_t numbers[STEP_BLOCKS], int *split, const uint8_t *table, int len)
-{
-    const int blocks = VQ_CEIL_DIV(len, STEP_BLOCK);
-    int segments = 1, b = 0;
-    if (blocks > STEP_BLOCKS) return 0;
-    while (b < blocks && block_number(&numbers[b], table, len, b, true)) b++;
-    *split = b * STEP_BLOCK;
-    while (b < blocks && block_number(&numbers[b], table, len, b, false)) b++;
-    if (b < blocks) return 0;
-    while (segments * 64 < blocks) segments *= 2;
-    return segments;
-}
-
-/* The same blocks as two bytes each, for variants with VBMI. Entry x of a block is first + (x >= change, signed)
- * - ((x | 128) >= change, unsigned): a change from 1 to 32 lets it rise there, the second term then always being 1; one
- * that is negative as signed lets it fall, the first term being 1. */
-static void step_bytes(uint8_t first[STEP_BLOCKS], uint8_t change[STEP_BLOCKS], const uint16_t numbers[STEP_BLOCKS],
-                       int split)
-{
-    for (int b = 0; b < STEP_BLOCKS; b++) {
-        const bool falls = b * STEP_BLOCK < split;
-        const int at = STEP_BLOCK - (numbers[b] & 255) / 8;
-        first[b] = (uint8_t)((numbers[b] >> 8) + !falls);
-        change[b] = (uint8_t)(falls ? 128 + STEP_BLOCK - at : at);
-    }
-}
-
-/* Entries of two planes side by side: one look-up finds both. */
-static void put_entries(uint8_t *out, const vq_gemm_s8_weights *w)
-{
-    if (!w->table_low) memcpy(out, w->table, (size_t)w->table_len);
-    for (int i = 0; i < w->table_len && w->table_low; i++) {
-        out[2 * i] = w->table[i];
-        out[2 * i + 1] = w->table_low[i];
-    }
-}
-
-enum { RUN_EDGES = (VQ_MAX_RUN_STEPS + 1) * VQ_RUN_WORDS }; /* the last step's take two rows */
-
-/* The table's runs in 5 to 7 steps; returns 0 where there are too many. Values have the first plane in their high
- * bytes, or are the one plane. */
-static int run_table(uint16_t out[RUN_EDGES + VQ_MAX_RUNS], const uint8_t *entries, int len, bool pairs,
-                     uint16_t *values)
-{
-    vq_table_runs runs;
-    int steps = 5;
-    for (int i = 0; i < len; i++) values[i] = pairs ? (uint16_t)(entries[2 * i] << 8 | entries[2 * i + 1]) : entries[i];
-    vq_table_runs_find(&runs, values, len);
-    if (runs.count > VQ_MAX_RUNS) return 0;
-    while (runs.count > 1 << steps) steps++;
-    vq_table_runs_fill(out, out + RUN_EDGES, &runs, steps);
-    return steps;
-}
-
-/* The entries and, from the next multiple of 64 bytes on, what finds them in registers. */
 static vq_status create_table(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, unsigned needs)
 {
-    const bool pairs = w->table_low != NULL, registers = needs & (VQ_CAP_AVX512BW | VQ_CAP_AVX512VNNI);
-    const size_t len = (size_t)w->table_len, raw = VQ_ROUND_UP(len << pairs, 64);
-    uint16_t numbers[STEP_BLOCKS] = {0}, runs[RUN_EDGES + VQ_MAX_RUNS] = {0}, *values = NULL;
-    const size_t most = VQ_MAX(sizeof numbers, sizeof runs);
     uint8_t *bytes = NULL;
-    vq_status status = VQ_OK;
-    VQ_GO(vq_alloc(&bytes, raw + most, 1, "a table"));
-    VQ_GO(vq_alloc(&values, len, sizeof *values, "a table"));
-    put_entries(bytes, w);
-    if (registers && !pairs) op->segments = step_table(numbers, &op->split, w->table, w->table_len);
-    if (registers && !op->segments) op->run_steps = run_table(runs, bytes, w->table_len, pairs, values);
-    if (op->run_steps)
-        memcpy(bytes + raw, runs, sizeof runs);
-    else if (needs & VQ_CAP_AVX512VBMI)
-        step_bytes(bytes + raw, bytes + raw + STEP_BLOCKS, numbers, op->split);
-    else
-        memcpy(bytes + raw, numbers, sizeof numbers);
-    VQ_GO(vq_buf_create_from(&op->table, dev, bytes, raw + most));
-done:
-    free(values);
+    size_t size = 0;
+    VQ_TRY(vq_gemm_s8_table_create(&bytes, &size, &op->form, w, needs));
+    const vq_status status = vq_buf_create_from(&op->table, dev, bytes, size);
     free(bytes);
     return status;
 }
@@ -432,9 +338,12 @@ static vq_status create_kernel(vq_gemm_s8 *op, vq_device *dev, const vq_variant 
     char options[200];
     int at = snprintf(options, sizeof options,
                       "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d -DSTEP_SEGMENTS=%d -DA_PLANES=%d -DC_PLANES=%d",
-                      (int)w->epilogue, requant, (w->w_zero != NULL) + op->zero_pairs, dot, op->segments,
+                      (int)w->epilogue, requant, (w->w_zero != NULL) + op->zero_pairs, dot, op->form.segments,
                       1 + op->a_planes, 1 + op->c_planes);
-    if (op->run_steps) at += snprintf(options + at, sizeof options - (size_t)at, " -DRUN_STEPS=%d", op->run_steps);
+    if (op->form.run_steps)
+        at += snprintf(options + at, sizeof options - (size_t)at, " -DRUN_STEPS=%d", op->form.run_steps);
+    if (op->form.buckets)
+        at += snprintf(options + at, sizeof options - (size_t)at, " -DBUCKET_TABLES=%d", op->form.buckets);
     if (op->packed) snprintf(options + at, sizeof options - (size_t)at, " -DW_PACKED=1 -DW_SHIFT=%d", op->w_shift);
     if (op->widened) snprintf(options + at, sizeof options - (size_t)at, " -DWIDENED=1");
     return vq_kernel_try(&op->kernel, dev, variant, "gemm_s8", options);
@@ -464,7 +373,6 @@ static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_variant *varian
     choose_widening(op, dev, dot);
     op->zero_pairs = op->wide && zeros_are_pairs(w, dot);
     VQ_TRY(create_consts(op, dev, w, dot, &requant));
-    /* step tables take the 512-bit instructions that the AVX-512 variants rely on */
     if (w->epilogue == VQ_GEMM_TABLE) VQ_TRY(create_table(op, dev, w, variant->needs));
     return create_kernel(op, dev, variant, w, dot, requant);
 }
@@ -602,7 +510,7 @@ vq_status vq_gemm_s8_run(vq_device *dev, const vq_gemm_s8 *op, const vq_gemm_s8_
                            VQ_A_I32(io->rows_out),
                            VQ_A_I32(io->row_first),
                            VQ_A_I32(op->code_max),
-                           VQ_A_I32(op->split),
+                           VQ_A_I32(op->form.split),
                            VQ_A_I32(rows),
                            VQ_A_I32(panels),
                            VQ_A_I32(op->steps),

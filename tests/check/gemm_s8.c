@@ -31,6 +31,7 @@ typedef struct few_bits {
 typedef struct extras {
     few_bits few;
     int runs;     /* the table has so many of equal entries */
+    int every;    /* the table changes every so many entries */
     int steps;    /* so many groups of k sum to all that 16 bits take, up and down; below 0: to one code's worth more */
     int zero_max; /* |w_zero|; 128 */
 } extras;
@@ -85,6 +86,14 @@ static void make_runs(check *ck, vq_gemm_s8_weights *w, int len, int runs, bool 
     }
     w->table = table;
     if (pairs) w->table_low = low;
+}
+
+static uint8_t *make_spaced(check *ck, int len, int every)
+{
+    uint8_t *const table = check_alloc(ck, (size_t)len);
+    for (int i = 0; i < len; i++)
+        table[i] = (uint8_t)((i ? table[i - 1] : 3) + (i && i % every == 0 ? check_between(ck, 1, 255) : 0));
+    return table;
 }
 
 static int shift_of(check *ck, const problem *p)
@@ -175,7 +184,7 @@ static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p, con
         make_runs(ck, w, len, x->runs, p->c_planes == 2);
         return;
     }
-    w->table = make_table(ck, len, p->table_len > 0);
+    w->table = x->every ? make_spaced(ck, len, x->every) : make_table(ck, len, p->table_len > 0);
     if (p->c_planes == 2) w->table_low = make_table(ck, len, p->table_len > 0);
 }
 
@@ -212,6 +221,7 @@ static void check_problem(check *ck, const vq_variant *v, const problem *p, cons
     vq_gemm_s8_weights w;
     args a = {.weights = &w, .storage = few ? few->storage : VQ_STORAGE_DEFAULT};
     if (x->runs) at += (size_t)snprintf(text + at, sizeof text - at, "_runs%d", x->runs);
+    if (x->every) at += (size_t)snprintf(text + at, sizeof text - at, "_every%d", x->every);
     if (x->steps) at += (size_t)snprintf(text + at, sizeof text - at, "_steps%d", x->steps);
     if (x->zero_max) snprintf(text + at, sizeof text - at, "_zero%d", x->zero_max);
     if (!check_case(ck, work, "m%d_n%d_k%d_%s_a%d_w%d%s_%s%s_t%d%s%s%s", p->m, p->n, p->k, epilogue_names[p->epilogue],
@@ -349,6 +359,12 @@ void check_gemm_s8(check *ck)
         {{1576, 768, 192, VQ_GEMM_TABLE, 15, 8, false, SHIFTS_CODES, 16376, false, 1, 2}, 20},
         {{1576, 768, 192, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 65532, false, 1, 2}, 75},
     };
+    /* where buckets of 2^n entries change once (ops/gemm_s8_table.c): at their ends, as many as there may be, one more
+     */
+    static const struct {
+        int len, every;
+    } spaced[] = {{2, 1},   {17, 16},   {1000, 33}, {1024, 127}, {128, 128},   {129, 128},   {254, 2},
+                  {300, 2}, {8128, 64}, {8129, 64}, {3969, 63},  {16256, 128}, {16257, 128}, {16256, 129}};
     static const struct {
         problem p;
         int steps, zero_max;
@@ -372,6 +388,10 @@ void check_gemm_s8(check *ck)
             check_problem(ck, v, &packed[i].p, &(extras){.few = packed[i].few});
         for (size_t i = 0; i < VQ_ARRAY_LEN(tables); i++)
             check_problem(ck, v, &tables[i].p, &(extras){.runs = tables[i].runs});
+        for (size_t i = 0; i < VQ_ARRAY_LEN(spaced) && strstr(v->file, "_wide"); i++)
+            check_problem(ck, v,
+                          &(problem){9, 48, 36, VQ_GEMM_TABLE, 63, 31, i % 2, SHIFTS_CODES, spaced[i].len, false, 1, 1},
+                          &(extras){.every = spaced[i].every});
         /* of sums of 16 bits and of pairs, which only kernels for CPUs take */
         for (size_t i = 0; i < VQ_ARRAY_LEN(edges) && strstr(v->file, "_wide"); i++)
             check_problem(ck, v, &edges[i].p, &(extras){.steps = edges[i].steps, .zero_max = edges[i].zero_max});
