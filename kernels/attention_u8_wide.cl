@@ -6,6 +6,9 @@
  *   scratch:  per (image, head), each part rounded up as below:
  *             s32 correction [tokens] = -q_zero * sum_d k';  s32 v_sum [width] = sum_j v';  K panels;  V panels
  *
+ * SCORE_STEPS, with DOT 2: not 0 where Q and K have so few bits that 16 bits hold sums of so many groups of 4 channels; then
+ * Q K^T is vpmaddubsw's, K is in panels as it is, and 128 times the rows' sums of Q come off behind it.
+ *
  * All element-wise work is done on vectors of 16, whatever LANES the products have. Grids: pack (heads, images);
  * attention (row blocks, heads, images); work-groups of one.
  *
@@ -38,6 +41,9 @@
 #endif
 #ifndef IFMA
 #define IFMA 0
+#endif
+#ifndef SCORE_STEPS
+#define SCORE_STEPS 0
 #endif
 #define MAX_D   256
 #define ROWS    VQ_P0
@@ -76,6 +82,9 @@ typedef int8 intv;
 
 /* ---- products ---------------------------------------------------------------------------------------------------- */
 
+#if SCORE_STEPS
+#define BYTE_SUMS
+#endif
 #include "dot_wide.h"
 
 /* A group of GROUP left operands is one s32: a float, two s16 or four u8. */
@@ -105,6 +114,17 @@ typedef intv operand;
 #define OPERAND(x) (intv)(x)
 #define LOAD_B(p)  VLOAD((__global const int *)(p))
 typedef int group_t;
+#endif
+
+/* Groups of channels, of Q and K. */
+#if SCORE_STEPS
+#define Q_GROUP 4
+#define K_FLIP  0u
+typedef int k_group_t;
+#else
+#define Q_GROUP GROUP
+#define K_FLIP  0x80808080u
+typedef group_t k_group_t;
 #endif
 
 #if VECTORS == 2
@@ -213,19 +233,19 @@ static void multiply(int *acc, const int *a, int lda, __global const char *panel
 /* Bytes of one (image, head) in scratch, and where its parts begin. */
 #define SUM_AT(tokens)      (ROUND_UP(tokens, PANEL) * 4)
 #define K_AT(tokens, width) (SUM_AT(tokens) + ROUND_UP(width, PANEL) * 4)
-#define V_AT(tokens, width) (K_AT(tokens, width) + ROUND_UP(tokens, PANEL) * ROUND_UP(width, GROUP))
+#define V_AT(tokens, width) (K_AT(tokens, width) + ROUND_UP(tokens, PANEL) * ROUND_UP(width, Q_GROUP))
 #define ALL(tokens, width)  ROUND_UP(V_AT(tokens, width) + ROUND_UP(width, PANEL) * ROUND_UP(tokens, GROUP), 64)
 
-/* GROUP codes from d on, those before width, less 128, as one group of s8. */
+/* Q_GROUP codes from d on, those before width, as one group of s8: less 128, or as they are. */
 static uint group_of_k(__global const uchar *row, int d, int width)
 {
     uint bytes = 0;
-    for (int i = 0; i < GROUP && d + i < width; i++) bytes |= (uint)(row[d + i] ^ 128) << 8 * i;
+    for (int i = 0; i < Q_GROUP && d + i < width; i++) bytes |= (uint)(row[d + i] ^ (uchar)K_FLIP) << 8 * i;
     return bytes;
 }
 
 /* One token's channels into its column of a panel; returns the sum of k'. */
-static int pack_token(__global group_t *column, __global const uchar *row, int width)
+static int pack_token(__global k_group_t *column, __global const uchar *row, int width)
 {
     int d = 0;
     uint4 pairs = 0; /* sums of bytes in 16-bit halves, at most 16 * 510 */
@@ -233,13 +253,13 @@ static int pack_token(__global group_t *column, __global const uchar *row, int w
         const uchar16 codes = LOAD_AT(uchar16, row + d);
         const uint4 x = as_uint4(codes);
         pairs += (x & 0x00ff00ffu) + ((x >> 8u) & 0x00ff00ffu);
-#if GROUP == 4
-        const uint4 groups = x ^ 0x80808080u;
+#if Q_GROUP == 4
+        const uint4 groups = x ^ K_FLIP;
         column[(d / 4 + 0) * PANEL] = (int)groups.x;
         column[(d / 4 + 1) * PANEL] = (int)groups.y;
         column[(d / 4 + 2) * PANEL] = (int)groups.z;
         column[(d / 4 + 3) * PANEL] = (int)groups.w;
-#elif GROUP == 2
+#elif Q_GROUP == 2
         const short8 groups = as_short8(x ^ 0x80808080u);
         __global short *const to = column + d / 2 * PANEL;
         to[0 * PANEL] = groups.s0;
@@ -251,22 +271,23 @@ static int pack_token(__global group_t *column, __global const uchar *row, int w
         to[6 * PANEL] = groups.s6;
         to[7 * PANEL] = groups.s7;
 #else
-        for (int i = 0; i < 16; i += GROUP) column[(d + i) / GROUP * PANEL] = (group_t)group_of_k(row, d + i, width);
+        for (int i = 0; i < 16; i += Q_GROUP)
+            column[(d + i) / Q_GROUP * PANEL] = (k_group_t)group_of_k(row, d + i, width);
 #endif
     }
     const uint4 halves = (pairs & 0xffffu) + (pairs >> 16u);
     int sum = (int)(halves.x + halves.y + halves.z + halves.w);
     for (int i = d; i < width; i++) sum += row[i];
-    for (; d < width; d += GROUP) column[d / GROUP * PANEL] = (group_t)group_of_k(row, d, width);
+    for (; d < width; d += Q_GROUP) column[d / Q_GROUP * PANEL] = (k_group_t)group_of_k(row, d, width);
     return sum - 128 * width;
 }
 
 static void pack_k(__global char *to, __global int *correction, const token_rows *k, int tokens, int width, int q_zero)
 {
-    const int groups = ROUND_UP(width, GROUP) / GROUP;
+    const int groups = ROUND_UP(width, Q_GROUP) / Q_GROUP;
     for (int j = 0; j < ROUND_UP(tokens, PANEL); j++) {
-        __global group_t *const column =
-            (__global group_t *)(to + (size_t)(j / PANEL) * groups * PANEL * GROUP) + j % PANEL;
+        __global k_group_t *const column =
+            (__global k_group_t *)(to + (size_t)(j / PANEL) * groups * PANEL * Q_GROUP) + j % PANEL;
         if (j < tokens) {
             correction[j] = -q_zero * pack_token(column, row_of(k, j), width);
         } else {
@@ -353,20 +374,31 @@ attention_u8_pack(__global const uchar *qkv, int ld_qkv, __global char *scratch,
 /* ---- one block of rows ------------------------------------------------------------------------------------------- */
 
 #define Y_LD (MAX_T + 32)
-#define A_LD (MAX_D / GROUP)
+#define A_LD (MAX_D / Q_GROUP)
 #define P_LD ((MAX_T + 32) / GROUP * (PACKED ? 2 : 1))
 
 /* ROWS rows of Q as left operands, zeros beyond width; rows beyond the last repeat it. */
-static void load_q(int *a, const token_rows *q, int row, int rows, int width)
+typedef struct left_rows {
+    int a[ROWS * A_LD] ALIGNED;
+    int above[ROWS]; /* SCORE_STEPS: 128 times a row's sum */
+} left_rows;
+
+static void load_q(left_rows *left, const token_rows *q, int row, int rows, int width)
 {
+    int *const a = left->a;
     for (int r = 0; r < ROWS; r++) {
         __global const uchar *const from = row_of(q, row + min(r, rows - 1));
-#if GROUP == 4
+#if Q_GROUP == 4
         int d = 0;
         for (; d + 16 <= width; d += 16) AT(uchar16, a + r * A_LD + d / 4) = LOAD_AT(uchar16, from + d);
         uchar *const to = (uchar *)(a + r * A_LD);
         for (; d < ROUND_UP(width, 4); d++) to[d] = d < width ? from[d] : 0;
-#elif GROUP == 2
+#if SCORE_STEPS
+        int sum = 0;
+        for (d = 0; d < ROUND_UP(width, 4); d++) sum += to[d];
+        left->above[r] = 128 * sum;
+#endif
+#elif Q_GROUP == 2
         int d = 0;
         short *const to = (short *)(a + r * A_LD);
         for (; d + 16 <= width; d += 16) AT(short16, to + d) = __builtin_convertvector(LOAD_AT(uchar16, from + d), short16);
@@ -403,14 +435,16 @@ static int16 scores_of(int16 sums, const int4 head, const window_scores *window,
 
 /* Scores of a panel's tokens, from j0, of all rows into y; tops keeps the largest. Not inlined, for what scores() has in
  * registers is one row of sums too many. */
-static __attribute__((noinline)) void score_panel(int *y, int16 *tops, const int *a, __global const char *panel,
+static __attribute__((noinline)) void score_panel(int *y, int16 *tops, const left_rows *left, __global const char *panel,
                                                   __global const int *correction, int groups, int4 head,
                                                   const window_scores *window, int j0, int tokens)
 {
+    const int *const a = left->a;
     const int lda = A_LD;
-#define CORRECTION(r)                       \
-    intv p##r = VLOAD(correction); \
-    SECOND(intv q##r = VLOAD(correction + LANES);)
+#define ABOVE(r) (SCORE_STEPS ? left->above[r] : 0)
+#define CORRECTION(r)                         \
+    intv p##r = VLOAD(correction) - ABOVE(r); \
+    SECOND(intv q##r = VLOAD(correction + LANES) - ABOVE(r);)
 #define PUT(r, at, sums)                                                               \
     {                                                                                  \
         const int16 s = scores_of(sums, head, window, r, j0 + (at), tokens); \
@@ -425,19 +459,44 @@ static __attribute__((noinline)) void score_panel(int *y, int16 *tops, const int
 #define PUT_ROW(r) PUT(r, 0, ((int16)(p##r, q##r)))
 #endif
     EACH_ROW(CORRECTION)
+#if SCORE_STEPS
+#define CLEAR_BYTES(r) \
+    intv s##r = 0;     \
+    SECOND(intv t##r = 0;)
+#define STEP_BYTES(r)                                   \
+    {                                                   \
+        const intv x = (intv)(a[r * lda + g]);          \
+        MAC_BYTES(s##r, x, b0)                          \
+        SECOND(MAC_BYTES(t##r, x, b1))                  \
+    }
+#define WIDEN_BYTES(r)    \
+    p##r += to_sum(s##r); \
+    SECOND(q##r += to_sum(t##r);)
+    for (int first = 0; first < groups; first += SCORE_STEPS) {
+        EACH_ROW(CLEAR_BYTES)
+        for (int g = first; g < min(first + SCORE_STEPS, groups); g++) {
+            __global const int *const columns = (__global const int *)panel + (size_t)g * PANEL;
+            const intv b0 = VLOAD(columns);
+            SECOND(const intv b1 = VLOAD(columns + LANES);)
+            EACH_ROW(STEP_BYTES)
+        }
+        EACH_ROW(WIDEN_BYTES)
+    }
+#else
     MULTIPLY
+#endif
     EACH_ROW(PUT_ROW)
 }
 
 /* Scores of all rows into y, and the largest of each row into top. */
-static void scores(int *y, int *top, const int *a, __global const char *scratch, int tokens, int width, int4 head,
+static void scores(int *y, int *top, const left_rows *a, __global const char *scratch, int tokens, int width, int4 head,
                    const window_scores *window)
 {
-    const int groups = ROUND_UP(width, GROUP) / GROUP;
+    const int groups = ROUND_UP(width, Q_GROUP) / Q_GROUP;
     int16 tops[ROWS];
     for (int r = 0; r < ROWS; r++) tops[r] = (int16)(INT_MIN);
     for (int j0 = 0; j0 < tokens; j0 += PANEL)
-        score_panel(y + j0, tops, a, scratch + K_AT(tokens, width) + (size_t)j0 * ROUND_UP(width, GROUP),
+        score_panel(y + j0, tops, a, scratch + K_AT(tokens, width) + (size_t)j0 * ROUND_UP(width, Q_GROUP),
                     (__global const int *)scratch + j0, groups, head, window, j0, tokens);
     for (int r = 0; r < ROWS; r++) top[r] = max_lanes(tops[r]);
 }
@@ -773,7 +832,8 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
 #if !PACKED
     int lo[PROB_LOW ? ROWS * P_LD : 1] ALIGNED;
 #endif
-    int a[ROWS * A_LD] ALIGNED, acc[ROWS * PANEL] ALIGNED, top[ROWS], logs[16] ALIGNED;
+    left_rows a;
+    int acc[ROWS * PANEL] ALIGNED, top[ROWS], logs[16] ALIGNED;
     uint sums[16] ALIGNED, p_sums[ROWS];
     const int head = (int)get_group_id(1), heads = (int)get_num_groups(1), row = (int)get_group_id(0) * ROWS;
     const size_t part = get_group_id(2), first = FIRST_ROW(part, tokens);
@@ -788,8 +848,8 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
     const table lookup = {prob + (size_t)head * prob_step, prob_last, prob_shift,
                           search + (prob_step ? head * 256 : 0)};
 
-    load_q(a, &q, row, rows, width);
-    scores(y, top, a, packed, tokens, width, vload4(0, head_consts), &window);
+    load_q(&a, &q, row, rows, width);
+    scores(y, top, &a, packed, tokens, width, vload4(0, head_consts), &window);
     for (int r = 0; r < 16; r++) sums[r] = 1;
     for (int r = 0; r < ROWS; r++) sums[r] = exponentials(y + r * Y_LD, top[r], tokens);
     AT(int16, logs) = log2_q16(AT(uint16, sums));

@@ -3,7 +3,7 @@
  * DOT  1 vpmaddubsw: sums in 16 bits, which to_sum() widens. 4 codes a lane
  *      2 vpmaddwd on operands of 16 bits. 2 codes a lane
  *      3 vpdpbusd. 4 codes a lane
- * MAC_PAIRS(sum, x, y) the same with pairs of s16 in both.
+ * MAC_PAIRS(sum, x, y) the same with pairs of s16 in both, and where BYTE_SUMS is defined MAC_BYTES that of DOT 1.
  * DOT_ASM may be __asm__ volatile: then equal products are taken each time, as a measurement wants them. */
 #ifndef DOT_WIDE_H
 #define DOT_WIDE_H
@@ -20,8 +20,8 @@
 #define VEX "%{vex%} "
 #endif
 
-#if DOT == 1
-#define MAC(sum, x, y)                                                                                                 \
+#if DOT == 1 || defined(BYTE_SUMS)
+#define MAC_BYTES(sum, x, y)                                                                                               \
     {                                                                                                                  \
         intv pairs;                                                                                                    \
         DOT_ASM("vpmaddubsw %2, %1, %0" : "=" REG(pairs) : REG(x), REG(y));                                            \
@@ -35,7 +35,9 @@ static intv to_sum(intv pairs)
 }
 #endif
 
-#if DOT == 2
+#if DOT == 1
+#define MAC MAC_BYTES
+#elif DOT == 2
 #define MAC MAC_PAIRS
 #endif
 

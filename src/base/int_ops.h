@@ -132,6 +132,7 @@ typedef struct vq_attention_u8_weights {
     const int32_t *mult;   /* [C] */
     const uint8_t *shift;  /* [C] */
     int zero, bits;
+    int qkv_bits;        /* 1..8, of the codes of q, k and v; 0: 8 */
     vq_windows windows;  /* height == 0: none, every image is one attention */
     const int32_t *bias; /* [(2 window_h - 1) * (2 window_w - 1)][heads] in units of y */
     int32_t mask;        /* in units of y */

@@ -29,6 +29,8 @@ struct vq_attention_u8 {
     int byte_tables; /* where buckets are looked up byte by byte: the 16ths of MAX_RUNS that they take; else 0 */
     int block;       /* rows and channels of a work-group of a GPU's variant; 0: the variant is none */
     bool one_item, prob_low, small_scores, clamp_sums;
+    int score_steps; /* groups of 4 channels whose products of Q and K 16 bits hold; 0: they are multiplied as 16 bits
+                      */
 };
 
 static vq_status check_requant(const char *what, int i, int32_t mult, int shift)
@@ -75,6 +77,8 @@ static vq_status check_weights(const vq_attention_u8_weights *w)
     if (w->heads < 1 || w->head_dim < 1 || w->head_dim > MAX_HEAD_DIM || w->heads > INT32_MAX / 4 / MAX_HEAD_DIM)
         return vq_fail(VQ_ERR_UNSUPPORTED, "attention_u8: %d heads of width %d, at most %d wide", w->heads, w->head_dim,
                        MAX_HEAD_DIM);
+    if (w->qkv_bits < 0 || w->qkv_bits > 8)
+        return vq_fail(VQ_ERR_INVALID_ARG, "attention_u8: %d bits of q, k and v", w->qkv_bits);
     if (w->bits < 1 || w->bits > 8 || w->prob_len < 1 || w->prob_len > 65536 || w->prob_shift < 0 || w->prob_shift > 30)
         return vq_fail(VQ_ERR_INVALID_ARG, "attention_u8: %d bits of output, probability table of %d entries, shift %d",
                        w->bits, w->prob_len, w->prob_shift);
@@ -287,6 +291,24 @@ done:
     return status;
 }
 
+/* The largest code of q, k and v. */
+static int qkv_max(const vq_attention_u8_weights *w)
+{
+    int most = (1 << (w->qkv_bits ? w->qkv_bits : 8)) - 1;
+    for (int i = 0; w->pad && i < 3 * w->heads * w->head_dim; i++) most = VQ_MAX(most, w->pad[i]);
+    return most;
+}
+
+/* Groups of 4 channels that vpmaddubsw sums in lanes of 16 bits, two products of each in a lane; 0 where the variant
+ * does not, or too few fit to be worth while. */
+static int score_steps(const vq_variant *variant, const vq_attention_u8_weights *w)
+{
+    enum { DOT_MADD = 2, WORTH_WHILE = 2 };
+    const int most = qkv_max(w), steps = INT16_MAX / (2 * most * most);
+    return variant->p[3] == DOT_MADD && vq_has_one_item(variant) && most <= INT8_MAX && steps >= WORTH_WHILE ? steps
+                                                                                                             : 0;
+}
+
 /* No score's size can reach 2^29, and the shifts allow 32-bit halves: kernels/attention_u8_math.h, requant_score. */
 static bool has_small_scores(const vq_attention_u8_weights *w)
 {
@@ -295,7 +317,7 @@ static bool has_small_scores(const vq_attention_u8_weights *w)
         most = fmax(most, fabs((double)w->bias[i]));
     added += most;
     for (int h = 0; h < w->heads; h++) {
-        const double bound = w->head_dim * 128.0 * (255.0 + fabs((double)w->q_zero[h]));
+        const double bound = w->head_dim * 128.0 * (qkv_max(w) + fabs((double)w->q_zero[h]));
         if (w->score_shift[h] > 32 || ldexp(bound * w->score_mult[h], -w->score_shift[h]) + 1 + added >= 0x1p29)
             return false;
     }
@@ -325,6 +347,7 @@ static vq_status create(vq_attention_u8 *op, vq_device *dev, const vq_attention_
     op->prob_low = w->prob_low;
     op->zero = w->zero;
     op->code_max = (1 << w->bits) - 1;
+    op->score_steps = VQ_MIN(score_steps(op->variant, w), VQ_CEIL_DIV(MAX_HEAD_DIM, 4));
     op->small_scores = has_small_scores(w);
     op->clamp_sums = !op->small_scores && can_clamp_sums(w);
     VQ_TRY(create_consts(op, dev, w));
@@ -376,10 +399,10 @@ size_t vq_attention_u8_scratch_bytes(const vq_attention_u8 *op, int batch, int t
     static const size_t groups[] = {1, 4, 2, 4}; /* kernels/attention_u8_wide.cl: GROUP by DOT, and ALL() */
     if (!op->one_item || batch < 1 || tokens < 1) return 0;
     const int *const p = op->variant->p;
-    const size_t panel = (size_t)(p[1] * p[2]), group = groups[p[3]];
+    const size_t panel = (size_t)(p[1] * p[2]), group = groups[p[3]], q_group = op->score_steps ? 4 : group;
     const size_t t = (size_t)(op->raster ? op->window_tokens : tokens), width = (size_t)op->head_dim;
     const size_t t_padded = VQ_ROUND_UP(t, panel), width_padded = VQ_ROUND_UP(width, panel);
-    const size_t bytes = (t_padded + width_padded) * sizeof(int32_t) + t_padded * VQ_ROUND_UP(width, group) +
+    const size_t bytes = (t_padded + width_padded) * sizeof(int32_t) + t_padded * VQ_ROUND_UP(width, q_group) +
                          width_padded * VQ_ROUND_UP(t, group);
     return (size_t)batch * (size_t)op->windows * (size_t)op->heads * VQ_ROUND_UP(bytes, (size_t)64);
 }
@@ -451,13 +474,14 @@ vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const v
     const int t = op->raster ? op->window_tokens : tokens;
     const size_t heads = (size_t)op->heads, parts = (size_t)batch * (size_t)op->windows;
     const char *const windows = op->raster ? " -DWINDOWS=1" : "";
-    char options[112];
+    char options[136];
     vq_kernel *kernel, *pack;
     VQ_TRY(check_run(op, qkv, ld_qkv, out, ld_out, scratch, batch, tokens));
     if (!op->one_item) return run_items(dev, op, qkv, ld_qkv, out, ld_out, batch, t);
     snprintf(options, sizeof options,
-             "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d -DTABLES=%d -DSMALL_SCORES=%d -DCLAMP_SUMS=%d%s", max_tokens(t),
-             op->prob_low, op->steps, op->byte_tables, op->small_scores, op->clamp_sums, windows);
+             "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d -DTABLES=%d -DSMALL_SCORES=%d -DCLAMP_SUMS=%d -DSCORE_STEPS=%d%s",
+             max_tokens(t), op->prob_low, op->steps, op->byte_tables, op->small_scores, op->clamp_sums, op->score_steps,
+             windows);
     VQ_TRY(vq_kernel_get(&pack, dev, op->variant, "attention_u8_pack", options));
     VQ_TRY(vq_kernel_get(&kernel, dev, op->variant, "attention_u8", options));
     const vq_grid pack_grid = {{heads, parts}, {1}};

@@ -234,6 +234,7 @@ vq_status vq_lower_attention(const vq_lowering *l, vq_attention_u8_weights *w, c
     w->heads = n->heads;
     w->head_dim = n->head_dim;
     w->bits = out->bits;
+    w->qkv_bits = l->m->nodes[scores].in[0].bits; /* qkv_target sees to it that all have as many */
     VQ_TRY(vq_lower_array(l, &a.q_zero, name, "q_zero", VQ_DTYPE_S32, heads));
     w->q_zero = a.q_zero;
     VQ_TRY(vq_lower_array(l, &a.score_mult, name, "score_mult", VQ_DTYPE_S32, heads));

@@ -193,7 +193,8 @@ static vq_status make_attention(vq_bench_case *c)
                                      .mult = mult,
                                      .shift = a->bytes + heads,
                                      .zero = 1 << (c->p.a_bits - 1),
-                                     .bits = c->p.a_bits};
+                                     .bits = c->p.a_bits,
+                                     .qkv_bits = c->p.a_bits};
     VQ_TRY(make_windows(c, a, bias));
     VQ_TRY(vq_attention_u8_create(&a->op, c->dev, &a->w));
     const size_t scratch = vq_attention_u8_scratch_bytes(a->op, c->p.batch, c->p.m);

@@ -14,6 +14,7 @@ typedef struct shape {
     bool low;           /* values have low bytes */
     bool own;           /* a table per head */
     vq_windows windows; /* height 0: none; else tokens is height * width */
+    int qkv_bits;       /* 0: 8, or fewer that nobody tells the op */
 } shape;
 
 typedef struct args {
@@ -77,7 +78,8 @@ static void make_windows(check *ck, vq_attention_u8_weights *w, const shape *s)
     w->windows = *v;
     w->bias = make_s32(ck, (size_t)pairs, -most, most);
     w->mask = wild ? -VQ_SCORE_BIAS_MAX : -9454949;
-    if (vq_windows_padded(v)) w->pad = make_u8(ck, (size_t)(3 * s->heads * s->width), 0, 255);
+    if (vq_windows_padded(v))
+        w->pad = make_u8(ck, (size_t)(3 * s->heads * s->width), 0, (1 << (s->qkv_bits ? s->qkv_bits : 8)) - 1);
 }
 
 /* Weights that keep every sum within 31 bits: values fall with u, so a row's sum of values is at most that of a row
@@ -85,7 +87,7 @@ static void make_windows(check *ck, vq_attention_u8_weights *w, const shape *s)
 static vq_attention_u8_weights make_weights(check *ck, const shape *s)
 {
     const size_t heads = (size_t)s->heads, c = heads * (size_t)s->width;
-    vq_attention_u8_weights w = {.heads = s->heads, .head_dim = s->width};
+    vq_attention_u8_weights w = {.heads = s->heads, .head_dim = s->width, .qkv_bits = s->qkv_bits};
     int last = 0;
     const int tokens = s->windows.height ? vq_windows_tokens(&s->windows) : s->tokens;
     make_tables(ck, &w, s);
@@ -116,17 +118,19 @@ static void check_shape(check *ck, const shape *s)
     const vq_windows *const v = &s->windows;
     const int each = v->height ? vq_windows_tokens(v) : s->tokens;
     const double all = (double)s->batch * vq_windows_count(v) * each, macs = all * (double)c * each * 2;
-    char grid[64] = "";
+    char grid[64] = "", bits[16] = "";
+    if (s->qkv_bits) snprintf(bits, sizeof bits, "_q%d", s->qkv_bits);
     if (v->height)
         snprintf(grid, sizeof grid, "_%dx%d_w%dx%d_s%dx%d%s", v->height, v->width, v->window_h, v->window_w, v->shift_h,
                  v->shift_w, v->pad_first ? "_first" : "");
-    if (!check_case(ck, macs + 200.0 * all * s->heads * each, "b%d_t%d_h%d_d%d_l%d%s%s%s", s->batch, s->tokens,
-                    s->heads, s->width, s->levels, s->low ? "" : "_hi", s->own ? "_own" : "", grid))
+    if (!check_case(ck, macs + 200.0 * all * s->heads * each, "b%d_t%d_h%d_d%d_l%d%s%s%s%s", s->batch, s->tokens,
+                    s->heads, s->width, s->levels, s->low ? "" : "_hi", s->own ? "_own" : "", bits, grid))
         return;
     const vq_attention_u8_weights w = make_weights(ck, s);
     const size_t ld_qkv = VQ_ROUND_UP(3 * c, VQ_CODE_PITCH) + (s->tokens % 2 ? 16 : 0);
     const size_t ld_out = VQ_ROUND_UP(c, VQ_CODE_PITCH) + (s->tokens % 2 ? 0 : 16);
-    check_buf *const qkv = check_in_u8(ck, rows * ld_qkv, 0, (1 << check_between(ck, 2, 8)) - 1);
+    check_buf *const qkv =
+        check_in_u8(ck, rows * ld_qkv, 0, (1 << (s->qkv_bits ? s->qkv_bits : check_between(ck, 2, 8))) - 1);
     check_buf *const out = check_out(ck, rows * ld_out);
     args a = {NULL, qkv, out, NULL, (int)ld_qkv, (int)ld_out, s->batch, s->tokens};
     vq_status status = vq_attention_u8_create(&a.op, check_device(ck), &w);
@@ -146,50 +150,61 @@ static void check_shape(check *ck, const shape *s)
 void check_attention_u8(check *ck)
 {
     static const shape shapes[] = {
-        {1, 1, 1, 1, 2, true, false, {0}},
-        {2, 3, 1, 5, 8, true, false, {0}},
-        {1, 16, 2, 16, 16, false, false, {0}},
-        {2, 17, 2, 33, 16, true, false, {0}},
-        {1, 31, 3, 32, 15, true, true, {0}},
-        {1, 33, 1, 7, 17, true, true, {0}},
-        {1, 12, 1, 64, 256, true, false, {0}},
-        {2, 13, 3, 65, 16, false, false, {0}},
-        {1, 49, 2, 32, 16, true, false, {0}},
-        {1, 5, 1, 256, 16, true, false, {0}},
-        {1, 50, 3, 64, 64, false, true, {0}},
-        {1, 100, 1, 255, 16, true, false, {0}},
-        {1, 257, 1, 48, 16, true, false, {0}},
-        {1, 640, 1, 3, 4, true, false, {0}},
-        {1, 1025, 1, 16, 16, true, false, {0}},
-        {1, 4095, 1, 2, 16, true, false, {0}},
-        {1, 2305, 1, 12, 16, true, false, {0}},
-        {1, 577, 1, 64, 64, false, false, {0}},
-        {2, 29, 4, 17, 16, false, true, {0}},
-        {2, 65, 5, 20, 16, true, true, {0}},
-        {2, 90, 6, 33, 200, true, true, {0}},
-        {8, 197, 3, 64, 256, false, false, {0}},
-        {8, 197, 3, 64, 16, true, false, {0}},
-        {1, 197, 3, 64, 256, true, false, {0}},
-        {2, 36, 1, 5, 16, true, false, {6, 6, 3, 3, 1, 1, false}},
-        {1, 64, 2, 16, 16, true, false, {8, 8, 4, 4, 2, 2, false}},
-        {2, 35, 3, 7, 16, true, true, {5, 7, 3, 3, 1, 1, false}},
-        {1, 35, 2, 9, 200, true, false, {5, 7, 3, 2, 1, 1, true}},
-        {1, 40, 1, 33, 16, false, false, {4, 10, 4, 4, 0, 2, false}},
-        {1, 100, 2, 32, 256, true, false, {10, 10, 7, 7, 3, 3, true}},
-        {1, 9, 1, 1, 2, true, false, {3, 3, 1, 1, 0, 0, false}},
-        {1, 196, 3, 32, 16, true, false, {14, 14, 7, 7, 3, 3, false}},
-        {2, 3136, 3, 32, 256, true, false, {56, 56, 7, 7, 3, 3, false}},
-        {1, 45, 2, 20, -14, true, false, {0}},
-        {1, 70, 3, 64, -60, true, true, {0}},
-        {2, 35, 3, 33, -30, false, false, {5, 7, 3, 3, 1, 1, false}},
-        {8, 197, 3, 64, -60, true, true, {0}},
-        {1, 47, 2, 24, 6, true, true, {0}},
-        {1, 61, 2, 16, 24, true, true, {0}},
-        {1, 130, 1, 31, 33, true, false, {0}},
-        {2, 63, 2, 40, 33, false, true, {0}},
-        {1, 84, 2, 16, 48, true, true, {0}},
-        {1, 98, 2, 32, 33, true, true, {7, 14, 7, 7, 3, 3, false}},
-        {1, 576, 2, 32, 16, true, false, {24, 24, 12, 12, 6, 6, false}},
+        {1, 1, 1, 1, 2, true, false, {0}, 0},
+        {2, 3, 1, 5, 8, true, false, {0}, 0},
+        {1, 16, 2, 16, 16, false, false, {0}, 0},
+        {2, 17, 2, 33, 16, true, false, {0}, 0},
+        {1, 31, 3, 32, 15, true, true, {0}, 0},
+        {1, 33, 1, 7, 17, true, true, {0}, 0},
+        {1, 12, 1, 64, 256, true, false, {0}, 0},
+        {2, 13, 3, 65, 16, false, false, {0}, 0},
+        {1, 49, 2, 32, 16, true, false, {0}, 0},
+        {1, 5, 1, 256, 16, true, false, {0}, 0},
+        {1, 50, 3, 64, 64, false, true, {0}, 0},
+        {1, 100, 1, 255, 16, true, false, {0}, 0},
+        {1, 257, 1, 48, 16, true, false, {0}, 0},
+        {1, 640, 1, 3, 4, true, false, {0}, 0},
+        {1, 1025, 1, 16, 16, true, false, {0}, 0},
+        {1, 4095, 1, 2, 16, true, false, {0}, 0},
+        {1, 2305, 1, 12, 16, true, false, {0}, 0},
+        {1, 577, 1, 64, 64, false, false, {0}, 0},
+        {2, 29, 4, 17, 16, false, true, {0}, 0},
+        {2, 65, 5, 20, 16, true, true, {0}, 0},
+        {2, 90, 6, 33, 200, true, true, {0}, 0},
+        {8, 197, 3, 64, 256, false, false, {0}, 0},
+        {8, 197, 3, 64, 16, true, false, {0}, 0},
+        {1, 197, 3, 64, 256, true, false, {0}, 0},
+        {2, 36, 1, 5, 16, true, false, {6, 6, 3, 3, 1, 1, false}, 0},
+        {1, 64, 2, 16, 16, true, false, {8, 8, 4, 4, 2, 2, false}, 0},
+        {2, 35, 3, 7, 16, true, true, {5, 7, 3, 3, 1, 1, false}, 0},
+        {1, 35, 2, 9, 200, true, false, {5, 7, 3, 2, 1, 1, true}, 0},
+        {1, 40, 1, 33, 16, false, false, {4, 10, 4, 4, 0, 2, false}, 0},
+        {1, 100, 2, 32, 256, true, false, {10, 10, 7, 7, 3, 3, true}, 0},
+        {1, 9, 1, 1, 2, true, false, {3, 3, 1, 1, 0, 0, false}, 0},
+        {1, 196, 3, 32, 16, true, false, {14, 14, 7, 7, 3, 3, false}, 0},
+        {2, 3136, 3, 32, 256, true, false, {56, 56, 7, 7, 3, 3, false}, 0},
+        {1, 45, 2, 20, -14, true, false, {0}, 0},
+        {1, 70, 3, 64, -60, true, true, {0}, 0},
+        {2, 35, 3, 33, -30, false, false, {5, 7, 3, 3, 1, 1, false}, 0},
+        {8, 197, 3, 64, -60, true, true, {0}, 0},
+        {1, 47, 2, 24, 6, true, true, {0}, 0},
+        {1, 61, 2, 16, 24, true, true, {0}, 0},
+        {1, 130, 1, 31, 33, true, false, {0}, 0},
+        {2, 63, 2, 40, 33, false, true, {0}, 0},
+        {1, 84, 2, 16, 48, true, true, {0}, 0},
+        {1, 98, 2, 32, 33, true, true, {7, 14, 7, 7, 3, 3, false}, 0},
+        {1, 576, 2, 32, 16, true, false, {24, 24, 12, 12, 6, 6, false}, 0},
+        {1, 197, 3, 64, 16, true, false, {0}, 4},
+        {2, 67, 2, 64, 64, true, false, {0}, 6},
+        {1, 50, 3, 33, 33, true, true, {0}, 6},
+        {1, 33, 1, 255, 16, false, false, {0}, 5},
+        {2, 13, 2, 256, 16, true, false, {0}, 1},
+        {1, 40, 1, 7, 16, true, false, {0}, 4},
+        {1, 40, 2, 64, 16, true, false, {0}, 7},
+        {8, 197, 3, 64, 16, true, false, {0}, 4},
+        {8, 197, 3, 64, 64, true, false, {0}, 6},
+        {1, 35, 2, 20, 16, true, false, {5, 7, 3, 2, 1, 1, true}, 4},
+        {1, 100, 2, 32, 64, true, false, {10, 10, 7, 7, 3, 3, false}, 6},
     };
     for (const vq_variant *v = check_first(ck, VQ_OP_ATTENTION_U8); v; v = check_next(ck))
         for (size_t i = 0; i < VQ_ARRAY_LEN(shapes); i++) check_shape(ck, &shapes[i]);
