@@ -7,7 +7,7 @@
  *             s32 correction [tokens] = -q_zero * sum_d k';  s32 v_sum [width] = sum_j v';  K panels;  V panels
  *
  * SCORE_STEPS, with DOT 2: not 0 where Q and K have so few bits that 16 bits hold sums of so many groups of 4 channels; then
- * Q K^T is vpmaddubsw's, K is in panels as it is, and 128 times the rows' sums of Q come off behind it.
+ * Q K^T is vpmaddubsw's, of K less K_MIDDLE instead of 128, which the rows' sums of Q make good.
  *
  * All element-wise work is done on vectors of 16, whatever LANES the products have. Grids: pack (heads, images);
  * attention (row blocks, heads, images); work-groups of one.
@@ -119,11 +119,12 @@ typedef int group_t;
 /* Groups of channels, of Q and K. */
 #if SCORE_STEPS
 #define Q_GROUP 4
-#define K_FLIP  0u
+/* Bytes of K, below 128, less K_MIDDLE. */
+#define CENTERED(x) ((((x) | 0x80808080u) - K_MIDDLE * 0x01010101u) ^ 0x80808080u)
 typedef int k_group_t;
 #else
 #define Q_GROUP GROUP
-#define K_FLIP  0x80808080u
+#define CENTERED(x) ((x) ^ 0x80808080u) /* less 128 */
 typedef group_t k_group_t;
 #endif
 
@@ -236,11 +237,11 @@ static void multiply(int *acc, const int *a, int lda, __global const char *panel
 #define V_AT(tokens, width) (K_AT(tokens, width) + ROUND_UP(tokens, PANEL) * ROUND_UP(width, Q_GROUP))
 #define ALL(tokens, width)  ROUND_UP(V_AT(tokens, width) + ROUND_UP(width, PANEL) * ROUND_UP(tokens, GROUP), 64)
 
-/* Q_GROUP codes from d on, those before width, as one group of s8: less 128, or as they are. */
+/* Q_GROUP codes from d on, those before width, centered, as one group of s8. */
 static uint group_of_k(__global const uchar *row, int d, int width)
 {
     uint bytes = 0;
-    for (int i = 0; i < Q_GROUP && d + i < width; i++) bytes |= (uint)(row[d + i] ^ (uchar)K_FLIP) << 8 * i;
+    for (int i = 0; i < Q_GROUP && d + i < width; i++) bytes |= (CENTERED((uint)row[d + i]) & 255u) << 8 * i;
     return bytes;
 }
 
@@ -254,13 +255,13 @@ static int pack_token(__global k_group_t *column, __global const uchar *row, int
         const uint4 x = as_uint4(codes);
         pairs += (x & 0x00ff00ffu) + ((x >> 8u) & 0x00ff00ffu);
 #if Q_GROUP == 4
-        const uint4 groups = x ^ K_FLIP;
+        const uint4 groups = CENTERED(x);
         column[(d / 4 + 0) * PANEL] = (int)groups.x;
         column[(d / 4 + 1) * PANEL] = (int)groups.y;
         column[(d / 4 + 2) * PANEL] = (int)groups.z;
         column[(d / 4 + 3) * PANEL] = (int)groups.w;
 #elif Q_GROUP == 2
-        const short8 groups = as_short8(x ^ 0x80808080u);
+        const short8 groups = as_short8(CENTERED(x));
         __global short *const to = column + d / 2 * PANEL;
         to[0 * PANEL] = groups.s0;
         to[1 * PANEL] = groups.s1;
@@ -380,7 +381,7 @@ attention_u8_pack(__global const uchar *qkv, int ld_qkv, __global char *scratch,
 /* ROWS rows of Q as left operands, zeros beyond width; rows beyond the last repeat it. */
 typedef struct left_rows {
     int a[ROWS * A_LD] ALIGNED;
-    int above[ROWS]; /* SCORE_STEPS: 128 times a row's sum */
+    int above[ROWS]; /* SCORE_STEPS: what products with K less K_MIDDLE are above those with K less 128 */
 } left_rows;
 
 static void load_q(left_rows *left, const token_rows *q, int row, int rows, int width)
@@ -396,7 +397,7 @@ static void load_q(left_rows *left, const token_rows *q, int row, int rows, int 
 #if SCORE_STEPS
         int sum = 0;
         for (d = 0; d < ROUND_UP(width, 4); d++) sum += to[d];
-        left->above[r] = 128 * sum;
+        left->above[r] = (128 - K_MIDDLE) * sum;
 #endif
 #elif Q_GROUP == 2
         int d = 0;

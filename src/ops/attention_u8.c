@@ -29,8 +29,8 @@ struct vq_attention_u8 {
     int byte_tables; /* where buckets are looked up byte by byte: the 16ths of MAX_RUNS that they take; else 0 */
     int block;       /* rows and channels of a work-group of a GPU's variant; 0: the variant is none */
     bool one_item, prob_low, small_scores, clamp_sums;
-    int score_steps; /* groups of 4 channels whose products of Q and K 16 bits hold; 0: they are multiplied as 16 bits
-                      */
+    int score_steps; /* groups of 4 channels whose products of Q and K fit 16 bits; 0: operands of 16 bits multiply */
+    int k_middle;    /* what codes of K are less by in such products, instead of 128 */
 };
 
 static vq_status check_requant(const char *what, int i, int32_t mult, int shift)
@@ -299,12 +299,18 @@ static int qkv_max(const vq_attention_u8_weights *w)
     return most;
 }
 
+/* What brings the codes of K next to 0. */
+static int k_middle(const vq_attention_u8_weights *w)
+{
+    return (qkv_max(w) + 1) / 2;
+}
+
 /* Groups of 4 channels that vpmaddubsw sums in lanes of 16 bits, two products of each in a lane; 0 where the variant
  * does not, or too few fit to be worth while. */
 static int score_steps(const vq_variant *variant, const vq_attention_u8_weights *w)
 {
     enum { DOT_MADD = 2, WORTH_WHILE = 2 };
-    const int most = qkv_max(w), steps = INT16_MAX / (2 * most * most);
+    const int most = qkv_max(w), steps = INT16_MAX / (2 * most * k_middle(w));
     return variant->p[3] == DOT_MADD && vq_has_one_item(variant) && most <= INT8_MAX && steps >= WORTH_WHILE ? steps
                                                                                                              : 0;
 }
@@ -348,6 +354,7 @@ static vq_status create(vq_attention_u8 *op, vq_device *dev, const vq_attention_
     op->zero = w->zero;
     op->code_max = (1 << w->bits) - 1;
     op->score_steps = VQ_MIN(score_steps(op->variant, w), VQ_CEIL_DIV(MAX_HEAD_DIM, 4));
+    op->k_middle = k_middle(w);
     op->small_scores = has_small_scores(w);
     op->clamp_sums = !op->small_scores && can_clamp_sums(w);
     VQ_TRY(create_consts(op, dev, w));
@@ -474,14 +481,16 @@ vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const v
     const int t = op->raster ? op->window_tokens : tokens;
     const size_t heads = (size_t)op->heads, parts = (size_t)batch * (size_t)op->windows;
     const char *const windows = op->raster ? " -DWINDOWS=1" : "";
-    char options[136];
+    char options[160];
     vq_kernel *kernel, *pack;
     VQ_TRY(check_run(op, qkv, ld_qkv, out, ld_out, scratch, batch, tokens));
     if (!op->one_item) return run_items(dev, op, qkv, ld_qkv, out, ld_out, batch, t);
-    snprintf(options, sizeof options,
-             "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d -DTABLES=%d -DSMALL_SCORES=%d -DCLAMP_SUMS=%d -DSCORE_STEPS=%d%s",
-             max_tokens(t), op->prob_low, op->steps, op->byte_tables, op->small_scores, op->clamp_sums, op->score_steps,
-             windows);
+    const int at = snprintf(
+        options, sizeof options, "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d -DTABLES=%d -DSMALL_SCORES=%d -DCLAMP_SUMS=%d%s",
+        max_tokens(t), op->prob_low, op->steps, op->byte_tables, op->small_scores, op->clamp_sums, windows);
+    if (op->score_steps)
+        snprintf(options + at, sizeof options - (size_t)at, " -DSCORE_STEPS=%d -DK_MIDDLE=%d", op->score_steps,
+                 op->k_middle);
     VQ_TRY(vq_kernel_get(&pack, dev, op->variant, "attention_u8_pack", options));
     VQ_TRY(vq_kernel_get(&kernel, dev, op->variant, "attention_u8", options));
     const vq_grid pack_grid = {{heads, parts}, {1}};
