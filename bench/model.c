@@ -101,7 +101,7 @@ typedef struct job {
 
 static vq_status open_session(vq_session **session, const job *j, vq_device *dev, int batch)
 {
-    const vq_session_params params = {.max_batch = batch, .weights = j->b->o.weights};
+    const vq_session_params params = {.max_batch = batch, .weights = j->b->o.weights, .lanes = j->b->o.lanes};
     return vq_session_create(session, dev, j->model, &params);
 }
 

@@ -27,6 +27,7 @@ enum {
     DRY_RUN,
     SWEEP_BITS,
     WEIGHTS,
+    LANES,
     ONCE
 };
 
@@ -53,6 +54,8 @@ static const struct {
     {"device", "N", 'd', ROUNDS, "number of the device in 'vitq devices' (default 0)"},
     {"weights", "HOW", WEIGHTS, BENCH_MODEL | BENCH_STARTUP,
      "weights of up to 4 bits on the device: packed, two in a byte (default), or bytes"},
+    {"lanes", "N", LANES, BENCH_MODEL,
+     "queues that share the images of a batch, 1 to 8 (default: as many as the device has use for)"},
     {"no-verify", NULL, NO_VERIFY, BENCH_MODEL, "do not run the witness first, which is slow for large models"},
     {"threshold", "P", THRESHOLD, BENCH_COMPARE, "a row is a regression beyond this, e.g. 5% (default) or 0.05"},
     {"best", NULL, BEST, BENCH_COMPARE | BENCH_PLOT, "of every op and shape only its fastest variant"},
@@ -145,6 +148,7 @@ static bool take(bench_options *o, int id, const char *text)
     case BITS: return to_bits(o, text);
     case TYPE: return to_type(o, text);
     case WEIGHTS: return to_weights(o, text);
+    case LANES: return to_int(&o->lanes, o, "lanes", text, 1, 8);
     case THRESHOLD: return to_threshold(o, text);
     case OPS: o->ops = text; break;
     case KINDS: o->kinds = text; break;

@@ -66,7 +66,7 @@ static vq_status run_step(void *user, vq_lane_stage stage, int lane, vq_lane_sha
     if (s->ints)
         VQ_TRY(vq_int_run_node(s->ints, lane, i, share.count));
     else
-        VQ_TRY(vq_float_run_node(s->floats->lanes[lane] ? s->floats->lanes[lane] : s->floats, i, share.count));
+        VQ_TRY(vq_float_run_node(lane ? s->floats->lanes[lane] : s->floats, i, share.count));
     VQ_TRY(vq_device_profile(s->dev, add_time, &t));
     if (lane == 0) s->launches[i] += t.launches;
     s->seconds[i] += t.seconds;
@@ -75,10 +75,8 @@ static vq_status run_step(void *user, vq_lane_stage stage, int lane, vq_lane_sha
 
 static vq_status run_steps(stepping *s)
 {
-    const vq_lane_share all = {0, s->batch};
-    for (s->at = 0; s->at < s->count; s->at++)
-        VQ_TRY(s->floats && !s->floats->lanes[0] ? run_step(s, VQ_LANE_RUN, 0, all)
-                                                 : vq_lanes_run(s->dev, s->batch, run_step, s));
+    const int lanes = s->ints ? vq_int_run_lanes(s->ints) : VQ_MAX(s->floats->num_lanes, 1);
+    for (s->at = 0; s->at < s->count; s->at++) VQ_TRY(vq_lanes_run(s->dev, lanes, s->batch, run_step, s));
     return VQ_OK;
 }
 

@@ -92,10 +92,10 @@ vq_float_room vq_float_room_of(const vq_graph *g, const vq_whole_product *produc
     return r;
 }
 
-vq_status vq_float_run_fit(int *batch, vq_device *dev, const vq_graph *g, const vq_qmodel *m, int most, size_t memory)
+vq_status vq_float_run_fit(int *batch, vq_device *dev, const vq_graph *g, const vq_qmodel *m, int lanes, int most,
+                           size_t memory)
 {
     const size_t largest = vq_device_get_info(dev)->max_alloc_bytes;
-    const int lanes = m ? 1 : vq_device_lanes(dev);
     vq_whole_product *products = NULL;
     vq_plan_item *items = NULL;
     vq_status status = VQ_OK;

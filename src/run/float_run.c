@@ -209,9 +209,10 @@ static vq_status create_lane(vq_float_run **out, const vq_float_run *first, int 
     return create_room(run);
 }
 
-vq_status vq_float_run_create_fused(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch)
+vq_status vq_float_run_create_fused(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch,
+                                    int wanted_lanes)
 {
-    const int lanes = vq_device_lanes(dev);
+    const int lanes = vq_lanes_of(dev, wanted_lanes);
     vq_float_run *run = NULL;
     vq_status status = VQ_OK;
     *out = NULL;
@@ -221,6 +222,7 @@ vq_status vq_float_run_create_fused(vq_float_run **out, vq_device *dev, const vq
         if (share) VQ_GO(create_lane(&run->lanes[l], run, share));
     }
     run->lanes[0] = run;
+    run->num_lanes = lanes;
     VQ_GO(vq_device_finish(dev)); /* before other lanes read what this one has written */
     *out = run;
     run = NULL;
@@ -772,7 +774,7 @@ static vq_status pass(void *user, vq_lane_stage stage, int lane, vq_lane_share s
 vq_status vq_float_run_logits(vq_float_run *run, const uint8_t *pixels, int batch, float *logits)
 {
     passing p = {run, pixels, logits};
-    if (run->lanes[0]) return vq_lanes_run(run->dev, batch, pass, &p);
+    if (run->num_lanes) return vq_lanes_run(run->dev, run->num_lanes, batch, pass, &p);
     VQ_TRY(vq_float_run_input(run, pixels, batch));
     VQ_TRY(run_nodes(run, batch));
     return read_logits(run, batch, logits);

@@ -29,6 +29,7 @@ struct vq_int_run {
     const vq_int_graph *graph;
     int max_batch;
     node_state *nodes;
+    int num_lanes;
     lane lanes[VQ_MAX_LANES];
     vq_storage storage;
 };
@@ -150,7 +151,7 @@ static size_t pixel_bytes(const vq_int_run *run, int batch)
 static vq_status choose_batch(vq_int_run *run, vq_plan_item *items, const vq_int_run_params *p)
 {
     const size_t largest = vq_device_get_info(run->dev)->max_alloc_bytes;
-    const int lanes = vq_device_lanes(run->dev);
+    const int lanes = run->num_lanes;
     run->max_batch = p->max_batch;
     for (int batch = p->most_batch; !run->max_batch; batch--) {
         size_t total = 0, most = 0;
@@ -182,7 +183,7 @@ static vq_status create_lane(vq_int_run *run, lane *l, vq_plan_item *items, int 
 
 static vq_status create_lanes(vq_int_run *run, const vq_int_run_params *params)
 {
-    const int lanes = vq_device_lanes(run->dev);
+    const int lanes = run->num_lanes;
     vq_plan_item *items = NULL;
     vq_status status = VQ_OK;
     VQ_GO(vq_alloc(&items, (size_t)run->graph->num_values, sizeof *items, "memory plan"));
@@ -207,6 +208,7 @@ vq_status vq_int_run_create(vq_int_run **out, vq_device *dev, const vq_int_graph
     run->dev = dev;
     run->graph = graph;
     run->storage = params->storage;
+    run->num_lanes = vq_lanes_of(dev, params->lanes);
     VQ_GO(vq_alloc(&run->nodes, (size_t)graph->num_nodes, sizeof *run->nodes, "integer run"));
     VQ_GO(prepare_nodes(run));
     VQ_GO(create_lanes(run, params));
@@ -288,7 +290,12 @@ static vq_status pass(void *user, vq_lane_stage stage, int lane_index, vq_lane_s
 vq_status vq_int_run_logits(vq_int_run *run, const uint8_t *pixels, int batch, int32_t *logits)
 {
     passing p = {run, pixels, logits};
-    return vq_lanes_run(run->dev, batch, pass, &p);
+    return vq_lanes_run(run->dev, run->num_lanes, batch, pass, &p);
+}
+
+int vq_int_run_lanes(const vq_int_run *run)
+{
+    return run->num_lanes;
 }
 
 int vq_int_run_max_batch(const vq_int_run *run)

@@ -10,10 +10,11 @@
  * share the images of a batch (run/lanes.h). One thread at a time. */
 typedef struct vq_int_run vq_int_run;
 typedef struct vq_int_run_params {
-    int max_batch;   /* 0: the largest of 1..most_batch whose activations fit memory */
+    int max_batch; /* 0: the largest of 1..most_batch whose activations fit memory */
     int most_batch;
     size_t memory;
     vq_storage storage; /* of weights */
+    int lanes;          /* that share a batch; 0: as many as the device has */
 } vq_int_run_params;
 vq_status vq_int_run_create(vq_int_run **out, vq_device *dev, const vq_int_graph *graph,
                             const vq_int_run_params *params);
@@ -23,6 +24,7 @@ void vq_int_run_destroy(vq_int_run **run);
 vq_status vq_int_run_logits(vq_int_run *run, const uint8_t *pixels, int batch, int32_t *logits);
 /* Enqueues node i for the first batch images of a lane, whose pixels and values of earlier nodes are there. */
 vq_status vq_int_run_node(vq_int_run *run, int lane, int i, int batch);
+int vq_int_run_lanes(const vq_int_run *run);
 size_t vq_int_run_constant_bytes(const vq_int_run *run, int node);           /* on the device */
 size_t vq_int_run_scratch_bytes(const vq_int_run *run, int node, int batch); /* that its kernels pass on among them */
 int vq_int_run_max_batch(const vq_int_run *run);

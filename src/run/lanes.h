@@ -14,8 +14,11 @@ vq_lane_share vq_lane_share_of(int lane, int lanes, int batch);
 typedef enum vq_lane_stage { VQ_LANE_INPUT, VQ_LANE_RUN, VQ_LANE_OUTPUT } vq_lane_stage;
 typedef vq_status (*vq_lane_fn)(void *user, vq_lane_stage stage, int lane, vq_lane_share share);
 
+/* How many lanes share batches on the device where `wanted` are asked for; 0: as many as it has. */
+int vq_lanes_of(const vq_device *dev, int wanted);
+
 /* Calls fn inside every lane that has images: INPUT for all lanes, then RUN, which only enqueues, then OUTPUT. After a
  * failure nothing is left running. */
-vq_status vq_lanes_run(vq_device *dev, int batch, vq_lane_fn fn, void *user);
+vq_status vq_lanes_run(vq_device *dev, int lanes, int batch, vq_lane_fn fn, void *user);
 
 #endif

@@ -8,6 +8,7 @@
 #include "run/float_plan.h"
 #include "run/float_run.h"
 #include "run/int_run.h"
+#include "run/lanes.h"
 #include "run/model.h"
 
 enum { WITNESS_BATCH = 8, CHOSEN_BATCH = 32, MAX_BATCH = 4096 };
@@ -85,7 +86,8 @@ static vq_status create_ints(vq_session *s, const vq_session_params *p, int most
     const vq_int_run_params params = {.max_batch = p->max_batch,
                                       .most_batch = most,
                                       .memory = memory_for(s->dev, p),
-                                      .storage = storages[p->weights]};
+                                      .storage = storages[p->weights],
+                                      .lanes = p->lanes};
     VQ_TRY(vq_int_run_create(&s->ints, s->dev, s->model->qmodel->ints, &params));
     s->max_batch = vq_int_run_max_batch(s->ints);
     return VQ_OK;
@@ -95,8 +97,9 @@ static vq_status create_floats(vq_session *s, const vq_session_params *p, int mo
 {
     const vq_graph *const g = vq_model_graph(s->model);
     const vq_qmodel *const fake = s->mode == VQ_MODE_FAKE ? s->model->qmodel : NULL;
-    if (!s->max_batch) VQ_TRY(vq_float_run_fit(&s->max_batch, s->dev, g, fake, most, memory_for(s->dev, p)));
-    if (!fake) return vq_float_run_create_fused(&s->floats, s->dev, g, s->max_batch);
+    const int lanes = fake ? 1 : vq_lanes_of(s->dev, p->lanes);
+    if (!s->max_batch) VQ_TRY(vq_float_run_fit(&s->max_batch, s->dev, g, fake, lanes, most, memory_for(s->dev, p)));
+    if (!fake) return vq_float_run_create_fused(&s->floats, s->dev, g, s->max_batch, lanes);
     VQ_TRY(vq_float_run_create(&s->floats, s->dev, g, s->max_batch));
     return vq_float_run_quantized(s->floats, fake);
 }
@@ -111,8 +114,9 @@ vq_status vq_session_create(vq_session **out, vq_device *dev, const vq_model *mo
     if (!out || !model) return vq_fail(VQ_ERR_INVALID_ARG, "vq_session_create: NULL argument");
     if (p->max_batch < 0 || p->max_batch > MAX_BATCH)
         return vq_fail(VQ_ERR_INVALID_ARG, "batch is %d, must be 1 to %d", p->max_batch, MAX_BATCH);
-    if ((unsigned)p->weights > VQ_WEIGHTS_PACKED || p->images < 0)
-        return vq_fail(VQ_ERR_INVALID_ARG, "vq_session_create: weights %d and %d images", (int)p->weights, p->images);
+    if ((unsigned)p->weights > VQ_WEIGHTS_PACKED || p->images < 0 || p->lanes < 0)
+        return vq_fail(VQ_ERR_INVALID_ARG, "vq_session_create: weights %d, %d images and %d lanes", (int)p->weights,
+                       p->images, p->lanes);
     const vq_mode mode = p->mode != VQ_MODE_DEFAULT ? p->mode : model->qmodel ? VQ_MODE_INT : VQ_MODE_FP32;
     VQ_TRY(check_mode(model, mode));
     if (p->witness && mode != VQ_MODE_INT)
