@@ -27,10 +27,11 @@ typedef enum bench_command {
 typedef struct bench_options {
     bench_command command;
     bool help, json, csv, quiet, best, no_verify, dry_run, once;
-    int device, batch, rounds, w_bits, a_bits, bits, candidates, lanes; /* lanes 0: the device's */
-    double seconds, threshold;                                          /* threshold as a fraction */
+    int device, batch, rounds, w_bits, a_bits, bits, candidates;
+    double seconds, threshold; /* threshold as a fraction */
     vq_weights weights;
-    const char *type;                                      /* "int8", "fp32" or "all" */
+    int lanes;                 /* 0: as many as the device has use for */
+    const char *type;          /* "int8", "fp32" or "all" */
     const char *ops, *kinds, *variants, *batches, *output; /* comma lists of parts of names; NULL: all */
     char **args;                                           /* what is no option */
     int num_args;
@@ -94,8 +95,8 @@ typedef struct bench_peaks {
     struct {
         double bytes, gbps; /* read and written, ascending */
     } copies[BENCH_MAX_COPIES];
-    double enqueue, round_trip;          /* seconds */
-    double read_gbps, uniform, codebook; /* of sweeps */
+    double enqueue, round_trip;                /* seconds */
+    double read_gbps, uniform, codebook;       /* of sweeps */
 } bench_peaks;
 
 typedef struct bench_report {
@@ -143,8 +144,8 @@ typedef struct bench_cells {
 } bench_cells;
 
 /* Adds a cell for every variant of params->op that is wanted and the device has. */
-vq_status bench_cells_add(bench_cells *cells, vq_device *dev, const vq_bench_op_params *params,
-                          const bench_shape *shape, const char *layer, const char *variants);
+vq_status bench_cells_add(bench_cells *cells, vq_device *dev, const vq_bench_op_params *params, const bench_shape *shape,
+                          const char *layer, const char *variants);
 /* The ops of the shapes. */
 vq_status bench_cells_of_shapes(bench_cells *cells, vq_device *dev, const bench_shapes *shapes, const bench_options *o);
 vq_status bench_cells_of_peaks(bench_cells *cells, vq_device *dev, const bench_options *o);
@@ -156,7 +157,7 @@ vq_status bench_cells_status(const bench_cells *cells);
 void bench_peaks_take(bench_peaks *peaks, const bench_cells *cells);
 /* Peaks and copies measured once, quickly. */
 vq_status bench_peaks_measure(bench_peaks *peaks, vq_device *dev, int device);
-void bench_print_peaks(const bench_peaks *peaks);               /* a line */
+void bench_print_peaks(const bench_peaks *peaks); /* a line */
 double bench_bandwidth(const bench_peaks *peaks, double bytes); /* GB/s, 0 unknown */
 void bench_row_bound(bench_row *row, const bench_peaks *peaks);
 

@@ -28,15 +28,15 @@ typedef enum vq_weights {
 
 typedef struct vq_session_params {
     vq_mode mode;
-    int max_batch;      /* images per run at most, 1..4096; 0: the largest up to 32 whose activations fit `memory` */
-    int images;         /* that are to be run: max_batch 0 then chooses no more; 0: any number */
-    size_t memory;      /* bytes for that choice; 0: a quarter of the device's memory or, of a CPU device, of what the
-                           system has free */
+    int max_batch;  /* images per run at most, 1..4096; 0: the largest up to 32 whose activations fit `memory` */
+    int images;     /* that are to be run: max_batch 0 then chooses no more; 0: any number */
+    size_t memory;  /* bytes for that choice; 0: a quarter of the device's memory or, of a CPU device, of what the
+                       system has free */
     vq_weights weights; /* INT */
-    int lanes;    /* INT, FP32: queues that share the images of a batch, side by side; 0: as many as the device has use
-                   for,    on a CPU of several cores 2, else 1; more than that count as that */
-    bool witness; /* INT only: run the plain-C reference instead of the device (slow); the device may then be NULL, and
-                       max_batch 0 is 8 */
+    int lanes;     /* INT, FP32: queues that share the images of a batch, side by side; 0: as many as the device has use for,
+                      2 on a CPU of several cores, else 1; more count as that many */
+    bool witness;  /* INT only: run the plain-C reference instead of the device (slow); the device may then be NULL, and
+                      max_batch 0 is 8 */
 } vq_session_params;
 
 /* A model prepared on a device: weights uploaded and packed, memory planned. One thread at a time; several sessions may
@@ -45,7 +45,7 @@ typedef struct vq_session vq_session;
 vq_status vq_session_create(vq_session **out, vq_device *dev, const vq_model *model, const vq_session_params *params);
 void vq_session_destroy(vq_session **session);
 
-vq_mode vq_session_mode(const vq_session *session); /* never VQ_MODE_DEFAULT */
+vq_mode vq_session_mode(const vq_session *session);       /* never VQ_MODE_DEFAULT */
 int vq_session_max_batch(const vq_session *session);
 size_t vq_session_model_bytes(const vq_session *session);      /* on the device: weights, constants and tables */
 size_t vq_session_activation_bytes(const vq_session *session); /* pixels, activations and scratch of max_batch images */
@@ -55,8 +55,8 @@ size_t vq_session_device_bytes(const vq_session *session);     /* both */
  * logits [batch][num_classes]: float for FP32 and FAKE; int32 in units of 2^-16 for INT. Blocks until done. */
 vq_status vq_session_run(vq_session *session, const uint8_t *pixels, int batch, void *logits);
 
-/* The k classes with the largest logits, largest first, ties to the lower index; classes[k], and where probs is not
- * NULL their softmax probabilities. logits is one row of vq_session_run in the given mode; 1 <= k <= n. */
+/* The k classes with the largest logits, largest first, ties to the lower index; classes[k], and where probs is not NULL
+ * their softmax probabilities. logits is one row of vq_session_run in the given mode; 1 <= k <= n. */
 void vq_topk(int *classes, float *probs, int k, const void *logits, int n, vq_mode mode);
 
 /* Writes a safetensors file atomically with one tensor `logits` [rows][num_classes] of the mode's type. */

@@ -162,7 +162,7 @@ static int last_edge(const uint16_t *prob, int len)
     return last;
 }
 
-/* kernels/attention_u8_wide.cl, the find_values of one step: buckets as small as 63 of them can be that reach the last
+/* kernels/attention_u8_lookup.h, the find_values of one step: buckets as small as 63 of them can be that reach the last
  * edge. */
 static bool fill_buckets(uint16_t search[8][32], const uint16_t *prob, int len, int prob_shift)
 {
@@ -188,17 +188,17 @@ static int fill_byte_buckets(uint16_t search[8][32], const uint16_t *prob, int l
         const int count = (last >> shift) + 1;
         buckets b;
         if (!make_buckets(&b, shift, (count << shift) - 1, prob, len, prob_shift)) continue;
+        uint8_t bytes[4][MAX_RUNS];
         for (int i = 0; i < MAX_RUNS; i++) {
-            const int edge = b.edges[i] ^ (i < 16 ? 0 : b.edges[i - 16]);
-            const int value = b.values[i] ^ (i < 16 ? 0 : b.values[i - 16]);
-            ((uint8_t *)search[0])[i] = (uint8_t)edge;
-            ((uint8_t *)search[1])[i] = (uint8_t)(edge >> 8);
-            ((uint8_t *)search[2])[i] = (uint8_t)value;
-            ((uint8_t *)search[3])[i] = (uint8_t)(value >> 8);
+            bytes[0][i] = (uint8_t)b.edges[i];
+            bytes[1][i] = (uint8_t)(b.edges[i] >> 8);
+            bytes[2][i] = (uint8_t)b.values[i];
+            bytes[3][i] = (uint8_t)(b.values[i] >> 8);
         }
+        for (int i = 0; i < 4; i++) vq_table_differences((uint8_t *)search[i], bytes[i], MAX_RUNS);
         search[4][0] = (uint16_t)b.shift;
         search[4][1] = (uint16_t)b.bound;
-        return VQ_CEIL_DIV(count + 1, 16);
+        return VQ_CEIL_DIV(count + 1, VQ_BYTE_ROW);
     }
     return 0;
 }
@@ -311,8 +311,8 @@ static int score_steps(const vq_variant *variant, const vq_attention_u8_weights 
 {
     enum { DOT_MADD = 2, WORTH_WHILE = 2 };
     const int most = qkv_max(w), steps = INT16_MAX / (2 * most * k_middle(w));
-    return variant->p[3] == DOT_MADD && vq_has_one_item(variant) && most <= INT8_MAX && steps >= WORTH_WHILE ? steps
-                                                                                                             : 0;
+    if (variant->p[3] != DOT_MADD || !vq_has_one_item(variant) || most > INT8_MAX || steps < WORTH_WHILE) return 0;
+    return VQ_MIN(steps, VQ_CEIL_DIV(MAX_HEAD_DIM, 4));
 }
 
 /* No score's size can reach 2^29, and the shifts allow 32-bit halves: kernels/attention_u8_math.h, requant_score. */
@@ -353,7 +353,7 @@ static vq_status create(vq_attention_u8 *op, vq_device *dev, const vq_attention_
     op->prob_low = w->prob_low;
     op->zero = w->zero;
     op->code_max = (1 << w->bits) - 1;
-    op->score_steps = VQ_MIN(score_steps(op->variant, w), VQ_CEIL_DIV(MAX_HEAD_DIM, 4));
+    op->score_steps = score_steps(op->variant, w);
     op->k_middle = k_middle(w);
     op->small_scores = has_small_scores(w);
     op->clamp_sums = !op->small_scores && can_clamp_sums(w);

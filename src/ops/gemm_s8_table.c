@@ -83,14 +83,14 @@ static int run_table(uint16_t out[RUN_EDGES + VQ_MAX_RUNS], const uint8_t *entri
     return steps;
 }
 
-enum { BUCKETS = 128, BUCKET_ROW = 16, MOST_BUCKET_SHIFT = 7 };
+enum { BUCKETS = 128, MOST_BUCKET_SHIFT = 7 };
 
 /* Buckets of 2^shift entries: where in it the value changes, less 1, which no place exceeds where it does not; and the
- * value it begins with, from the change on being the next one's. False where a bucket changes more than once. */
+ * value it begins with, from the change on being the next one's. False where a bucket changes more than once. There are
+ * fewer than BUCKETS. */
 static bool make_buckets(uint8_t changes[BUCKETS], uint8_t values[BUCKETS], const uint8_t *table, int len, int shift)
 {
     const int count = ((len - 1) >> shift) + 1, size = 1 << shift;
-    if (count >= BUCKETS) return false;
     for (int i = 0; i < count; i++) {
         const int first = i << shift, end = VQ_MIN(first + size, len);
         const uint8_t next = table[VQ_MIN(end, len - 1)];
@@ -105,21 +105,15 @@ static bool make_buckets(uint8_t changes[BUCKETS], uint8_t values[BUCKETS], cons
     return true;
 }
 
-/* Row k of 16 bytes as what differs from row k - 1: kernels/lookup_bytes.h. */
-static void put_differences(uint8_t *out, const uint8_t bytes[BUCKETS])
-{
-    for (int i = 0; i < BUCKETS; i++) out[i] = bytes[i] ^ (i < BUCKET_ROW ? 0 : bytes[i - BUCKET_ROW]);
-}
-
 /* The largest buckets that do, as rows of changes, then of values; returns how many rows each has, 0 where none do. */
 static int bucket_table(uint8_t out[2 * BUCKETS], int *shift, const uint8_t *table, int len)
 {
     for (*shift = MOST_BUCKET_SHIFT; *shift > 0 && (len - 1) >> *shift < BUCKETS - 1; --*shift) {
         uint8_t changes[BUCKETS] = {0}, values[BUCKETS] = {0};
         if (!make_buckets(changes, values, table, len, *shift)) continue;
-        const int rows = VQ_CEIL_DIV(((len - 1) >> *shift) + 2, BUCKET_ROW);
-        put_differences(out, changes);
-        put_differences(out + rows * BUCKET_ROW, values);
+        const int rows = VQ_CEIL_DIV(((len - 1) >> *shift) + 2, VQ_BYTE_ROW);
+        vq_table_differences(out, changes, rows * VQ_BYTE_ROW);
+        vq_table_differences(out + rows * VQ_BYTE_ROW, values, rows * VQ_BYTE_ROW);
         return rows;
     }
     return 0;

@@ -32,3 +32,8 @@ void vq_table_runs_fill(uint16_t *edges, uint16_t *values, const vq_table_runs *
         }
     for (int i = 0; i < VQ_RUN_WORDS; i++) edges[i] = edges[0];
 }
+
+void vq_table_differences(uint8_t *out, const uint8_t *bytes, int count)
+{
+    for (int i = 0; i < count; i++) out[i] = bytes[i] ^ (i < VQ_BYTE_ROW ? 0 : bytes[i - VQ_BYTE_ROW]);
+}

@@ -9,12 +9,12 @@
 /* Whether FP32 runs of all nodes fuse some of them on this device. */
 bool vq_float_can_fuse(vq_device *dev);
 
-/* The nodes that a fused run does together with others: leaders [num_nodes], which free() releases; leaders[i] is the
- * node that does node i, mostly i itself. */
+/* The nodes that a fused run does together with others: leaders [num_nodes], which free() releases; leaders[i] is the node
+ * that does node i, mostly i itself. */
 vq_status vq_float_leaders_create(int **leaders, vq_device *dev, const vq_graph *g);
 
-/* Places of the values of `batch` images in an arena of *total bytes; items [num_values]. leaders: NULL unless fused;
- * what lies between nodes done together has no place and 0 bytes. */
+/* Places of the values of `batch` images in an arena of *total bytes; items [num_values]. leaders: NULL unless fused; what
+ * lies between nodes done together has no place and 0 bytes. */
 vq_status vq_float_plan_values(vq_plan_item *items, size_t *total, const vq_graph *g, const int *leaders, int batch);
 
 /* Floats per image beside the values. The patch rows in front of PATCH_EMBED's product go through scratch, and unless
@@ -28,7 +28,7 @@ typedef struct vq_float_room {
 vq_float_room vq_float_room_of(const vq_graph *g, const vq_whole_product *products, bool fused);
 
 /* The largest batch of 1..most whose activations fit memory on the device; of a quantized model's float form where
- * model is not NULL, else of a fused run whose images so many lanes share. */
+ * model is not NULL, else of a fused run; so many lanes share the images. */
 vq_status vq_float_run_fit(int *batch, vq_device *dev, const vq_graph *graph, const vq_qmodel *model, int lanes,
                            int most, size_t memory);
 

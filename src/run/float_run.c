@@ -209,10 +209,8 @@ static vq_status create_lane(vq_float_run **out, const vq_float_run *first, int 
     return create_room(run);
 }
 
-vq_status vq_float_run_create_fused(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch,
-                                    int wanted_lanes)
+vq_status vq_float_run_create_fused(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch, int lanes)
 {
-    const int lanes = vq_lanes_of(dev, wanted_lanes);
     vq_float_run *run = NULL;
     vq_status status = VQ_OK;
     *out = NULL;

@@ -19,8 +19,8 @@ typedef struct vq_dev_quantizer {
 
 /* A product of whole numbers (quant/whole.h): its operands come without their scales, which follow it. */
 typedef struct vq_dev_whole {
-    vq_buf *scale;        /* NULL: the product is of the values themselves */
-    vq_dev_quantizer low; /* of in[0] too, giving low bytes; `in` gives the high ones then */
+    vq_buf *scale;         /* NULL: the product is of the values themselves */
+    vq_dev_quantizer low;  /* of in[0] too, giving low bytes; `in` gives the high ones then */
 } vq_dev_whole;
 
 typedef struct vq_float_run {
@@ -35,25 +35,23 @@ typedef struct vq_float_run {
     vq_buf **maps;   /* [num_nodes] ROWS: which row each is; SCORES within windows: regions of tokens */
     vq_buf **extra;  /* [num_nodes] ROWS: zeros where there is no padding parameter; SCORES: bias [heads][T][T] */
     vq_dev_quantizer
-        *in;             /* [num_nodes]: LINEAR, PATCH_EMBED: of in[0]; SCORES: of its whole qkv value; CONTEXT: of P */
+        *in; /* [num_nodes]: LINEAR, PATCH_EMBED: of in[0]; SCORES: of its whole qkv value; CONTEXT: of P */
     vq_dev_whole *whole; /* [num_nodes] */
     vq_buf *low;         /* products of low bytes; NULL where there are none */
     bool reproducible;   /* norms, softmax and GELU in the forms that do so, too */
     size_t model_bytes;  /* parameters on the device */
-    int *leaders;        /* [num_nodes] fused: the node that does each; or NULL */
-    vq_linear_f32 *
-        *linears;  /* [num_nodes] fused: weights of LINEAR and PATCH_EMBED, which are not in params; or NULL */
-    int num_lanes; /* fused: that share the images of a batch; else 0 */
-    struct vq_float_run *lanes[VQ_MAX_LANES]; /* fused: this run, and those of the other lanes, which have all from it
-                                                 but pixels, arena, scratch and values; or NULL */
+    int *leaders; /* [num_nodes] fused: the node that does each; or NULL */
+    vq_linear_f32 **linears; /* [num_nodes] fused: weights of LINEAR and PATCH_EMBED, which are not in params; or NULL */
+    int num_lanes;           /* fused: that share the images of a batch (run/lanes.h); else 0 */
+    struct vq_float_run *lanes[VQ_MAX_LANES]; /* fused: this run, and those of the other lanes, which have all from it but
+                                                 pixels, arena, scratch and values; or NULL */
 } vq_float_run;
 
 /* Uploads the parameters that have data and plans memory for max_batch images. */
 vq_status vq_float_run_create(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch);
 /* The same for FP32 runs of all nodes in order: linears have their weights packed, GELU and residual sums are done with
- * the product before them, attention without windows in one. No quantizers may be set. Where the device's products
- * cannot do that, a plain run. So many lanes share the images of a batch (run/lanes.h); 0: as many as the device has.
- */
+ * the product before them, attention without windows in one. No quantizers may be set. Where the device's products cannot
+ * do that, a plain run. `lanes` of the device, 1 or more, share the images of a batch. */
 vq_status vq_float_run_create_fused(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch,
                                     int lanes);
 /* Whether node i is done with one before it: running it does nothing. */
@@ -73,8 +71,7 @@ vq_status vq_float_run_set_param(vq_float_run *run, int p, const float *data, si
 vq_status vq_float_run_set_quantizer(vq_float_run *run, int node, const vq_quantizer *q);
 /* Replaces pixel value u of channel c by map[c * 256 + u] in front of a PATCH_EMBED node; set_quantizer undoes it. */
 vq_status vq_float_run_set_pixel_map(vq_float_run *run, int node, const float *map);
-/* y = x, count elements shaped like in[0] of the node, quantized as set there (copied where nothing is); x == y
- * allowed.
+/* y = x, count elements shaped like in[0] of the node, quantized as set there (copied where nothing is); x == y allowed.
  */
 vq_status vq_float_run_fakequant(vq_float_run *run, int node, const vq_buf *x, size_t count, const vq_buf *y);
 /* The rows of patches f32 [batch * P][K] that a PATCH_EMBED node multiplies, valid until the next node runs. */

@@ -10,7 +10,7 @@
  * share the images of a batch (run/lanes.h). One thread at a time. */
 typedef struct vq_int_run vq_int_run;
 typedef struct vq_int_run_params {
-    int max_batch; /* 0: the largest of 1..most_batch whose activations fit memory */
+    int max_batch;   /* 0: the largest of 1..most_batch whose activations fit memory */
     int most_batch;
     size_t memory;
     vq_storage storage; /* of weights */
@@ -19,8 +19,7 @@ typedef struct vq_int_run_params {
 vq_status vq_int_run_create(vq_int_run **out, vq_device *dev, const vq_int_graph *graph,
                             const vq_int_run_params *params);
 void vq_int_run_destroy(vq_int_run **run);
-/* pixels u8 [batch][height*width*chans] to logits s32 [batch][num_classes]; one chain of launches a lane, and
- * one wait. */
+/* pixels u8 [batch][height*width*chans] to logits s32 [batch][num_classes]; one chain of launches a lane. */
 vq_status vq_int_run_logits(vq_int_run *run, const uint8_t *pixels, int batch, int32_t *logits);
 /* Enqueues node i for the first batch images of a lane, whose pixels and values of earlier nodes are there. */
 vq_status vq_int_run_node(vq_int_run *run, int lane, int i, int batch);

@@ -1,3 +1,4 @@
+/* Stages of a batch, lane by lane. */
 #include "run/lanes.h"
 
 vq_lane_share vq_lane_share_of(int lane, int lanes, int batch)

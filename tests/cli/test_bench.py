@@ -251,6 +251,7 @@ class Bench(unittest.TestCase):
             self.assertNotIn("unfused_bytes", r)
         self.fails("model", says="no model")
         self.fails("model", "--weights", "nibbles", says="--weights nibbles")
+        self.fails("model", "--lanes", "0", says="--lanes 0")
 
     def check_profile(self, rows, model):
         """Shares of the bound follow from the sums of steps; kernels and bytes of all ops are the model's."""
@@ -271,6 +272,8 @@ class Bench(unittest.TestCase):
         images.write_bytes(struct.pack(">IIII", 0x803, 8, 28, 28) + noise)
         subprocess.run([vitq, "calibrate", MODEL, "-i", images, "-n", "8", "--recipe", "minmax", "-o", model, "-q"],
                        check=True, timeout=300)
+        rows = self.report("model", "--batches", "2", "--lanes", "1", model)["rows"]
+        self.assertEqual((rows[0]["batch"], rows[0]["verified"], rows[0]["max_error"]), (2, 10, 0))
         rows = self.report("model", "--batches", "2", model)["rows"]
         self.assertEqual((rows[0]["bench"], rows[0]["op"], rows[0]["type"], rows[0]["batch"]), ("model", "int", "int8", 2))
         self.assertEqual((rows[0]["verified"], rows[0]["max_error"]), (10, 0))
