@@ -21,6 +21,7 @@
  * BUCKET_TABLES  0, or 1 to 8: the table as 16 times as many buckets. Needs 2 vectors of 8 lanes
  * VBMI: bytes may be permuted and bit fields taken from them */
 #include "gemm_s8_epilogue.h"
+#include "vq_part.h"
 
 #ifndef DOT
 #define DOT VQ_P3
@@ -654,12 +655,11 @@ static int row_sum(__global const uchar *row, int k)
 }
 #endif
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gemm_s8(GEMM_ARGS
+VQ_ONE_ITEM_KERNEL void gemm_s8(GEMM_ARGS
 #if W_PACKED
-                                                                                , __local char *unpacked /* a panel */
+                                , __local char *unpacked /* a panel */
 #elif WIDENED
-                                                                                , __local char *wide_panel,
-                                                                                __local char *wide_rows
+                                , __local char *wide_panel, __local char *wide_rows
 #endif
 )
 {

@@ -14,11 +14,12 @@
 #endif
 
 /* mult    s32 [c], then zeros up to a multiple of 16
+ * rows_per_item: of the kernels for CPUs
  * bias    s64 with the rounding term, shift u64, both spread: of 16 channels first the even ones, then the odd ones */
 #define LAYERNORM_ARGS                                                                                                \
     __global const int *x, int ldx, __global const int *mult, __global const long *bias, __global const ulong *shift, \
         __global OUT *codes, int ld_codes, int m, int c, ulong c_eps, uint root, int code_max, int merge_h,           \
-        int merge_w
+        int merge_w, int rows_per_item
 
 #ifdef LAYERNORM_MERGE
 /* Part p (0..3) of merged row `row`: its c/4 channels, 0 beyond the grid. */

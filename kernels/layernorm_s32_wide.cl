@@ -1,6 +1,7 @@
-/* layernorm_s32 for CPUs: one work-item per VQ_P0 rows, 16 channels at a time, as 8 even and 8 odd 64-bit lanes. Grid:
- * (m / VQ_P0), work-groups of one. */
+/* layernorm_s32 for CPUs: one work-item per rows_per_item rows, VQ_P0 of them together and 16 channels at a time, as 8 even
+ * and 8 odd 64-bit lanes. Grid: (m / rows_per_item), work-groups of one. */
 #include "layernorm_s32.h"
+#include "vq_part.h"
 #include "vq_vector.h"
 
 /* Even and odd 32-bit lanes, sign-extended. */
@@ -249,21 +250,22 @@ static void normalize(SPACE const int *from, int ldx, int rows, __global OUT *co
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layernorm_s32(LAYERNORM_ARGS)
+VQ_ONE_ITEM_KERNEL void layernorm_s32(LAYERNORM_ARGS)
 {
-    const int first = (int)get_group_id(0) * VQ_P0, rows = min(VQ_P0, m - first);
+    const int from = (int)get_group_id(0) * rows_per_item, end = min(from + rows_per_item, m);
 #ifdef LAYERNORM_MERGE
     int row[4096] __attribute__((aligned(64)));
     const int quarter = c / 4;
-    for (int r = first; r < first + rows; r++) {
+    for (int r = from; r < end; r++) {
         for (int p = 0; p < 4; p++) {
-            __global const int *const from = part_of(x, ldx, r, p, merge_h, merge_w);
-            for (int i = 0; i < quarter; i++) row[p * quarter + i] = from ? from[i] : 0;
+            __global const int *const part = part_of(x, ldx, r, p, merge_h, merge_w);
+            for (int i = 0; i < quarter; i++) row[p * quarter + i] = part ? part[i] : 0;
         }
         normalize(row, 0, 1, codes + (size_t)r * ld_codes, ld_codes, mult, bias, shift, c, c_eps, root, code_max);
     }
 #else
-    normalize(x + (size_t)first * ldx, ldx, rows, codes + (size_t)first * ld_codes, ld_codes, mult, bias, shift, c,
-              c_eps, root, code_max);
+    for (int r = from; r < end; r += VQ_P0)
+        normalize(x + (size_t)r * ldx, ldx, min(VQ_P0, end - r), codes + (size_t)r * ld_codes, ld_codes, mult, bias,
+                  shift, c, c_eps, root, code_max);
 #endif
 }

@@ -99,6 +99,18 @@ vq_status vq_kernel_get(vq_kernel **out, vq_device *dev, const vq_variant *varia
 vq_status vq_kernel_try(vq_kernel **out, vq_device *dev, const vq_variant *variant, const char *function,
                         const char *options);
 
+/* A kernel that calls kernel functions of variants, one after another, in each of its work-groups: with the arguments of all
+ * of them in a row, and the group ids that it has itself. Those must be VQ_ONE_ITEM_KERNELs (kernels/vq_part.h); what one
+ * writes the next ones of the same work-group may read. params: the types of a function's parameters, with commas between
+ * them. At most VQ_MOST_PARTS. Owned by the device; `name` is that of its function. That the compiler or linker refuses it is
+ * a warning, once, and VQ_ERR_BUILD. */
+enum { VQ_MOST_PARTS = 8 };
+typedef struct vq_kernel_part {
+    const vq_variant *variant;
+    const char *function, *options, *params;
+} vq_kernel_part;
+vq_status vq_kernel_chain(vq_kernel **out, vq_device *dev, const char *name, const vq_kernel_part *parts, int count);
+
 /* Kernel arguments, in order. */
 typedef struct vq_arg {
     enum { VQ_ARG_BUF, VQ_ARG_I32, VQ_ARG_F32, VQ_ARG_I64, VQ_ARG_LOCAL } kind;

@@ -90,6 +90,14 @@ vq_status vq_cache_key(char hash[33], const vq_device *dev, const char *kind, co
 /* program.c; call with the lock held. Builds, or takes from memory or disk, the program of a file. A failed build is an
  * error, or a warning where skipped names the variant that is then passed over. */
 vq_status vq_program_get(cl_program *out, vq_device *dev, const char *file, const char *options, const char *skipped);
+/* The steps of it, which chain.c takes, too: a program of memory or NULL; of the disk cache or NULL; into the disk cache; the
+ * report of a build that failed, VQ_ERR_BUILD. */
+vq_program *vq_program_find(const vq_device *dev, const char *file, const char *options);
+cl_program vq_program_from_cache(vq_device *dev, const char *hash, const char *options);
+void vq_program_to_cache(vq_device *dev, cl_program program, const char *hash);
+vq_status vq_program_refused(vq_device *dev, cl_program program, cl_int error, const char *file, const char *hash,
+                             const char *skipped);
+void vq_program_destroy(vq_program *program);
 /* Keeps what became of a probe and its build log beside the cached programs; the path, which free() releases, or NULL. */
 char *vq_program_keep_log(vq_device *dev, cl_program program, const char *options, const char *source,
                           const char *verdict);
@@ -110,7 +118,11 @@ vq_status vq_registry_apply(vq_device *dev, const char *choice);
 /* tuning.c: reads the table of an opened device. A damaged one is a warning, and written anew without entries. */
 void vq_tuning_load(vq_device *dev);
 
-/* launch.c */
+/* launch.c: a kernel that is there already, or NULL; and one more, which takes over `kernel` unless it fails. Call both with
+ * the lock held. */
+vq_kernel *vq_kernel_find(const vq_device *dev, const vq_variant *variant, const char *function, const char *options);
+vq_status vq_kernel_adopt(vq_kernel **out, vq_device *dev, const vq_variant *variant, const char *function,
+                          const char *options, cl_kernel kernel);
 void vq_launch_destroy_all(vq_device *dev);
 /* Takes over an event of work enqueued under the name of a function; call with the lock held. */
 vq_status vq_profile_add(vq_device *dev, cl_event event, const char *function);

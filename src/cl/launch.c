@@ -12,46 +12,59 @@ static void destroy_kernel(vq_kernel *k)
     free(k);
 }
 
+vq_status vq_kernel_adopt(vq_kernel **out, vq_device *dev, const vq_variant *variant, const char *function,
+                          const char *options, cl_kernel kernel)
+{
+    vq_status status = VQ_OK;
+    vq_kernel *k;
+    VQ_TRY(vq_alloc(&k, 1, sizeof *k, "a kernel"));
+    k->variant = variant;
+    VQ_GO(vq_strdup(&k->function, function));
+    VQ_GO(vq_strdup(&k->options, options));
+    k->kernel = kernel;
+    k->next = dev->kernels;
+    dev->kernels = *out = k;
+    return VQ_OK;
+done:
+    destroy_kernel(k);
+    return status;
+}
+
 /* skipped: as vq_program_get has it. */
 static vq_status create_kernel(vq_kernel **out, vq_device *dev, const vq_variant *variant, const char *function,
                                const char *options, const char *skipped)
 {
     vq_status status = VQ_OK;
-    vq_kernel *k;
     char *all_options = NULL;
     cl_program program;
+    cl_kernel kernel = NULL;
     cl_int error;
-    VQ_TRY(vq_alloc(&k, 1, sizeof *k, "a kernel"));
-    k->variant = variant;
-    VQ_GO(vq_strdup(&k->function, function));
-    VQ_GO(vq_strdup(&k->options, options));
     VQ_GO(vq_program_options(&all_options, dev, variant, options));
     VQ_GO(vq_program_get(&program, dev, variant->file, all_options, skipped));
-    k->kernel = clCreateKernel(program, function, &error);
+    kernel = clCreateKernel(program, function, &error);
     if (error != CL_SUCCESS) {
         VQ_GO(vq_cl_fail(dev, error, "%s has no usable kernel %s", variant->file, function));
     }
-    *out = k;
-    k = NULL;
+    VQ_GO(vq_kernel_adopt(out, dev, variant, function, options, kernel));
+    kernel = NULL;
 done:
-    if (k) destroy_kernel(k);
+    if (kernel) clReleaseKernel(kernel);
     free(all_options);
     return status;
+}
+
+vq_kernel *vq_kernel_find(const vq_device *dev, const vq_variant *variant, const char *function, const char *options)
+{
+    for (vq_kernel *k = dev->kernels; k; k = k->next)
+        if (k->variant == variant && !strcmp(k->function, function) && !strcmp(k->options, options)) return k;
+    return NULL;
 }
 
 static vq_status get_kernel(vq_kernel **out, vq_device *dev, const vq_variant *variant, const char *function,
                             const char *options, const char *skipped)
 {
-    for (vq_kernel *k = dev->kernels; k; k = k->next) {
-        if (k->variant == variant && !strcmp(k->function, function) && !strcmp(k->options, options)) {
-            *out = k;
-            return VQ_OK;
-        }
-    }
-    VQ_TRY(create_kernel(out, dev, variant, function, options, skipped));
-    (*out)->next = dev->kernels;
-    dev->kernels = *out;
-    return VQ_OK;
+    *out = vq_kernel_find(dev, variant, function, options);
+    return *out ? VQ_OK : create_kernel(out, dev, variant, function, options, skipped);
 }
 
 vq_status vq_kernel_get(vq_kernel **out, vq_device *dev, const vq_variant *variant, const char *function,

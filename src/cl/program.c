@@ -6,7 +6,7 @@
 
 #include "cl/source.h"
 
-static vq_program *find(vq_device *dev, const char *file, const char *options)
+vq_program *vq_program_find(const vq_device *dev, const char *file, const char *options)
 {
     for (vq_program *p = dev->programs; p; p = p->next) {
         if (!strcmp(p->file, file) && !strcmp(p->options, options)) return p;
@@ -14,7 +14,7 @@ static vq_program *find(vq_device *dev, const char *file, const char *options)
     return NULL;
 }
 
-static cl_program build_from_binary(vq_device *dev, const char *hash, const char *options)
+cl_program vq_program_from_cache(vq_device *dev, const char *hash, const char *options)
 {
     unsigned char *data;
     size_t bytes;
@@ -31,7 +31,7 @@ static cl_program build_from_binary(vq_device *dev, const char *hash, const char
     return NULL;
 }
 
-static void store_binary(vq_device *dev, cl_program program, const char *hash)
+void vq_program_to_cache(vq_device *dev, cl_program program, const char *hash)
 {
     size_t bytes = 0;
     unsigned char *data = NULL;
@@ -78,8 +78,8 @@ static const char *first_error(char *log)
     return line;
 }
 
-static vq_status report_failure(vq_device *dev, cl_program program, cl_int error, const char *file, const char *hash,
-                                const char *skipped)
+vq_status vq_program_refused(vq_device *dev, cl_program program, cl_int error, const char *file, const char *hash,
+                             const char *skipped)
 {
     char *log = build_log(dev, program);
     char *path = log ? vq_cache_store_log(dev, hash, log) : NULL;
@@ -106,12 +106,12 @@ static vq_status build_from_source(cl_program *out, vq_device *dev, const char *
     if (error != CL_SUCCESS) return vq_cl_fail(dev, error, "clCreateProgramWithSource of %s", file);
     error = clBuildProgram(program, 1, &dev->id, options, NULL, NULL);
     if (error != CL_SUCCESS) {
-        const vq_status status = report_failure(dev, program, error, file, hash, skipped);
+        const vq_status status = vq_program_refused(dev, program, error, file, hash, skipped);
         clReleaseProgram(program);
         return status;
     }
     vq_log(VQ_LOG_DEBUG, "device %s: built %s %s in %.1f ms", dev->info.name, file, options, 1e3 * (vq_now() - start));
-    store_binary(dev, program, hash);
+    vq_program_to_cache(dev, program, hash);
     *out = program;
     return VQ_OK;
 }
@@ -123,13 +123,13 @@ static vq_status build(cl_program *out, vq_device *dev, const char *file, const 
     *out = NULL;
     VQ_TRY(vq_source_get(&source, file));
     vq_status status = vq_cache_key(hash, dev, "program", options, source);
-    if (status == VQ_OK) *out = build_from_binary(dev, hash, options);
+    if (status == VQ_OK) *out = vq_program_from_cache(dev, hash, options);
     if (status == VQ_OK && !*out) status = build_from_source(out, dev, file, options, source, hash, skipped);
     free(source);
     return status;
 }
 
-static void destroy(vq_program *p)
+void vq_program_destroy(vq_program *p)
 {
     if (p->program) clReleaseProgram(p->program);
     free(p->file);
@@ -140,7 +140,7 @@ static void destroy(vq_program *p)
 vq_status vq_program_get(cl_program *out, vq_device *dev, const char *file, const char *options, const char *skipped)
 {
     vq_status status = VQ_OK;
-    vq_program *p = find(dev, file, options);
+    vq_program *p = vq_program_find(dev, file, options);
     *out = NULL;
     if (p && !p->program && skipped) return VQ_ERR_BUILD;
     if (p && !p->program) return vq_fail(VQ_ERR_BUILD, "device %s: %s did not compile", dev->info.name, file);
@@ -158,7 +158,7 @@ vq_status vq_program_get(cl_program *out, vq_device *dev, const char *file, cons
     dev->programs = p;
     return status;
 done:
-    destroy(p);
+    vq_program_destroy(p);
     return status;
 }
 
@@ -178,6 +178,6 @@ void vq_program_destroy_all(vq_device *dev)
     while (dev->programs) {
         vq_program *p = dev->programs;
         dev->programs = p->next;
-        destroy(p);
+        vq_program_destroy(p);
     }
 }

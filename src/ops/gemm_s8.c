@@ -7,6 +7,7 @@
 
 #include "ops/gemm_s8_table.h"
 #include "ops/ops_int.h"
+#include "ops/row_chain.h"
 
 /* kernels/gemm_s8_epilogue.h */
 enum { FIELD_BIAS, FIELD_MULT, FIELD_ADD, FIELD_SHIFT, FIELD_PRE, FIELD_W_ZERO, FIELD_W_LOW, NUM_FIELDS };
@@ -17,7 +18,9 @@ enum { MAX_ROWS = 96 };
 enum { ITEM_PRODUCTS = 1 << 18 }; /* a work-item computes at least as many: some microseconds */
 
 struct vq_gemm_s8 {
-    vq_kernel *kernel;
+    const vq_variant *variant;
+    char options[200];
+    vq_kernel *kernel; /* NULL: only a part of chains */
     vq_buf *w, *consts, *table;
     int n, k, n_pad, code_max;
     bool wide, codes;
@@ -332,21 +335,18 @@ done:
     return status;
 }
 
-static vq_status create_kernel(vq_gemm_s8 *op, vq_device *dev, const vq_variant *variant, const vq_gemm_s8_weights *w,
-                               int dot, int requant)
+static void set_options(vq_gemm_s8 *op, const vq_gemm_s8_weights *w, int dot, int requant)
 {
-    char options[200];
-    int at = snprintf(options, sizeof options,
+    char *const text = op->options;
+    const size_t size = sizeof op->options;
+    int at = snprintf(text, size,
                       "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d -DSTEP_SEGMENTS=%d -DA_PLANES=%d -DC_PLANES=%d",
                       (int)w->epilogue, requant, (w->w_zero != NULL) + op->zero_pairs, dot, op->form.segments,
                       1 + op->a_planes, 1 + op->c_planes);
-    if (op->form.run_steps)
-        at += snprintf(options + at, sizeof options - (size_t)at, " -DRUN_STEPS=%d", op->form.run_steps);
-    if (op->form.buckets)
-        at += snprintf(options + at, sizeof options - (size_t)at, " -DBUCKET_TABLES=%d", op->form.buckets);
-    if (op->packed) snprintf(options + at, sizeof options - (size_t)at, " -DW_PACKED=1 -DW_SHIFT=%d", op->w_shift);
-    if (op->widened) snprintf(options + at, sizeof options - (size_t)at, " -DWIDENED=1");
-    return vq_kernel_try(&op->kernel, dev, variant, "gemm_s8", options);
+    if (op->form.run_steps) at += snprintf(text + at, size - (size_t)at, " -DRUN_STEPS=%d", op->form.run_steps);
+    if (op->form.buckets) at += snprintf(text + at, size - (size_t)at, " -DBUCKET_TABLES=%d", op->form.buckets);
+    if (op->packed) snprintf(text + at, size - (size_t)at, " -DW_PACKED=1 -DW_SHIFT=%d", op->w_shift);
+    if (op->widened) snprintf(text + at, size - (size_t)at, " -DWIDENED=1");
 }
 
 static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_variant *variant, const vq_gemm_s8_weights *w,
@@ -354,6 +354,7 @@ static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_variant *varian
 {
     int requant = REQUANT_64;
     VQ_TRY(check_weights(w));
+    op->variant = variant;
     const int dot = dot_of(&op->steps, variant, w);
     op->wide = strstr(variant->file, "_wide") != NULL;
     op->codes = w->epilogue == VQ_GEMM_CODES || w->epilogue == VQ_GEMM_TABLE;
@@ -374,7 +375,8 @@ static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_variant *varian
     op->zero_pairs = op->wide && zeros_are_pairs(w, dot);
     VQ_TRY(create_consts(op, dev, w, dot, &requant));
     if (w->epilogue == VQ_GEMM_TABLE) VQ_TRY(create_table(op, dev, w, variant->needs));
-    return create_kernel(op, dev, variant, w, dot, requant);
+    set_options(op, w, dot, requant);
+    return VQ_OK;
 }
 
 /* A layer's form of the variant may be more than the compiler takes: then the same with weights in bytes, then weaker
@@ -386,7 +388,8 @@ vq_status vq_gemm_s8_create(vq_gemm_s8 **out, vq_device *dev, const vq_gemm_s8_w
     for (;;) {
         vq_gemm_s8 *op;
         VQ_TRY(vq_alloc(&op, 1, sizeof *op, "a product of codes"));
-        const vq_status status = create(op, dev, variant, weights, storage);
+        vq_status status = create(op, dev, variant, weights, storage);
+        if (status == VQ_OK) status = vq_kernel_try(&op->kernel, dev, variant, "gemm_s8", op->options);
         if (status == VQ_OK) {
             *out = op;
             return VQ_OK;
@@ -481,8 +484,40 @@ static void cut(int *rows_per_item, int *panels_per_item, const vq_gemm_s8 *op, 
     *panels_per_item = VQ_CEIL_DIV(panels, splits);
 }
 
+enum { MOST_ARGS = 23 };
+
+static int list_args(vq_arg args[MOST_ARGS], const vq_gemm_s8 *op, const vq_gemm_s8_io *io, int rows, int panels)
+{
+    const vq_arg all[MOST_ARGS] = {VQ_A_BUF(io->a),
+                                   VQ_A_BUF(op->w),
+                                   VQ_A_BUF(op->consts),
+                                   VQ_A_BUF(op->table ? op->table : op->consts),
+                                   VQ_A_BUF(io->c),
+                                   VQ_A_I32(io->m),
+                                   VQ_A_I32(op->n),
+                                   VQ_A_I32(op->k),
+                                   VQ_A_I32(op->n_pad),
+                                   VQ_A_I32(io->lda),
+                                   VQ_A_I32(io->ldc),
+                                   VQ_A_I32(io->rows_in),
+                                   VQ_A_I32(io->rows_out),
+                                   VQ_A_I32(io->row_first),
+                                   VQ_A_I32(op->code_max),
+                                   VQ_A_I32(op->form.split),
+                                   VQ_A_I32(rows),
+                                   VQ_A_I32(panels),
+                                   VQ_A_I32(op->steps),
+                                   VQ_A_I32(io->a_plane_pitch),
+                                   VQ_A_I32(io->c_plane_pitch),
+                                   VQ_A_LOCAL(op->panel_bytes), /* of kernels that unpack or widen panels */
+                                   VQ_A_LOCAL(op->row_bytes * (size_t)rows)};
+    memcpy(args, all, sizeof all);
+    return MOST_ARGS - (op->widened ? 0 : op->packed && op->wide ? 1 : 2);
+}
+
 vq_status vq_gemm_s8_run(vq_device *dev, const vq_gemm_s8 *op, const vq_gemm_s8_io *io)
 {
+    vq_arg args[MOST_ARGS];
     vq_grid grid;
     int rows = 0, panels = 0;
     VQ_TRY(check_io(op, io));
@@ -495,29 +530,39 @@ vq_status vq_gemm_s8_run(vq_device *dev, const vq_gemm_s8 *op, const vq_gemm_s8_
         grid =
             (vq_grid){{(size_t)(op->n_pad / op->tile_cols), (size_t)VQ_CEIL_DIV(io->m, op->tile_rows)}, {side, side}};
     }
-    const vq_arg args[] = {VQ_A_BUF(io->a),
-                           VQ_A_BUF(op->w),
-                           VQ_A_BUF(op->consts),
-                           VQ_A_BUF(op->table ? op->table : op->consts),
-                           VQ_A_BUF(io->c),
-                           VQ_A_I32(io->m),
-                           VQ_A_I32(op->n),
-                           VQ_A_I32(op->k),
-                           VQ_A_I32(op->n_pad),
-                           VQ_A_I32(io->lda),
-                           VQ_A_I32(io->ldc),
-                           VQ_A_I32(io->rows_in),
-                           VQ_A_I32(io->rows_out),
-                           VQ_A_I32(io->row_first),
-                           VQ_A_I32(op->code_max),
-                           VQ_A_I32(op->form.split),
-                           VQ_A_I32(rows),
-                           VQ_A_I32(panels),
-                           VQ_A_I32(op->steps),
-                           VQ_A_I32(io->a_plane_pitch),
-                           VQ_A_I32(io->c_plane_pitch),
-                           VQ_A_LOCAL(op->panel_bytes), /* of kernels that unpack or widen panels */
-                           VQ_A_LOCAL(op->row_bytes * (size_t)rows)};
-    const int unused = op->widened ? 0 : op->packed && op->wide ? 1 : 2;
-    return vq_launch(dev, op->kernel, grid, args, (int)VQ_ARRAY_LEN(args) - unused);
+    const int count = list_args(args, op, io, rows, panels);
+    return vq_launch(dev, op->kernel, grid, args, count);
+}
+
+/* ---- as a part of a chain of rows -------------------------------------------------------------------------------- */
+
+/* GEMM_ARGS, for results of bytes and of ints */
+#define BEFORE_C            "__global const uchar *,__global const char *,__global const int *,__global const uchar *,__global "
+#define AFTER_C             " *,int,int,int,int,int,int,int,int,int,int,int,int,int,int,int,int"
+#define PARAMS(type, local) BEFORE_C type AFTER_C local
+
+vq_status vq_gemm_s8_create_part(vq_gemm_s8 **out, vq_device *dev, const vq_gemm_s8_weights *weights,
+                                 vq_storage storage)
+{
+    VQ_TRY(vq_alloc(out, 1, sizeof **out, "a product of codes"));
+    const vq_status status = create(*out, dev, vq_variant_choose(dev, VQ_OP_GEMM_S8), weights, storage);
+    if (status != VQ_OK) vq_gemm_s8_destroy(out);
+    return status;
+}
+
+void vq_gemm_s8_part(vq_row_part *part, const vq_gemm_s8 *op)
+{
+    static const char *const params[2][3] = {
+        {PARAMS("int", ""), PARAMS("int", ",__local char *"), PARAMS("int", ",__local char *,__local char *")},
+        {PARAMS("uchar", ""), PARAMS("uchar", ",__local char *"), PARAMS("uchar", ",__local char *,__local char *")}};
+    const char *const types = params[op->codes][op->widened ? 2 : op->packed];
+    *part = (vq_row_part){
+        .kernel = {op->variant, "gemm_s8", op->options, types}, .tile_rows = op->tile_rows, .most_rows = op->most_rows};
+}
+
+vq_status vq_gemm_s8_part_args(vq_arg *args, int *count, const vq_gemm_s8 *op, const vq_gemm_s8_io *io, int rows)
+{
+    VQ_TRY(check_io(op, io));
+    *count = list_args(args, op, io, rows, op->n_pad / op->tile_cols);
+    return VQ_OK;
 }

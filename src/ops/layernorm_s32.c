@@ -4,11 +4,14 @@
 
 #include "ops/args_int.h"
 #include "ops/ops_int.h"
+#include "ops/row_chain.h"
 
 enum { MAX_C = 4095, LANES = 16 };
 
 struct vq_layernorm_s32 {
-    vq_kernel *kernel;
+    const vq_variant *variant;
+    char options[48];
+    vq_kernel *kernel; /* NULL: only a part of chains */
     vq_buf *mult, *bias, *shift;
     int c, code_max, rows_per_group;
     int merge_h, merge_w;
@@ -75,9 +78,8 @@ done:
 
 static vq_status create(vq_layernorm_s32 *op, vq_device *dev, const vq_layernorm_s32_weights *w)
 {
-    const vq_variant *const variant = vq_variant_choose(dev, VQ_OP_LAYERNORM_S32);
-    char options[48];
     VQ_TRY(check_weights(w));
+    op->variant = vq_variant_choose(dev, VQ_OP_LAYERNORM_S32);
     op->c = w->c;
     op->merge_h = w->merge_h;
     op->merge_w = w->merge_w;
@@ -85,26 +87,30 @@ static vq_status create(vq_layernorm_s32 *op, vq_device *dev, const vq_layernorm
     op->code_max = w->set ? 0 : (1 << w->bits) - 1;
     op->c_eps = (int64_t)((uint64_t)w->c * w->eps);
     op->root = root_of((uint64_t)w->c << 46);
-    op->one_item = vq_has_one_item(variant);
-    op->local = op->one_item ? 1 : variant->p[0];
-    op->rows_per_group = op->one_item ? variant->p[0] : 1;
-    VQ_TRY(create_consts(op, dev, w));
-    snprintf(options, sizeof options, "%s%s", w->set ? "-DLAYERNORM_SET " : "", w->merge_h ? "-DLAYERNORM_MERGE" : "");
-    return vq_kernel_get(&op->kernel, dev, variant, "layernorm_s32", options[0] ? options : NULL);
+    op->one_item = vq_has_one_item(op->variant);
+    op->local = op->one_item ? 1 : op->variant->p[0];
+    op->rows_per_group = op->one_item ? op->variant->p[0] : 1;
+    snprintf(op->options, sizeof op->options, "%s%s", w->set ? "-DLAYERNORM_SET " : "",
+             w->merge_h ? "-DLAYERNORM_MERGE" : "");
+    return create_consts(op, dev, w);
+}
+
+vq_status vq_layernorm_s32_create_part(vq_layernorm_s32 **out, vq_device *dev, const vq_layernorm_s32_weights *weights)
+{
+    VQ_TRY(vq_alloc(out, 1, sizeof **out, "a layer normalization"));
+    const vq_status status = create(*out, dev, weights);
+    if (status != VQ_OK) vq_layernorm_s32_destroy(out);
+    return status;
 }
 
 vq_status vq_layernorm_s32_create(vq_layernorm_s32 **out, vq_device *dev, const vq_layernorm_s32_weights *weights)
 {
-    vq_layernorm_s32 *op;
-    *out = NULL;
-    VQ_TRY(vq_alloc(&op, 1, sizeof *op, "a layer normalization"));
-    const vq_status status = create(op, dev, weights);
-    if (status != VQ_OK) {
-        vq_layernorm_s32_destroy(&op);
-        return status;
-    }
-    *out = op;
-    return VQ_OK;
+    VQ_TRY(vq_layernorm_s32_create_part(out, dev, weights));
+    vq_layernorm_s32 *const op = *out;
+    const vq_status status =
+        vq_kernel_get(&op->kernel, dev, op->variant, "layernorm_s32", op->options[0] ? op->options : NULL);
+    if (status != VQ_OK) vq_layernorm_s32_destroy(out);
+    return status;
 }
 
 size_t vq_layernorm_s32_device_bytes(const vq_layernorm_s32 *op)
@@ -123,19 +129,57 @@ void vq_layernorm_s32_destroy(vq_layernorm_s32 **op_ptr)
     *op_ptr = NULL;
 }
 
-vq_status vq_layernorm_s32_run(vq_device *dev, const vq_layernorm_s32 *op, const vq_buf *x, int ldx,
-                               const vq_buf *codes, int ld_codes, int m)
+static vq_status check_io(const vq_layernorm_s32 *op, const vq_layernorm_s32_io *io)
 {
     const int merged = VQ_CEIL_DIV(op->merge_h, 2) * VQ_CEIL_DIV(op->merge_w, 2), cols = merged ? op->c / 4 : op->c;
-    if (m < 1 || ldx < cols || ld_codes < op->c || (merged && m % merged))
-        return vq_fail(VQ_ERR_SHAPE, "layernorm_s32: M %d, C %d, row strides %d and %d", m, op->c, ldx, ld_codes);
+    const int m = io->m;
+    if (m < 1 || io->ldx < cols || io->ld_codes < op->c || (merged && m % merged))
+        return vq_fail(VQ_ERR_SHAPE, "layernorm_s32: M %d, C %d, row strides %d and %d", m, op->c, io->ldx,
+                       io->ld_codes);
     const size_t rows = merged ? (size_t)(m / merged) * (size_t)op->merge_h * (size_t)op->merge_w : (size_t)m;
-    VQ_TRY(vq_need_bytes("layernorm_s32", "x", x, vq_rows_bytes(rows, ldx, cols, sizeof(int32_t))));
-    VQ_TRY(vq_need_bytes("layernorm_s32", "codes", codes,
-                         vq_rows_bytes((size_t)m, ld_codes, op->c, op->set ? sizeof(int32_t) : 1)));
-    const vq_grid grid = {{VQ_CEIL_DIV((size_t)m, (size_t)op->rows_per_group)}, {(size_t)op->local}};
-    return VQ_LAUNCH(dev, op->kernel, grid, VQ_A_BUF(x), VQ_A_I32(ldx), VQ_A_BUF(op->mult), VQ_A_BUF(op->bias),
-                     VQ_A_BUF(op->shift), VQ_A_BUF(codes), VQ_A_I32(ld_codes), VQ_A_I32(m), VQ_A_I32(op->c),
-                     VQ_A_I64(op->c_eps), VQ_A_I32(op->root), VQ_A_I32(op->code_max), VQ_A_I32(op->merge_h),
-                     VQ_A_I32(op->merge_w));
+    VQ_TRY(vq_need_bytes("layernorm_s32", "x", io->x, vq_rows_bytes(rows, io->ldx, cols, sizeof(int32_t))));
+    return vq_need_bytes("layernorm_s32", "codes", io->codes,
+                         vq_rows_bytes((size_t)m, io->ld_codes, op->c, op->set ? sizeof(int32_t) : 1));
+}
+
+enum { NUM_ARGS = 15 };
+
+static void list_args(vq_arg args[NUM_ARGS], const vq_layernorm_s32 *op, const vq_layernorm_s32_io *io, int rows)
+{
+    const vq_arg all[NUM_ARGS] = {
+        VQ_A_BUF(io->x),     VQ_A_I32(io->ldx),      VQ_A_BUF(op->mult),    VQ_A_BUF(op->bias),    VQ_A_BUF(op->shift),
+        VQ_A_BUF(io->codes), VQ_A_I32(io->ld_codes), VQ_A_I32(io->m),       VQ_A_I32(op->c),       VQ_A_I64(op->c_eps),
+        VQ_A_I32(op->root),  VQ_A_I32(op->code_max), VQ_A_I32(op->merge_h), VQ_A_I32(op->merge_w), VQ_A_I32(rows)};
+    memcpy(args, all, sizeof all);
+}
+
+vq_status vq_layernorm_s32_run(vq_device *dev, const vq_layernorm_s32 *op, const vq_layernorm_s32_io *io)
+{
+    vq_arg args[NUM_ARGS];
+    VQ_TRY(check_io(op, io));
+    const vq_grid grid = {{VQ_CEIL_DIV((size_t)io->m, (size_t)op->rows_per_group)}, {(size_t)op->local}};
+    list_args(args, op, io, op->rows_per_group);
+    return vq_launch(dev, op->kernel, grid, args, NUM_ARGS);
+}
+
+/* ---- as a part of a chain of rows -------------------------------------------------------------------------------- */
+
+/* LAYERNORM_ARGS, for results of bytes and of ints */
+#define PARAMS(type)                                                                                            \
+    "__global const int *,int,__global const int *,__global const long *,__global const ulong *,__global " type \
+    " *,int,int,int,ulong,uint,int,int,int,int"
+
+void vq_layernorm_s32_part(vq_row_part *part, const vq_layernorm_s32 *op)
+{
+    const char *const types = op->set ? PARAMS("int") : PARAMS("uchar");
+    *part = (vq_row_part){.kernel = {op->variant, "layernorm_s32", op->options, types}, .tile_rows = 1};
+}
+
+vq_status vq_layernorm_s32_part_args(vq_arg *args, int *count, const vq_layernorm_s32 *op,
+                                     const vq_layernorm_s32_io *io, int rows)
+{
+    VQ_TRY(check_io(op, io));
+    list_args(args, op, io, rows);
+    *count = NUM_ARGS;
+    return VQ_OK;
 }

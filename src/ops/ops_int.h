@@ -36,8 +36,11 @@ vq_status vq_layernorm_s32_create(vq_layernorm_s32 **out, vq_device *dev, const 
 void vq_layernorm_s32_destroy(vq_layernorm_s32 **op);
 size_t vq_layernorm_s32_device_bytes(const vq_layernorm_s32 *op);
 /* codes: u8, or s32 with weights.set; ld_codes in elements. */
-vq_status vq_layernorm_s32_run(vq_device *dev, const vq_layernorm_s32 *op, const vq_buf *x, int ldx, const vq_buf *codes,
-                               int ld_codes, int m);
+typedef struct vq_layernorm_s32_io {
+    const vq_buf *x, *codes;
+    int m, ldx, ld_codes;
+} vq_layernorm_s32_io;
+vq_status vq_layernorm_s32_run(vq_device *dev, const vq_layernorm_s32 *op, const vq_layernorm_s32_io *io);
 
 typedef struct vq_attention_u8 vq_attention_u8;
 vq_status vq_attention_u8_create(vq_attention_u8 **out, vq_device *dev, const vq_attention_u8_weights *weights);

@@ -92,7 +92,8 @@ static vq_status make_layernorm(vq_bench_case *c)
 static vq_status run_layernorm(vq_bench_case *c)
 {
     const layernorm *const l = c->op;
-    return vq_layernorm_s32_run(c->dev, l->op, c->buf[IN], c->p.n, c->buf[OUT], c->ld_out, rows_of(c));
+    const vq_layernorm_s32_io io = {c->buf[IN], c->buf[OUT], rows_of(c), c->p.n, c->ld_out};
+    return vq_layernorm_s32_run(c->dev, l->op, &io);
 }
 
 static vq_status verify_layernorm(vq_bench_case *c)

@@ -80,23 +80,33 @@ static vq_status run_steps(stepping *s)
     return VQ_OK;
 }
 
+static void add_cost(vq_bench_step *step, const stepping *s, int i)
+{
+    const vq_int_cost fused = vq_int_cost_fused(s->int_graph, i, s->batch),
+                      apart = vq_int_cost_apart(s->int_graph, i, s->batch);
+    step->operations += fused.operations;
+    step->bytes += fused.bytes + 2 * (double)vq_int_run_scratch_bytes(s->ints, i, s->batch);
+    step->constants += (double)vq_int_run_constant_bytes(s->ints, i);
+    step->apart_launches += apart.launches;
+    step->apart_bytes += apart.bytes;
+}
+
 static void describe_int(vq_bench_step *step, const stepping *s, int i)
 {
     static const char *const ops[] = {"patchify_u8",   "tokens_s32",   "gemm_s8",
                                       "layernorm_s32", "attention_u8", "pool_s32"};
     static const char *const kinds[] = {"codes", "table", "add", "set"};
     const vq_int_node *const n = &s->int_graph->nodes[i];
-    const vq_int_cost fused = vq_int_cost_fused(s->int_graph, i, s->batch),
-                      apart = vq_int_cost_apart(s->int_graph, i, s->batch);
     step->name = n->name;
     step->op = ops[n->op];
     step->kind = n->op == VQ_INT_GEMM ? kinds[n->u.gemm.w.epilogue] : "";
     step->type = VQ_BENCH_S8;
-    step->operations = fused.operations;
-    step->bytes = fused.bytes + 2 * (double)vq_int_run_scratch_bytes(s->ints, i, s->batch);
-    step->constants = (double)vq_int_run_constant_bytes(s->ints, i);
-    step->apart_launches = apart.launches;
-    step->apart_bytes = apart.bytes;
+    add_cost(step, s, i);
+    while (i + 1 < s->count && vq_int_run_is_part(s->ints, i + 1)) {
+        step->op = "row_chain";
+        step->kind = "";
+        add_cost(step, s, ++i);
+    }
 }
 
 static double count_of(const vq_graph *g, int value)
@@ -170,7 +180,7 @@ vq_status vq_bench_steps(vq_session *session, const uint8_t *pixels, int batch, 
     VQ_GO(vq_device_profile(s.dev, NULL, NULL));
     for (int r = 0; r < runs; r++) VQ_GO(run_steps(&s));
     for (int i = 0; i < s.count; i++) {
-        if (s.floats && vq_float_run_is_part(s.floats, i)) continue;
+        if (s.floats ? vq_float_run_is_part(s.floats, i) : vq_int_run_is_part(s.ints, i)) continue;
         vq_bench_step step = {.launches = s.launches[i] / runs, .seconds = s.seconds[i] / runs};
         if (s.ints)
             describe_int(&step, &s, i);

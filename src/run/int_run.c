@@ -6,6 +6,8 @@
 
 #include "graph/plan.h"
 #include "ops/ops_int.h"
+#include "ops/row_chain.h"
+#include "run/int_plan.h"
 #include "run/lanes.h"
 
 /* Kernels may read whole vectors past the last row; what lies there is never used. */
@@ -16,6 +18,7 @@ typedef struct node_state {
     vq_layernorm_s32 *layernorm;
     vq_attention_u8 *attention;
     vq_buf *init;
+    vq_row_chain *chain; /* of a leader: it and the nodes that it leads */
 } node_state;
 
 /* What the images of one lane of the device pass through. */
@@ -29,6 +32,7 @@ struct vq_int_run {
     const vq_int_graph *graph;
     int max_batch;
     node_state *nodes;
+    int *leaders; /* [num_nodes] (run/int_plan.h) */
     int num_lanes;
     lane lanes[VQ_MAX_LANES];
     vq_storage storage;
@@ -37,20 +41,6 @@ struct vq_int_run {
 size_t vq_int_value_bytes(const vq_int_value *value)
 {
     return (size_t)value->rows * (size_t)value->pitch * (value->s32 ? sizeof(int32_t) : 1);
-}
-
-void vq_int_lifetimes(const vq_int_graph *graph, int *first, int *last)
-{
-    for (int v = 0; v < graph->num_values; v++) {
-        first[v] = v == 0 ? 0 : graph->num_nodes;
-        last[v] = 0;
-    }
-    for (int i = 0; i < graph->num_nodes; i++) {
-        const vq_int_node *const n = &graph->nodes[i];
-        first[n->out] = VQ_MIN(first[n->out], i);
-        last[n->out] = i;
-        if (n->in >= 0) last[n->in] = VQ_MAX(last[n->in], i);
-    }
 }
 
 static void destroy_lane(lane *l, const vq_int_graph *g)
@@ -71,31 +61,78 @@ void vq_int_run_destroy(vq_int_run **run_ptr)
         vq_layernorm_s32_destroy(&run->nodes[i].layernorm);
         vq_attention_u8_destroy(&run->nodes[i].attention);
         vq_buf_destroy(&run->nodes[i].init);
+        vq_row_chain_destroy(&run->nodes[i].chain);
     }
     for (int l = 0; l < VQ_MAX_LANES; l++) destroy_lane(&run->lanes[l], run->graph);
     free(run->nodes);
+    free(run->leaders);
     free(run);
     *run_ptr = NULL;
 }
 
-/* Creates the ops. */
+/* Nodes that `leader` leads, itself included. */
+static int chain_length(const vq_int_run *run, int leader)
+{
+    int end = leader + 1;
+    while (end < run->graph->num_nodes && run->leaders[end] == leader) end++;
+    return end - leader;
+}
+
+static vq_status create_op(vq_int_run *run, int i)
+{
+    const vq_int_node *const n = &run->graph->nodes[i];
+    node_state *const s = &run->nodes[i];
+    switch (n->op) {
+    case VQ_INT_PATCHIFY:
+    case VQ_INT_POOL: break;
+    case VQ_INT_TOKENS:
+        return vq_buf_create_from(&s->init, run->dev, n->u.tokens.init, (size_t)n->u.tokens.count * sizeof(int32_t));
+    case VQ_INT_GEMM: return vq_gemm_s8_create(&s->gemm, run->dev, &n->u.gemm.w, run->storage);
+    case VQ_INT_LAYERNORM: return vq_layernorm_s32_create(&s->layernorm, run->dev, &n->u.layernorm.w);
+    case VQ_INT_ATTENTION: return vq_attention_u8_create(&s->attention, run->dev, &n->u.attention.w);
+    }
+    return VQ_OK;
+}
+
+/* What `leader` leads as one launch. */
+static vq_status create_chain(vq_int_run *run, int leader, int count)
+{
+    vq_row_op ops[VQ_ROW_CHAIN_MOST];
+    for (int j = 0; j < count; j++) {
+        const vq_int_node *const n = &run->graph->nodes[leader + j];
+        node_state *const s = &run->nodes[leader + j];
+        if (n->op == VQ_INT_GEMM)
+            VQ_TRY(vq_gemm_s8_create_part(&s->gemm, run->dev, &n->u.gemm.w, run->storage));
+        else
+            VQ_TRY(vq_layernorm_s32_create_part(&s->layernorm, run->dev, &n->u.layernorm.w));
+        ops[j] = (vq_row_op){s->gemm, s->layernorm};
+    }
+    return vq_row_chain_create(&run->nodes[leader].chain, run->dev, ops, count);
+}
+
+/* Refused chains fall apart. */
+static void break_chain(vq_int_run *run, int leader, int count)
+{
+    for (int i = leader; i < leader + count; i++) {
+        vq_gemm_s8_destroy(&run->nodes[i].gemm);
+        vq_layernorm_s32_destroy(&run->nodes[i].layernorm);
+        run->leaders[i] = i;
+    }
+}
+
 static vq_status prepare_nodes(vq_int_run *run)
 {
-    const vq_int_graph *const g = run->graph;
-    for (int i = 0; i < g->num_nodes; i++) {
-        const vq_int_node *const n = &g->nodes[i];
-        node_state *const s = &run->nodes[i];
-        switch (n->op) {
-        case VQ_INT_PATCHIFY:
-        case VQ_INT_POOL: break;
-        case VQ_INT_TOKENS:
-            VQ_TRY(
-                vq_buf_create_from(&s->init, run->dev, n->u.tokens.init, (size_t)n->u.tokens.count * sizeof(int32_t)));
-            break;
-        case VQ_INT_GEMM: VQ_TRY(vq_gemm_s8_create(&s->gemm, run->dev, &n->u.gemm.w, run->storage)); break;
-        case VQ_INT_LAYERNORM: VQ_TRY(vq_layernorm_s32_create(&s->layernorm, run->dev, &n->u.layernorm.w)); break;
-        case VQ_INT_ATTENTION: VQ_TRY(vq_attention_u8_create(&s->attention, run->dev, &n->u.attention.w)); break;
+    const int num_nodes = run->graph->num_nodes;
+    vq_int_leaders(run->leaders, run->graph, vq_row_chain_fits(run->dev) ? VQ_ROW_CHAIN_MOST : 1);
+    for (int i = 0, count; i < num_nodes; i += count) {
+        count = chain_length(run, i);
+        if (count > 1) {
+            const vq_status status = create_chain(run, i, count);
+            if (status == VQ_OK) continue;
+            if (status != VQ_ERR_BUILD) return status;
+            break_chain(run, i, count);
         }
+        for (int j = 0; j < count; j++) VQ_TRY(create_op(run, i + j));
     }
     return VQ_OK;
 }
@@ -124,13 +161,14 @@ static size_t scratch_bytes(const vq_int_run *run, int batch)
 }
 
 /* Places of the values of `batch` images in the arena; items [num_values]. */
-static vq_status plan_values(vq_plan_item *items, size_t *total, const vq_int_graph *g, int batch)
+static vq_status plan_values(vq_plan_item *items, size_t *total, const vq_int_run *run, int batch)
 {
+    const vq_int_graph *const g = run->graph;
     int *first = NULL, *last = NULL;
     vq_status status = VQ_OK;
     VQ_GO(vq_alloc(&first, (size_t)g->num_values, sizeof *first, "memory plan"));
     VQ_GO(vq_alloc(&last, (size_t)g->num_values, sizeof *last, "memory plan"));
-    vq_int_lifetimes(g, first, last);
+    vq_int_lifetimes(g, run->leaders, first, last);
     items[0] = (vq_plan_item){0};
     for (int v = 1; v < g->num_values; v++) {
         const size_t bytes = vq_int_value_bytes(&g->values[v]) * (size_t)batch + SPARE_BYTES;
@@ -158,7 +196,7 @@ static vq_status choose_batch(vq_int_run *run, vq_plan_item *items, const vq_int
         for (int l = 0; l < lanes; l++) {
             const int share = vq_lane_share_of(l, lanes, batch).count;
             size_t arena = 0;
-            if (share) VQ_TRY(plan_values(items, &arena, run->graph, share));
+            if (share) VQ_TRY(plan_values(items, &arena, run, share));
             most = VQ_MAX(most, arena);
             total += arena + scratch_bytes(run, share) + pixel_bytes(run, share);
         }
@@ -173,7 +211,7 @@ static vq_status create_lane(vq_int_run *run, lane *l, vq_plan_item *items, int 
     const size_t scratch = scratch_bytes(run, batch);
     size_t total = 0;
     VQ_TRY(vq_alloc(&l->values, (size_t)g->num_values, sizeof(vq_buf *), "integer run"));
-    VQ_TRY(plan_values(items, &total, g, batch));
+    VQ_TRY(plan_values(items, &total, run, batch));
     VQ_TRY(vq_buf_create(&l->arena, run->dev, total));
     for (int v = 1; v < g->num_values; v++)
         VQ_TRY(vq_buf_view(&l->values[v], run->dev, l->arena, items[v].offset, items[v].bytes));
@@ -210,6 +248,7 @@ vq_status vq_int_run_create(vq_int_run **out, vq_device *dev, const vq_int_graph
     run->storage = params->storage;
     run->num_lanes = vq_lanes_of(dev, params->lanes);
     VQ_GO(vq_alloc(&run->nodes, (size_t)graph->num_nodes, sizeof *run->nodes, "integer run"));
+    VQ_GO(vq_alloc(&run->leaders, (size_t)graph->num_nodes, sizeof *run->leaders, "integer run"));
     VQ_GO(prepare_nodes(run));
     VQ_GO(create_lanes(run, params));
     *out = run;
@@ -219,15 +258,61 @@ done:
     return status;
 }
 
+static const vq_buf *value_of(const lane *l, int value)
+{
+    return value < 0 ? NULL : value == 0 ? l->pixels : l->values[value];
+}
+
+static vq_gemm_s8_io gemm_io(const vq_int_run *run, const lane *l, const vq_int_node *n, int batch)
+{
+    const vq_int_value *const in = &run->graph->values[n->in], *const out = &run->graph->values[n->out];
+    return (vq_gemm_s8_io){.a = value_of(l, n->in),
+                           .c = l->values[n->out],
+                           .scratch = l->scratch,
+                           .m = batch * n->u.gemm.rows,
+                           .lda = in->pitch * n->u.gemm.row_step,
+                           .ldc = out->pitch,
+                           .rows_in = n->u.gemm.rows_in,
+                           .rows_out = n->u.gemm.rows_out,
+                           .row_first = n->u.gemm.row_first,
+                           .a_plane_pitch = in->plane_pitch,
+                           .c_plane_pitch = out->plane_pitch};
+}
+
+static vq_layernorm_s32_io layernorm_io(const vq_int_run *run, const lane *l, const vq_int_node *n, int batch)
+{
+    return (vq_layernorm_s32_io){.x = value_of(l, n->in),
+                                 .codes = l->values[n->out],
+                                 .m = batch * n->u.layernorm.rows,
+                                 .ldx = run->graph->values[n->in].pitch * n->u.layernorm.row_step,
+                                 .ld_codes = run->graph->values[n->out].pitch};
+}
+
+static vq_status run_chain(vq_int_run *run, const lane *l, int leader, int batch)
+{
+    vq_row_io ios[VQ_ROW_CHAIN_MOST];
+    const int count = chain_length(run, leader);
+    for (int j = 0; j < count; j++) {
+        const vq_int_node *const n = &run->graph->nodes[leader + j];
+        if (n->op == VQ_INT_GEMM)
+            ios[j].gemm = gemm_io(run, l, n, batch);
+        else
+            ios[j].layernorm = layernorm_io(run, l, n, batch);
+    }
+    return vq_row_chain_run(run->dev, run->nodes[leader].chain, ios);
+}
+
 vq_status vq_int_run_node(vq_int_run *run, int lane_index, int i, int batch)
 {
     const vq_int_graph *const g = run->graph;
     const vq_int_node *const n = &g->nodes[i];
     const node_state *const s = &run->nodes[i];
     const lane *const l = &run->lanes[lane_index];
-    const vq_buf *const in = n->in < 0 ? NULL : n->in == 0 ? l->pixels : l->values[n->in];
+    const vq_buf *const in = value_of(l, n->in);
     const vq_buf *const out = l->values[n->out];
     const int ld_in = n->in < 0 ? 0 : g->values[n->in].pitch, ld_out = g->values[n->out].pitch;
+    if (run->leaders[i] != i) return VQ_OK;
+    if (s->chain) return run_chain(run, l, i, batch);
     switch (n->op) {
     case VQ_INT_PATCHIFY: {
         vq_patchify_shape shape = n->u.patchify;
@@ -236,28 +321,24 @@ vq_status vq_int_run_node(vq_int_run *run, int lane_index, int i, int batch)
     }
     case VQ_INT_TOKENS: return vq_tokens_s32_run(run->dev, s->init, n->u.tokens.count, out, batch);
     case VQ_INT_GEMM: {
-        const vq_gemm_s8_io io = {.a = in,
-                                  .c = out,
-                                  .scratch = l->scratch,
-                                  .m = batch * n->u.gemm.rows,
-                                  .lda = ld_in * n->u.gemm.row_step,
-                                  .ldc = ld_out,
-                                  .rows_in = n->u.gemm.rows_in,
-                                  .rows_out = n->u.gemm.rows_out,
-                                  .row_first = n->u.gemm.row_first,
-                                  .a_plane_pitch = g->values[n->in].plane_pitch,
-                                  .c_plane_pitch = g->values[n->out].plane_pitch};
+        const vq_gemm_s8_io io = gemm_io(run, l, n, batch);
         return vq_gemm_s8_run(run->dev, s->gemm, &io);
     }
-    case VQ_INT_LAYERNORM:
-        return vq_layernorm_s32_run(run->dev, s->layernorm, in, ld_in * n->u.layernorm.row_step, out, ld_out,
-                                    batch * n->u.layernorm.rows);
+    case VQ_INT_LAYERNORM: {
+        const vq_layernorm_s32_io io = layernorm_io(run, l, n, batch);
+        return vq_layernorm_s32_run(run->dev, s->layernorm, &io);
+    }
     case VQ_INT_POOL: return vq_pool_s32_run(run->dev, &n->u.pool, in, out, ld_out, batch);
     case VQ_INT_ATTENTION:
         return vq_attention_u8_run(run->dev, s->attention, in, ld_in, out, ld_out, l->scratch, batch,
                                    n->u.attention.tokens);
     }
     return vq_fail(VQ_ERR_UNSUPPORTED, "%s: unknown integer operation %d", n->name, (int)n->op);
+}
+
+bool vq_int_run_is_part(const vq_int_run *run, int i)
+{
+    return run->leaders[i] != i;
 }
 
 typedef struct passing {

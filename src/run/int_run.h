@@ -21,8 +21,10 @@ vq_status vq_int_run_create(vq_int_run **out, vq_device *dev, const vq_int_graph
 void vq_int_run_destroy(vq_int_run **run);
 /* pixels u8 [batch][height*width*chans] to logits s32 [batch][num_classes]; one chain of launches a lane. */
 vq_status vq_int_run_logits(vq_int_run *run, const uint8_t *pixels, int batch, int32_t *logits);
-/* Enqueues node i for the first batch images of a lane, whose pixels and values of earlier nodes are there. */
+/* Enqueues node i, and those that it leads (run/int_plan.h), for the first batch images of a lane, whose pixels and values of
+ * earlier nodes are there. Nothing for those that are led. */
 vq_status vq_int_run_node(vq_int_run *run, int lane, int i, int batch);
+bool vq_int_run_is_part(const vq_int_run *run, int i); /* of an earlier node's launch */
 int vq_int_run_lanes(const vq_int_run *run);
 size_t vq_int_run_constant_bytes(const vq_int_run *run, int node);           /* on the device */
 size_t vq_int_run_scratch_bytes(const vq_int_run *run, int node, int batch); /* that its kernels pass on among them */
@@ -33,9 +35,6 @@ size_t vq_int_run_activation_bytes(const vq_int_run *run); /* pixels, values and
 /* The same by src/ref alone; slow. Thread-safe. Fails only for memory. */
 vq_status vq_int_witness_logits(const vq_int_graph *graph, const uint8_t *pixels, int batch, int32_t *logits);
 
-/* Lifetimes of the values over the node list, for the plan: value v is alive from node first[v] to last[v]. The pixels
- * (value 0) are alive from node 0. Arrays of graph->num_values. */
-void vq_int_lifetimes(const vq_int_graph *graph, int *first, int *last);
 /* Bytes of one image's value v. */
 size_t vq_int_value_bytes(const vq_int_value *value);
 

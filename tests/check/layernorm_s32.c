@@ -21,7 +21,8 @@ typedef struct args {
 static vq_status run(void *user, vq_device *dev)
 {
     const args *const a = user;
-    return vq_layernorm_s32_run(dev, a->op, a->x->buf, a->ldx, a->codes->buf, a->ld_codes, a->m);
+    const vq_layernorm_s32_io io = {a->x->buf, a->codes->buf, a->m, a->ldx, a->ld_codes};
+    return vq_layernorm_s32_run(dev, a->op, &io);
 }
 
 static vq_layernorm_s32_weights make_weights(check *ck, const shape *s, bool set)
