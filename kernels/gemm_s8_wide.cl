@@ -665,7 +665,8 @@ VQ_ONE_ITEM_KERNEL void gemm_s8(GEMM_ARGS
 {
     const gemm_shape s = GEMM_SHAPE;
     const int depth = (k + DEPTH - 1) / DEPTH;
-    const int first = (int)get_group_id(0) * rows_per_item, end = min(first + rows_per_item, m);
+    const int first = VQ_FIRST_ROW(get_group_id(0), rows_per_item, m);
+    const int end = VQ_FIRST_ROW(get_group_id(0) + 1, rows_per_item, m);
     const int n_first = (int)get_group_id(1) * panels_per_item * PANEL, n_end = min(n_first + panels_per_item * PANEL, n);
     int row_sums[MAX_ROWS];
 #if W_ZERO

@@ -6,7 +6,8 @@
 __kernel __attribute__((reqd_work_group_size(VQ_P0, 1, 1))) void layernorm_f32(__global const float *x, int ldx,
                                                                                __global const float *gamma,
                                                                                __global const float *beta, float eps,
-                                                                               __global float *y, int m, int c)
+                                                                               __global float *y, int m, int c,
+                                                                               int rows_per_item)
 {
     __local float part[VQ_P0];
     __global const float *const in = x + get_group_id(0) * (size_t)ldx;

@@ -1,5 +1,6 @@
-/* layernorm_f32 for CPUs: one work-item per VQ_P0 rows, 16 columns at a time. Grid: (rows / VQ_P0), work-groups of one.
- */
+/* layernorm_f32 for CPUs: one work-item per rows_per_item rows, 16 columns at a time. Grid: (m / rows_per_item),
+ * work-groups of one. */
+#include "vq_part.h"
 #include "vq_vector.h"
 
 static float lanes(float16 v)
@@ -39,11 +40,11 @@ static void row(__global const float *in, __global const float *gamma, __global 
     for (int i = whole; i < c; i++) out[i] = fma((in[i] - mean - rest) * scale, gamma[i], beta[i]);
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void layernorm_f32(__global const float *x, int ldx,
-                                                                           __global const float *gamma,
-                                                                           __global const float *beta, float eps,
-                                                                           __global float *y, int m, int c)
+VQ_ONE_ITEM_KERNEL void layernorm_f32(__global const float *x, int ldx, __global const float *gamma,
+                                      __global const float *beta, float eps, __global float *y, int m, int c,
+                                      int rows_per_item)
 {
-    const int first = (int)get_group_id(0) * VQ_P0, end = min(first + VQ_P0, m);
+    const int first = VQ_FIRST_ROW(get_group_id(0), rows_per_item, m);
+    const int end = VQ_FIRST_ROW(get_group_id(0) + 1, rows_per_item, m);
     for (int r = first; r < end; r++) row(x + (size_t)r * ldx, gamma, beta, eps, y + (size_t)r * c, c);
 }

@@ -252,7 +252,8 @@ static void normalize(SPACE const int *from, int ldx, int rows, __global OUT *co
 
 VQ_ONE_ITEM_KERNEL void layernorm_s32(LAYERNORM_ARGS)
 {
-    const int from = (int)get_group_id(0) * rows_per_item, end = min(from + rows_per_item, m);
+    const int from = VQ_FIRST_ROW(get_group_id(0), rows_per_item, m);
+    const int end = VQ_FIRST_ROW(get_group_id(0) + 1, rows_per_item, m);
 #ifdef LAYERNORM_MERGE
     int row[4096] __attribute__((aligned(64)));
     const int quarter = c / 4;

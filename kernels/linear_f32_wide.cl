@@ -1,8 +1,9 @@
 /* linear_f32 for CPUs: one work-item computes rows_per_item rows of one panel of columns, in register tiles (tile_f32.h,
  * VQ_P0 and VQ_P1, too). Weights are packed as [panel][k][PANEL], zeros beyond n. Grid: (panels, row blocks), work-groups
- * of one. */
+ * of one; as a part of a chain (row blocks), of all panels. */
 #include "gelu_f32.h"
 #include "tile_f32.h"
+#include "vq_part.h"
 #include "vq_vector.h"
 
 /* 16 columns of a row, of which `cols` exist; epilogue: 1 GELU, 2 adds other. */
@@ -35,12 +36,11 @@ static void tile(float16 *sums, __global const float *x, __global const float *p
     EACH_ROW(KEEP)
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-linear_f32(__global const float *x, __global const float *w, __global const float *bias, __global const float *other,
-           __global float *y, int has_bias, int epilogue, int m, int n, int k, int rows_per_item)
+/* Rows first..end-1 of the panel from column n0. */
+static void columns(__global const float *x, __global const float *w, __global const float *bias,
+                  __global const float *other, __global float *y, int has_bias, int epilogue, int first, int end, int n,
+                  int k, int n0)
 {
-    const int n0 = (int)get_group_id(0) * PANEL, first = (int)get_group_id(1) * rows_per_item;
-    const int end = min(first + rows_per_item, m);
     float start[PANEL] __attribute__((aligned(64)));
     float16 sums[ROWS * VECTORS];
     for (int j = 0; j < PANEL; j++) start[j] = has_bias && n0 + j < n ? bias[n0 + j] : 0.0f;
@@ -52,4 +52,19 @@ linear_f32(__global const float *x, __global const float *w, __global const floa
                 finish(y + at, other + at, sums[r * VECTORS + v], n - n0 - 16 * v, epilogue);
             }
     }
+}
+
+VQ_ONE_ITEM_KERNEL void
+linear_f32(__global const float *x, __global const float *w, __global const float *bias, __global const float *other,
+           __global float *y, int has_bias, int epilogue, int m, int n, int k, int rows_per_item)
+{
+#ifdef VQ_PART
+    const int first = VQ_FIRST_ROW(get_group_id(0), rows_per_item, m);
+    const int end = VQ_FIRST_ROW(get_group_id(0) + 1, rows_per_item, m);
+    for (int n0 = 0; n0 < n; n0 += PANEL)
+        columns(x, w, bias, other, y, has_bias, epilogue, first, end, n, k, n0);
+#else
+    const int first = (int)get_group_id(1) * rows_per_item, end = min(first + rows_per_item, m);
+    columns(x, w, bias, other, y, has_bias, epilogue, first, end, n, k, (int)get_group_id(0) * PANEL);
+#endif
 }

@@ -486,7 +486,9 @@ static void cut(int *rows_per_item, int *panels_per_item, const vq_gemm_s8 *op, 
 
 enum { MOST_ARGS = 23 };
 
-static int list_args(vq_arg args[MOST_ARGS], const vq_gemm_s8 *op, const vq_gemm_s8_io *io, int rows, int panels)
+/* share: what the kernel cuts rows by (kernels/vq_part.h); most: rows that a work-group then has at most. */
+static int list_args(vq_arg args[MOST_ARGS], const vq_gemm_s8 *op, const vq_gemm_s8_io *io, int share, int most,
+                     int panels)
 {
     const vq_arg all[MOST_ARGS] = {VQ_A_BUF(io->a),
                                    VQ_A_BUF(op->w),
@@ -504,13 +506,13 @@ static int list_args(vq_arg args[MOST_ARGS], const vq_gemm_s8 *op, const vq_gemm
                                    VQ_A_I32(io->row_first),
                                    VQ_A_I32(op->code_max),
                                    VQ_A_I32(op->form.split),
-                                   VQ_A_I32(rows),
+                                   VQ_A_I32(share),
                                    VQ_A_I32(panels),
                                    VQ_A_I32(op->steps),
                                    VQ_A_I32(io->a_plane_pitch),
                                    VQ_A_I32(io->c_plane_pitch),
                                    VQ_A_LOCAL(op->panel_bytes), /* of kernels that unpack or widen panels */
-                                   VQ_A_LOCAL(op->row_bytes * (size_t)rows)};
+                                   VQ_A_LOCAL(op->row_bytes * (size_t)VQ_ROUND_UP(most, op->tile_rows))};
     memcpy(args, all, sizeof all);
     return MOST_ARGS - (op->widened ? 0 : op->packed && op->wide ? 1 : 2);
 }
@@ -530,7 +532,7 @@ vq_status vq_gemm_s8_run(vq_device *dev, const vq_gemm_s8 *op, const vq_gemm_s8_
         grid =
             (vq_grid){{(size_t)(op->n_pad / op->tile_cols), (size_t)VQ_CEIL_DIV(io->m, op->tile_rows)}, {side, side}};
     }
-    const int count = list_args(args, op, io, rows, panels);
+    const int count = list_args(args, op, io, rows, rows, panels);
     return vq_launch(dev, op->kernel, grid, args, count);
 }
 
@@ -560,9 +562,10 @@ void vq_gemm_s8_part(vq_row_part *part, const vq_gemm_s8 *op)
         .kernel = {op->variant, "gemm_s8", op->options, types}, .tile_rows = op->tile_rows, .most_rows = op->most_rows};
 }
 
-vq_status vq_gemm_s8_part_args(vq_arg *args, int *count, const vq_gemm_s8 *op, const vq_gemm_s8_io *io, int rows)
+vq_status vq_gemm_s8_part_args(vq_arg *args, int *count, const vq_gemm_s8 *op, const vq_gemm_s8_io *io,
+                               vq_row_share share)
 {
     VQ_TRY(check_io(op, io));
-    *count = list_args(args, op, io, rows, op->n_pad / op->tile_cols);
+    *count = list_args(args, op, io, share.tile, share.most, op->n_pad / op->tile_cols);
     return VQ_OK;
 }

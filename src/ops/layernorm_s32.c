@@ -176,10 +176,10 @@ void vq_layernorm_s32_part(vq_row_part *part, const vq_layernorm_s32 *op)
 }
 
 vq_status vq_layernorm_s32_part_args(vq_arg *args, int *count, const vq_layernorm_s32 *op,
-                                     const vq_layernorm_s32_io *io, int rows)
+                                     const vq_layernorm_s32_io *io, vq_row_share share)
 {
     VQ_TRY(check_io(op, io));
-    list_args(args, op, io, rows);
+    list_args(args, op, io, share.tile);
     *count = NUM_ARGS;
     return VQ_OK;
 }

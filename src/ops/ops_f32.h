@@ -21,8 +21,12 @@ size_t vq_linear_f32_bytes(const vq_linear_f32 *op); /* on the device */
 /* w host [n][k]. Blocks. */
 vq_status vq_linear_f32_set(vq_linear_f32 *op, vq_device *dev, const float *w);
 /* bias [n] may be NULL; other is read with VQ_LINEAR_ADD only. y may be other, not x. */
-vq_status vq_linear_f32_run(vq_device *dev, const vq_linear_f32 *op, int m, const vq_buf *x, const vq_buf *bias,
-                            vq_linear_epilogue epilogue, const vq_buf *other, const vq_buf *y);
+typedef struct vq_linear_f32_io {
+    const vq_buf *x, *bias, *other, *y;
+    int m;
+    vq_linear_epilogue epilogue;
+} vq_linear_f32_io;
+vq_status vq_linear_f32_run(vq_device *dev, const vq_linear_f32 *op, const vq_linear_f32_io *io);
 /* out[i][j] = sum over rows of x[m][i] * y[m][j], on the host, double [kx][ky]; x [m][kx], y [m][ky]. x == y (one
  * pointer) gives a Gram matrix, exactly symmetric, at half the work. Products of 512 rows are float sums, their total
  * is in double. Blocks. */
@@ -34,8 +38,12 @@ vq_status vq_gram_f32_add(vq_device *dev, const vq_buf *x, const vq_buf *y, int 
 
 /* y[m][c] = (x - mean) / sqrt(var + eps) * gamma + beta, var over C (biased); x rows start ldx elements apart, y is
  * dense. */
-vq_status vq_layernorm_f32_run(vq_device *dev, const vq_buf *x, int ldx, const vq_buf *gamma, const vq_buf *beta,
-                               float eps, const vq_buf *y, int m, int c);
+typedef struct vq_layernorm_f32_io {
+    const vq_buf *x, *gamma, *beta, *y;
+    int m, c, ldx;
+    float eps;
+} vq_layernorm_f32_io;
+vq_status vq_layernorm_f32_run(vq_device *dev, const vq_layernorm_f32_io *io);
 /* y = softmax along the last dim of x [rows][t]; x == y allowed. */
 vq_status vq_softmax_f32_run(vq_device *dev, const vq_buf *x, const vq_buf *y, size_t rows, int t);
 /* All of attention but its linears: out [batch][t][heads * d] = softmax(scale * Q K') V, head by head; qkv [batch][t][3]

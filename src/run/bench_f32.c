@@ -77,8 +77,15 @@ static vq_status make_layernorm(vq_bench_case *c)
 
 static vq_status run_layernorm(vq_bench_case *c)
 {
-    return vq_layernorm_f32_run(c->dev, c->buf[IN], c->p.n, c->buf[SECOND], c->buf[THIRD], EPS, c->buf[OUT],
-                                (int)rows_of(c), c->p.n);
+    const vq_layernorm_f32_io io = {.x = c->buf[IN],
+                                    .gamma = c->buf[SECOND],
+                                    .beta = c->buf[THIRD],
+                                    .y = c->buf[OUT],
+                                    .m = (int)rows_of(c),
+                                    .c = c->p.n,
+                                    .ldx = c->p.n,
+                                    .eps = EPS};
+    return vq_layernorm_f32_run(c->dev, &io);
 }
 
 static vq_status run_layernorm_f64(vq_bench_case *c)

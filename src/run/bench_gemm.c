@@ -201,7 +201,10 @@ static vq_gemm_f32_shape shape_f32(const problem *p, int m)
 static vq_status run(vq_bench_case *c)
 {
     const problem *const p = c->op;
-    if (p->linear) return vq_linear_f32_run(p->dev, p->linear, p->params.m, p->a, p->bias, VQ_LINEAR_PLAIN, NULL, p->c);
+    if (p->linear) {
+        const vq_linear_f32_io io = {.x = p->a, .bias = p->bias, .y = p->c, .m = p->params.m};
+        return vq_linear_f32_run(p->dev, p->linear, &io);
+    }
     if (is_f32(p)) {
         const vq_gemm_f32_shape shape = shape_f32(p, p->params.m);
         return vq_gemm_f32_run(p->dev, &shape, p->a, p->w_f32, p->bias, p->c);

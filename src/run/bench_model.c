@@ -147,8 +147,25 @@ static void describe_float(vq_bench_step *step, const stepping *s, int i)
     step->operations = 2 * products_of(g, n) * s->batch;
     step->bytes = sizeof(float) * (read + count_of(g, n->out)) * s->batch;
     step->constants = param_bytes(g, n->weight) + param_bytes(g, n->bias);
-    if (i + 1 < g->num_nodes && vq_float_run_is_part(s->floats, i + 1)) describe_fused(step, s, i);
+    if (i + 1 < g->num_nodes && s->floats->fusion.leaders && s->floats->fusion.leaders[i + 1] == i)
+        describe_fused(step, s, i);
     step->apart_launches = step->apart_bytes = NAN;
+}
+
+/* What leaders that share a launch do, together. */
+static void describe_float_chain(vq_bench_step *step, const stepping *s, int first)
+{
+    const vq_float_fusion *const f = &s->floats->fusion;
+    describe_float(step, s, first);
+    for (int i = first + 1; f->chains && i < s->count && f->chains[i] == first; i++) {
+        vq_bench_step next = {.bytes = 0};
+        if (f->leaders[i] != i) continue;
+        describe_float(&next, s, i);
+        step->op = "row_chain";
+        step->operations += next.operations;
+        step->bytes += next.bytes;
+        step->constants += next.constants;
+    }
 }
 
 static vq_status create_stepping(stepping *s, vq_session *session, int batch)
@@ -185,7 +202,7 @@ vq_status vq_bench_steps(vq_session *session, const uint8_t *pixels, int batch, 
         if (s.ints)
             describe_int(&step, &s, i);
         else
-            describe_float(&step, &s, i);
+            describe_float_chain(&step, &s, i);
         fn(user, &step);
     }
 done:

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "ops/ops_f32.h"
+#include "ops/row_chain.h"
 #include "run/lanes.h"
 
 static size_t scratch_count(const vq_graph *g, bool fused)
@@ -56,27 +57,74 @@ static void find_leaders(vq_device *dev, const vq_graph *g, int *leaders)
     }
 }
 
-vq_status vq_float_leaders_create(int **leaders, vq_device *dev, const vq_graph *g)
+/* Rows that a leader does one by one, all operands alike; 0: it does not. */
+static int rows_of(const vq_graph *g, const vq_node *n)
 {
-    VQ_TRY(vq_alloc(leaders, (size_t)g->num_nodes, sizeof **leaders, "fused nodes"));
-    find_leaders(dev, g, *leaders);
+    const int rows = g->values[n->out].rows;
+    const bool by_rows = n->op == VQ_NODE_LINEAR || n->op == VQ_NODE_LAYERNORM;
+    return by_rows && n->in[0] > 0 && g->values[n->in[0]].rows == rows ? rows : 0;
+}
+
+static void find_chains(vq_device *dev, const vq_graph *g, const int *leaders, int *chains)
+{
+    const bool fits = vq_row_chain_fits(dev, VQ_OP_LINEAR_F32, VQ_OP_LAYERNORM_F32);
+    int count = 0, rows = 0; /* of the chain so far */
+    for (int i = 0; i < g->num_nodes; i++) {
+        if (leaders[i] != i) {
+            chains[i] = chains[leaders[i]];
+            continue;
+        }
+        const int own = rows_of(g, &g->nodes[i]);
+        count = fits && own && own == rows && count < VQ_ROW_CHAIN_MOST ? count + 1 : 1;
+        chains[i] = count > 1 ? chains[i - 1] : i;
+        rows = own;
+    }
+}
+
+vq_status vq_float_fusion_create(vq_float_fusion *out, vq_device *dev, const vq_graph *g)
+{
+    *out = (vq_float_fusion){NULL, NULL};
+    VQ_TRY(vq_alloc(&out->leaders, (size_t)g->num_nodes, sizeof(int), "fused nodes"));
+    const vq_status status = vq_alloc(&out->chains, (size_t)g->num_nodes, sizeof(int), "fused nodes");
+    if (status != VQ_OK) {
+        vq_float_fusion_clear(out);
+        return status;
+    }
+    find_leaders(dev, g, out->leaders);
+    find_chains(dev, g, out->leaders, out->chains);
     return VQ_OK;
 }
 
-/* Whether a fused run does not make the value: it lies between two nodes done together. */
-static bool is_inner(const vq_graph *g, const int *leaders, int producer)
+void vq_float_fusion_clear(vq_float_fusion *f)
 {
-    return leaders && producer + 1 < g->num_nodes && leaders[producer + 1] == leaders[producer];
+    free(f->leaders);
+    free(f->chains);
+    *f = (vq_float_fusion){NULL, NULL};
 }
 
-vq_status vq_float_plan_values(vq_plan_item *items, size_t *total, const vq_graph *g, const int *leaders, int batch)
+/* The last node of a node's launch. */
+static int end_of(const vq_graph *g, const vq_float_fusion *f, int node)
+{
+    while (f && node + 1 < g->num_nodes && f->chains[node + 1] == f->chains[node]) node++;
+    return node;
+}
+
+/* Whether a fused run does not make the value: it lies between two nodes done together. */
+static bool is_inner(const vq_graph *g, const vq_float_fusion *f, int producer)
+{
+    return f && producer + 1 < g->num_nodes && f->leaders[producer + 1] == f->leaders[producer];
+}
+
+/* Work-groups of a launch are at different nodes of it: all that it touches is alive as long as all of it. */
+vq_status vq_float_plan_values(vq_plan_item *items, size_t *total, const vq_graph *g, const vq_float_fusion *fusion,
+                               int batch)
 {
     items[0] = (vq_plan_item){0};
     for (int v = 1; v < g->num_values; v++) {
         const int producer = vq_graph_producer(g, v);
-        items[v].first = leaders ? leaders[producer] : producer;
-        items[v].last = VQ_MAX(producer, vq_graph_last_use(g, v));
-        items[v].bytes = is_inner(g, leaders, producer) ? 0 : vq_value_count(g, v) * sizeof(float) * (size_t)batch;
+        items[v].first = fusion ? fusion->chains[producer] : producer;
+        items[v].last = end_of(g, fusion, VQ_MAX(producer, vq_graph_last_use(g, v)));
+        items[v].bytes = is_inner(g, fusion, producer) ? 0 : vq_value_count(g, v) * sizeof(float) * (size_t)batch;
     }
     return vq_plan_memory(items, g->num_values, VQ_BUF_ALIGN, total);
 }
@@ -99,17 +147,17 @@ vq_status vq_float_run_fit(int *batch, vq_device *dev, const vq_graph *g, const 
     vq_whole_product *products = NULL;
     vq_plan_item *items = NULL;
     vq_status status = VQ_OK;
-    int *leaders = NULL;
+    vq_float_fusion fusion = {NULL, NULL};
     if (m) VQ_GO(vq_whole_products(&products, m));
-    if (!m && vq_float_can_fuse(dev)) VQ_GO(vq_float_leaders_create(&leaders, dev, g));
+    if (!m && vq_float_can_fuse(dev)) VQ_GO(vq_float_fusion_create(&fusion, dev, g));
     VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
-    const vq_float_room r = vq_float_room_of(g, products, leaders != NULL);
+    const vq_float_room r = vq_float_room_of(g, products, fusion.leaders != NULL);
     for (*batch = most; *batch > 1; --*batch) {
         size_t total = (vq_value_count(g, 0) + (r.scratch + r.low) * sizeof(float)) * (size_t)*batch, arena = 0;
         for (int l = 0; l < lanes; l++) {
             const int share = vq_lane_share_of(l, lanes, *batch).count;
             size_t part = 0;
-            if (share) VQ_GO(vq_float_plan_values(items, &part, g, leaders, share));
+            if (share) VQ_GO(vq_float_plan_values(items, &part, g, fusion.leaders ? &fusion : NULL, share));
             arena = VQ_MAX(arena, part);
             total += part;
         }
@@ -117,7 +165,7 @@ vq_status vq_float_run_fit(int *batch, vq_device *dev, const vq_graph *g, const 
     }
 done:
     free(items);
-    free(leaders);
+    vq_float_fusion_clear(&fusion);
     vq_whole_products_destroy(&products, g->num_nodes);
     return status;
 }

@@ -9,13 +9,19 @@
 /* Whether FP32 runs of all nodes fuse some of them on this device. */
 bool vq_float_can_fuse(vq_device *dev);
 
-/* The nodes that a fused run does together with others: leaders [num_nodes], which free() releases; leaders[i] is the node
- * that does node i, mostly i itself. */
-vq_status vq_float_leaders_create(int **leaders, vq_device *dev, const vq_graph *g);
+/* The nodes that a fused run does together with others: leaders [num_nodes]; leaders[i] is the node whose kernel does node i,
+ * mostly i itself. chains [num_nodes]: the leader that begins the launch which kernels of successive leaders share
+ * (ops/row_chain.h), LINEARs and LayerNorms of the same rows; leaders[i] where they share none. */
+typedef struct vq_float_fusion {
+    int *leaders, *chains;
+} vq_float_fusion;
+vq_status vq_float_fusion_create(vq_float_fusion *out, vq_device *dev, const vq_graph *g);
+void vq_float_fusion_clear(vq_float_fusion *f);
 
-/* Places of the values of `batch` images in an arena of *total bytes; items [num_values]. leaders: NULL unless fused; what
- * lies between nodes done together has no place and 0 bytes. */
-vq_status vq_float_plan_values(vq_plan_item *items, size_t *total, const vq_graph *g, const int *leaders, int batch);
+/* Places of the values of `batch` images in an arena of *total bytes; items [num_values]. fusion: NULL unless fused; what
+ * lies between nodes that one kernel does has no place and 0 bytes. */
+vq_status vq_float_plan_values(vq_plan_item *items, size_t *total, const vq_graph *g, const vq_float_fusion *fusion,
+                               int batch);
 
 /* Floats per image beside the values. The patch rows in front of PATCH_EMBED's product go through scratch, and unless
  * fused the quantized inputs of linears. In front of products of low bytes, scratch holds the operand beside what both

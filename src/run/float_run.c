@@ -57,8 +57,10 @@ void vq_float_run_destroy(vq_float_run **run_ptr)
     }
     free(run->maps);
     free(run->extra);
+    for (int i = 0; run->chains && i < run->graph->num_nodes; i++) vq_row_chain_destroy(&run->chains[i]);
     free(run->linears);
-    free(run->leaders);
+    free(run->chains);
+    vq_float_fusion_clear(&run->fusion);
     vq_buf_destroy(&run->low);
     free(run->whole);
     free(run->in);
@@ -72,7 +74,7 @@ static vq_status create_room(vq_float_run *run)
 {
     const vq_graph *const g = run->graph;
     const size_t batch = (size_t)run->max_batch;
-    const size_t scratch = vq_float_room_of(g, NULL, run->leaders != NULL).scratch * sizeof(float) * batch;
+    const size_t scratch = vq_float_room_of(g, NULL, run->linears != NULL).scratch * sizeof(float) * batch;
     vq_plan_item *items = NULL;
     size_t total = 0;
     vq_status status = VQ_OK;
@@ -80,7 +82,7 @@ static vq_status create_room(vq_float_run *run)
     VQ_GO(vq_buf_create(&run->scratch, run->dev, scratch));
     VQ_GO(vq_alloc(&run->values, (size_t)g->num_values, sizeof(vq_buf *), "float run"));
     VQ_GO(vq_alloc(&items, (size_t)g->num_values, sizeof *items, "memory plan"));
-    VQ_GO(vq_float_plan_values(items, &total, g, run->leaders, run->max_batch));
+    VQ_GO(vq_float_plan_values(items, &total, g, run->linears ? &run->fusion : NULL, run->max_batch));
     VQ_GO(vq_buf_create(&run->arena, run->dev, total));
     for (int v = 1; v < g->num_values; v++)
         if (items[v].bytes) VQ_GO(vq_buf_view(&run->values[v], run->dev, run->arena, items[v].offset, items[v].bytes));
@@ -163,6 +165,33 @@ static vq_status create_maps(vq_float_run *run)
     return VQ_OK;
 }
 
+/* The leaders of node `first`'s launch; nodes [VQ_ROW_CHAIN_MOST]. */
+static int leaders_of(int *nodes, const vq_float_run *run, int first)
+{
+    int count = 0;
+    for (int i = first; i < run->graph->num_nodes && run->fusion.chains[i] == first; i++)
+        if (run->fusion.leaders[i] == i) nodes[count++] = i;
+    return count;
+}
+
+/* Launches that several leaders share; where the compiler refuses one they go apart. */
+static vq_status create_chains(vq_float_run *run)
+{
+    vq_float_fusion *const f = &run->fusion;
+    for (int i = 0; i < run->graph->num_nodes; i++) {
+        int nodes[VQ_ROW_CHAIN_MOST];
+        vq_row_op ops[VQ_ROW_CHAIN_MOST];
+        const int count = f->chains[i] == i ? leaders_of(nodes, run, i) : 0;
+        if (count < 2) continue;
+        for (int j = 0; j < count; j++) ops[j] = (vq_row_op){.linear = run->linears[nodes[j]]}; /* NULL: a LayerNorm */
+        const vq_status status = vq_row_chain_create(&run->chains[i], run->dev, ops, count);
+        if (status == VQ_OK) continue;
+        if (status != VQ_ERR_BUILD) return status;
+        for (int j = i; j < run->graph->num_nodes && f->chains[j] == i; j++) f->chains[j] = f->leaders[j];
+    }
+    return VQ_OK;
+}
+
 static vq_status create(vq_float_run **out, vq_device *dev, const vq_graph *graph, int max_batch, bool fused)
 {
     vq_float_run *run = NULL;
@@ -178,13 +207,15 @@ static vq_status create(vq_float_run **out, vq_device *dev, const vq_graph *grap
     VQ_GO(vq_alloc(&run->maps, (size_t)graph->num_nodes, sizeof(vq_buf *), "float run"));
     VQ_GO(vq_alloc(&run->extra, (size_t)graph->num_nodes, sizeof(vq_buf *), "float run"));
     if (fused) {
-        VQ_GO(vq_float_leaders_create(&run->leaders, dev, graph));
+        VQ_GO(vq_float_fusion_create(&run->fusion, dev, graph));
+        VQ_GO(vq_alloc(&run->chains, (size_t)graph->num_nodes, sizeof *run->chains, "float run"));
         VQ_GO(vq_alloc(&run->linears, (size_t)graph->num_nodes, sizeof *run->linears, "float run"));
     }
     VQ_GO(create_maps(run));
     for (int p = 0; p < graph->num_params; p++)
         if (graph->params[p].data)
             VQ_GO(vq_float_run_set_param(run, p, graph->params[p].data, vq_shape_count(&graph->params[p].shape)));
+    if (fused) VQ_GO(create_chains(run));
     VQ_GO(create_room(run));
     *out = run;
     run = NULL;
@@ -231,7 +262,7 @@ done:
 
 bool vq_float_run_is_part(const vq_float_run *run, int i)
 {
-    return run->leaders && run->leaders[i] != i;
+    return run->fusion.chains && run->fusion.chains[i] != i;
 }
 
 static vq_status set_linear(vq_float_run *run, int node, const float *weight)
@@ -529,19 +560,28 @@ static vq_status multiply_quantized(vq_float_run *run, int node, product *p, siz
 }
 
 /* A linear, and the GELU or ADD that is done with it. */
-static vq_status run_fused_linear(vq_float_run *run, int i, int batch)
+static vq_linear_f32_io linear_io(const vq_float_run *run, int i, int batch)
 {
     const vq_graph *const g = run->graph;
     const vq_node *const n = &g->nodes[i], *const next = n + 1;
-    const bool joined = i + 1 < g->num_nodes && run->leaders[i + 1] == i;
+    const bool joined = i + 1 < g->num_nodes && run->fusion.leaders[i + 1] == i;
     const vq_linear_epilogue epilogue = !joined                    ? VQ_LINEAR_PLAIN
                                         : next->op == VQ_NODE_GELU ? VQ_LINEAR_GELU
                                                                    : VQ_LINEAR_ADD;
     const vq_buf *const x = n->op == VQ_NODE_PATCH_EMBED ? run->scratch : run->values[n->in[0]];
     const vq_buf *const other = epilogue == VQ_LINEAR_ADD ? run->values[next->in[next->in[0] == n->out]] : NULL;
-    return vq_linear_f32_run(run->dev, run->linears[i], batch * g->values[n->out].rows, x,
-                             n->bias < 0 ? NULL : run->params[n->bias], epilogue, other,
-                             run->values[joined ? next->out : n->out]);
+    return (vq_linear_f32_io){.x = x,
+                              .bias = n->bias < 0 ? NULL : run->params[n->bias],
+                              .other = other,
+                              .y = run->values[joined ? next->out : n->out],
+                              .m = batch * g->values[n->out].rows,
+                              .epilogue = epilogue};
+}
+
+static vq_status run_fused_linear(vq_float_run *run, int i, int batch)
+{
+    const vq_linear_f32_io io = linear_io(run, i, batch);
+    return vq_linear_f32_run(run->dev, run->linears[i], &io);
 }
 
 static vq_status run_linear(vq_float_run *run, int i, int batch)
@@ -680,14 +720,39 @@ static vq_status run_context(vq_float_run *run, int i, int batch)
     return multiply_quantized(run, i, &p, vq_value_count(g, n->in[0]) * (size_t)batch, true);
 }
 
-static vq_status run_layernorm(vq_float_run *run, const vq_node *n, int batch)
+static vq_layernorm_f32_io layernorm_io(const vq_float_run *run, const vq_node *n, int batch)
 {
     const vq_value *const in = &run->graph->values[n->in[0]];
-    const vq_buf *const x = run->values[n->in[0]], *const y = run->values[n->out];
-    const vq_buf *const gamma = run->params[n->weight], *const beta = run->params[n->bias];
-    const int m = batch * in->rows;
-    if (run->reproducible) return vq_layernorm_f64_run(run->dev, x, gamma, beta, n->eps, y, m, in->cols);
-    return vq_layernorm_f32_run(run->dev, x, in->cols, gamma, beta, n->eps, y, m, in->cols);
+    return (vq_layernorm_f32_io){.x = run->values[n->in[0]],
+                                 .gamma = run->params[n->weight],
+                                 .beta = run->params[n->bias],
+                                 .y = run->values[n->out],
+                                 .m = batch * in->rows,
+                                 .c = in->cols,
+                                 .ldx = in->cols,
+                                 .eps = n->eps};
+}
+
+static vq_status run_layernorm(vq_float_run *run, const vq_node *n, int batch)
+{
+    const vq_layernorm_f32_io io = layernorm_io(run, n, batch);
+    if (run->reproducible) return vq_layernorm_f64_run(run->dev, io.x, io.gamma, io.beta, io.eps, io.y, io.m, io.c);
+    return vq_layernorm_f32_run(run->dev, &io);
+}
+
+static vq_status run_chain(vq_float_run *run, int first, int batch)
+{
+    int nodes[VQ_ROW_CHAIN_MOST];
+    vq_row_io ios[VQ_ROW_CHAIN_MOST];
+    const int count = leaders_of(nodes, run, first);
+    for (int j = 0; j < count; j++) {
+        const vq_node *const n = &run->graph->nodes[nodes[j]];
+        if (n->op == VQ_NODE_LINEAR)
+            ios[j].linear = linear_io(run, nodes[j], batch);
+        else
+            ios[j].layernorm_f32 = layernorm_io(run, n, batch);
+    }
+    return vq_row_chain_run(run->dev, run->chains[first], ios);
 }
 
 static vq_status run_pool(vq_float_run *run, int i, int batch)
@@ -709,6 +774,7 @@ vq_status vq_float_run_node(vq_float_run *run, int i, int batch)
     const vq_value *const in = &g->values[n->in[0]];
     const size_t count = vq_value_count(g, n->in[0]) * (size_t)batch;
     if (vq_float_run_is_part(run, i)) return VQ_OK;
+    if (run->chains && run->chains[i]) return run_chain(run, i, batch);
     switch (n->op) {
     case VQ_NODE_PATCH_EMBED: return run_patch_embed(run, i, batch);
     case VQ_NODE_TOKENS: return run_tokens(run, n, batch);

@@ -5,7 +5,9 @@
 
 #include "cl/cl.h"
 #include "ops/ops_f32.h"
+#include "ops/row_chain.h"
 #include "quant/whole.h"
+#include "run/float_plan.h"
 
 /* A quantizer's parameters on the device. */
 typedef struct vq_dev_quantizer {
@@ -40,7 +42,8 @@ typedef struct vq_float_run {
     vq_buf *low;         /* products of low bytes; NULL where there are none */
     bool reproducible;   /* norms, softmax and GELU in the forms that do so, too */
     size_t model_bytes;  /* parameters on the device */
-    int *leaders; /* [num_nodes] fused: the node that does each; or NULL */
+    vq_float_fusion fusion; /* fused; or NULLs */
+    vq_row_chain **chains;  /* [num_nodes] fused: of the nodes that begin a shared launch; or NULL */
     vq_linear_f32 **linears; /* [num_nodes] fused: weights of LINEAR and PATCH_EMBED, which are not in params; or NULL */
     int num_lanes;           /* fused: that share the images of a batch (run/lanes.h); else 0 */
     struct vq_float_run *lanes[VQ_MAX_LANES]; /* fused: this run, and those of the other lanes, which have all from it but

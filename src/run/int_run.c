@@ -105,7 +105,7 @@ static vq_status create_chain(vq_int_run *run, int leader, int count)
             VQ_TRY(vq_gemm_s8_create_part(&s->gemm, run->dev, &n->u.gemm.w, run->storage));
         else
             VQ_TRY(vq_layernorm_s32_create_part(&s->layernorm, run->dev, &n->u.layernorm.w));
-        ops[j] = (vq_row_op){s->gemm, s->layernorm};
+        ops[j] = (vq_row_op){.gemm = s->gemm, .layernorm = s->layernorm};
     }
     return vq_row_chain_create(&run->nodes[leader].chain, run->dev, ops, count);
 }
@@ -123,7 +123,7 @@ static void break_chain(vq_int_run *run, int leader, int count)
 static vq_status prepare_nodes(vq_int_run *run)
 {
     const int num_nodes = run->graph->num_nodes;
-    vq_int_leaders(run->leaders, run->graph, vq_row_chain_fits(run->dev) ? VQ_ROW_CHAIN_MOST : 1);
+    vq_int_leaders(run->leaders, run->graph, vq_row_chain_fits(run->dev, VQ_OP_GEMM_S8, VQ_OP_LAYERNORM_S32) ? VQ_ROW_CHAIN_MOST : 1);
     for (int i = 0, count; i < num_nodes; i += count) {
         count = chain_length(run, i);
         if (count > 1) {

@@ -16,7 +16,8 @@ typedef struct args {
 static vq_status run(void *user, vq_device *dev)
 {
     const args *const t = user;
-    return vq_layernorm_f32_run(dev, t->x->buf, t->ldx, t->gamma->buf, t->beta->buf, 1e-6f, t->y->buf, t->m, t->c);
+    const vq_layernorm_f32_io io = {t->x->buf, t->gamma->buf, t->beta->buf, t->y->buf, t->m, t->c, t->ldx, 1e-6f};
+    return vq_layernorm_f32_run(dev, &io);
 }
 
 void check_layernorm_f32(check *ck)

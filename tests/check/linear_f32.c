@@ -19,8 +19,13 @@ typedef struct args {
 static vq_status run(void *user, vq_device *dev)
 {
     const args *const a = user;
-    return vq_linear_f32_run(dev, a->op, a->m, a->x->buf, a->bias ? a->bias->buf : NULL, a->epilogue,
-                             a->other ? a->other->buf : NULL, a->y->buf);
+    const vq_linear_f32_io io = {.x = a->x->buf,
+                                 .bias = a->bias ? a->bias->buf : NULL,
+                                 .other = a->other ? a->other->buf : NULL,
+                                 .y = a->y->buf,
+                                 .m = a->m,
+                                 .epilogue = a->epilogue};
+    return vq_linear_f32_run(dev, a->op, &io);
 }
 
 static void check_shape(check *ck, int m, int n, int k, int which)

@@ -22,7 +22,7 @@ static vq_status run(void *user, vq_device *dev)
     const args *const a = user;
     vq_gemm_s8 *gemm[NUM_OPS] = {NULL};
     vq_layernorm_s32 *norm = NULL;
-    vq_row_op ops[NUM_OPS] = {{NULL, NULL}};
+    vq_row_op ops[NUM_OPS] = {{NULL}};
     vq_row_chain *chain = NULL;
     vq_status status = VQ_OK;
     for (int i = 0; i < NUM_OPS; i++) {
@@ -30,7 +30,7 @@ static vq_status run(void *user, vq_device *dev)
             VQ_GO(vq_layernorm_s32_create_part(&norm, dev, a->norm));
         else
             VQ_GO(vq_gemm_s8_create_part(&gemm[i], dev, a->gemm[i], VQ_STORAGE_DEFAULT));
-        ops[i] = (vq_row_op){gemm[i], i == NORM ? norm : NULL};
+        ops[i] = (vq_row_op){.gemm = gemm[i], .layernorm = i == NORM ? norm : NULL};
     }
     VQ_GO(vq_row_chain_create(&chain, dev, ops, NUM_OPS));
     VQ_GO(vq_row_chain_run(dev, chain, a->ios));
@@ -129,6 +129,6 @@ void check_row_chain(check *ck)
 {
     static const shape shapes[] = {{5, 33, 70}, {1, 48, 192}, {401, 48, 192}};
     for (const vq_variant *v = check_first(ck, VQ_OP_GEMM_S8); v; v = check_next(ck))
-        for (size_t i = 0; i < VQ_ARRAY_LEN(shapes) && vq_row_chain_fits(check_device(ck)); i++)
+        for (size_t i = 0; i < VQ_ARRAY_LEN(shapes) && vq_row_chain_fits(check_device(ck), VQ_OP_GEMM_S8, VQ_OP_LAYERNORM_S32); i++)
             check_shape(ck, &shapes[i]);
 }
