@@ -123,7 +123,8 @@ static void break_chain(vq_int_run *run, int leader, int count)
 static vq_status prepare_nodes(vq_int_run *run)
 {
     const int num_nodes = run->graph->num_nodes;
-    vq_int_leaders(run->leaders, run->graph, vq_row_chain_fits(run->dev, VQ_OP_GEMM_S8, VQ_OP_LAYERNORM_S32) ? VQ_ROW_CHAIN_MOST : 1);
+    const bool fits = vq_row_chain_fits(run->dev, VQ_OP_GEMM_S8, VQ_OP_LAYERNORM_S32);
+    vq_int_leaders(run->leaders, run->graph, fits ? VQ_ROW_CHAIN_MOST : 1);
     for (int i = 0, count; i < num_nodes; i += count) {
         count = chain_length(run, i);
         if (count > 1) {

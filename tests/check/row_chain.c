@@ -129,6 +129,6 @@ void check_row_chain(check *ck)
 {
     static const shape shapes[] = {{5, 33, 70}, {1, 48, 192}, {401, 48, 192}};
     for (const vq_variant *v = check_first(ck, VQ_OP_GEMM_S8); v; v = check_next(ck))
-        for (size_t i = 0; i < VQ_ARRAY_LEN(shapes) && vq_row_chain_fits(check_device(ck), VQ_OP_GEMM_S8, VQ_OP_LAYERNORM_S32); i++)
-            check_shape(ck, &shapes[i]);
+        if (vq_row_chain_fits(check_device(ck), VQ_OP_GEMM_S8, VQ_OP_LAYERNORM_S32))
+            for (size_t i = 0; i < VQ_ARRAY_LEN(shapes); i++) check_shape(ck, &shapes[i]);
 }

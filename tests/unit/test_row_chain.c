@@ -6,9 +6,10 @@
 
 #include "run/int_plan.h"
 #include "run/int_run.h"
-#include "run/session.h"
+#include "run/model.h"
 #include "tiny_model.h"
 #include "unit.h"
+#include "vitq/session.h"
 
 enum { IMAGES = 3, CLASSES = 7 };
 
@@ -102,6 +103,27 @@ static int run_model(int32_t *logits, const vq_int_graph *ints, const uint8_t *p
     return parts;
 }
 
+/* A device for which no kernel compiles as a part of a chain. */
+static vq_device *open_refusing(void)
+{
+    vq_device *refusing = NULL;
+    char folder[512];
+    snprintf(folder, sizeof folder, "%s",
+             unit_write_text("vq_part.h", "#ifdef VQ_PART\n#error no chains\n#endif\n"
+                                          "#define VQ_ONE_ITEM_KERNEL __kernel\n"
+                                          "#define VQ_FIRST_ROW(group, rows, m) min((int)(group) * (rows), (m))\n"));
+    *strrchr(folder, '/') = '\0';
+    setenv("VITQ_KERNEL_DIR", folder, 1);
+    unit_ok(vq_device_open(&refusing, NULL));
+    return refusing;
+}
+
+static void close_refusing(vq_device *refusing)
+{
+    vq_device_destroy(&refusing);
+    unsetenv("VITQ_KERNEL_DIR");
+}
+
 static void test_refused(void **state)
 {
     const tiny_options options = {.chans = 3, .w_bits = 6, .a_bits = 8, .qkv = VQ_PER_HEAD, .seed = 3};
@@ -118,30 +140,54 @@ static void test_refused(void **state)
     assert_memory_equal(got, want, sizeof got);
     print_message("%d of %d nodes run in others' launches\n", parts, m->ints->num_nodes);
     if (parts > 0) {
-        char folder[512];
-        snprintf(folder, sizeof folder, "%s",
-                 unit_write_text("vq_part.h", "#ifdef VQ_PART\n#error no chains\n#endif\n"
-                                              "#define VQ_ONE_ITEM_KERNEL __kernel\n"));
-        *strrchr(folder, '/') = '\0';
-        setenv("VITQ_KERNEL_DIR", folder, 1);
         vq_device *const usual = dev;
-        unit_ok(vq_device_open(&dev, NULL));
+        dev = open_refusing();
         memset(got, 0, sizeof got);
         assert_int_equal(run_model(got, m->ints, pixels), 0);
         assert_memory_equal(got, want, sizeof got);
-        vq_device_destroy(&dev);
+        close_refusing(dev);
         dev = usual;
-        unsetenv("VITQ_KERNEL_DIR");
     }
     free(pixels);
     vq_qmodel_destroy(&m);
     vq_graph_destroy(&g);
 }
 
+static void run_floats(float *logits, vq_device *on, const vq_model *model, const uint8_t *pixels)
+{
+    const vq_session_params params = {.mode = VQ_MODE_FP32, .max_batch = IMAGES};
+    vq_session *session = NULL;
+    unit_ok(vq_session_create(&session, on, model, &params));
+    unit_ok(vq_session_run(session, pixels, IMAGES, logits));
+    vq_session_destroy(&session);
+}
+
+/* FP32 runs as well, against plain C. */
+static void test_floats(void **state)
+{
+    vq_model model = {.path = "tiny", .graph = tiny_graph(3, 5)};
+    const size_t bytes = tiny_pixels(model.graph);
+    uint8_t *const pixels = malloc(IMAGES * bytes);
+    float want[IMAGES * CLASSES], got[IMAGES * CLASSES];
+    (void)state;
+    for (int i = 0; i < IMAGES; i++) {
+        tiny_image(model.graph, (uint64_t)i, pixels + (size_t)i * bytes);
+        tiny_forward(model.graph, NULL, pixels + (size_t)i * bytes, want + i * CLASSES, NULL);
+    }
+    run_floats(got, dev, &model, pixels);
+    assert_true(tiny_rms(got, want, IMAGES * CLASSES) < 1e-5);
+    vq_device *const refusing = open_refusing();
+    run_floats(got, refusing, &model, pixels);
+    assert_true(tiny_rms(got, want, IMAGES * CLASSES) < 1e-5);
+    close_refusing(refusing);
+    free(pixels);
+    vq_graph_destroy(&model.graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_leaders), cmocka_unit_test(test_lifetimes),
-                                       cmocka_unit_test(test_refused)};
+                                       cmocka_unit_test(test_refused), cmocka_unit_test(test_floats)};
     unit_catch_log();
     if (vq_device_open(&dev, NULL) != VQ_OK) {
         printf("test_row_chain: skipped, there is no OpenCL device\n");
