@@ -43,6 +43,9 @@ static vq_status create(vq_row_chain *chain, vq_device *dev, const vq_row_op *op
         if (!vq_has_one_item(part.kernel.variant))
             return vq_fail(VQ_ERR_UNSUPPORTED, "device %s: %s is no part of a chain", vq_device_get_info(dev)->name,
                            part.kernel.variant->name);
+        if (part.tile_rows > 1 && chain->tile_rows > 1 && part.tile_rows != chain->tile_rows)
+            return vq_fail(VQ_ERR_INVALID_ARG, "row chain: products of %d and of %d rows at a time", chain->tile_rows,
+                           part.tile_rows);
         kernels[i] = part.kernel;
         chain->tile_rows = VQ_MAX(chain->tile_rows, part.tile_rows);
         if (part.most_rows) chain->most_rows = VQ_MIN(chain->most_rows, part.most_rows);

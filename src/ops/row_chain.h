@@ -17,7 +17,7 @@ vq_status vq_gemm_s8_create_part(vq_gemm_s8 **out, vq_device *dev, const vq_gemm
 vq_status vq_layernorm_s32_create_part(vq_layernorm_s32 **out, vq_device *dev, const vq_layernorm_s32_weights *weights);
 
 /* An op, one of them or with none of them a layernorm_f32, and where it reads and writes. Row r of its output depends on row r of its input and of earlier
- * ops' outputs alone; m is the same for all; products have no row map, LayerNorms merge nothing. */
+ * ops' outputs alone; m is the same for all; products are of one variant and have no row map, LayerNorms merge nothing. */
 typedef struct vq_row_op {
     const vq_gemm_s8 *gemm;
     const vq_layernorm_s32 *layernorm;

@@ -183,8 +183,13 @@ static vq_status create_chains(vq_float_run *run)
         vq_row_op ops[VQ_ROW_CHAIN_MOST];
         const int count = f->chains[i] == i ? leaders_of(nodes, run, i) : 0;
         if (count < 2) continue;
-        for (int j = 0; j < count; j++) ops[j] = (vq_row_op){.linear = run->linears[nodes[j]]}; /* NULL: a LayerNorm */
-        const vq_status status = vq_row_chain_create(&run->chains[i], run->dev, ops, count);
+        bool complete = true;
+        for (int j = 0; j < count; j++) {
+            ops[j] = (vq_row_op){.linear = run->linears[nodes[j]]}; /* NULL: a LayerNorm */
+            complete = complete && (ops[j].linear || run->graph->nodes[nodes[j]].op == VQ_NODE_LAYERNORM);
+        }
+        const vq_status status =
+            complete ? vq_row_chain_create(&run->chains[i], run->dev, ops, count) : VQ_ERR_BUILD; /* no weights yet */
         if (status == VQ_OK) continue;
         if (status != VQ_ERR_BUILD) return status;
         for (int j = i; j < run->graph->num_nodes && f->chains[j] == i; j++) f->chains[j] = f->leaders[j];

@@ -22,7 +22,7 @@ static vq_status run(void *user, vq_device *dev)
     const args *const a = user;
     vq_gemm_s8 *gemm[NUM_OPS] = {NULL};
     vq_layernorm_s32 *norm = NULL;
-    vq_row_op ops[NUM_OPS] = {{NULL}};
+    vq_row_op ops[NUM_OPS];
     vq_row_chain *chain = NULL;
     vq_status status = VQ_OK;
     for (int i = 0; i < NUM_OPS; i++) {
