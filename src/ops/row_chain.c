@@ -2,6 +2,7 @@
 #include "ops/row_chain.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "ops/args_int.h"
 
@@ -27,6 +28,17 @@ static void describe(vq_row_part *part, vq_device *dev, const vq_row_op *op)
         vq_linear_f32_part(part, op->linear);
     else
         vq_layernorm_f32_part(part, dev);
+}
+
+bool vq_row_chain_alike(vq_device *dev, const vq_row_op *a, const vq_row_op *b, int count)
+{
+    for (int i = 0; i < count; i++) {
+        vq_row_part p, q;
+        describe(&p, dev, &a[i]);
+        describe(&q, dev, &b[i]);
+        if (p.kernel.variant != q.kernel.variant || strcmp(p.kernel.options, q.kernel.options)) return false;
+    }
+    return true;
 }
 
 static vq_status create(vq_row_chain *chain, vq_device *dev, const vq_row_op *ops, int count)

@@ -33,6 +33,8 @@ typedef union vq_row_io {
 /* Does some ops in one launch; they outlive it. VQ_ERR_BUILD where the compiler refuses it, after a warning: they can
  * still run one by one, created anew. count: 1 to VQ_ROW_CHAIN_MOST. One thread at a time. */
 typedef struct vq_row_chain vq_row_chain;
+/* Whether two chains of so many ops are one kernel, which is compiled once. */
+bool vq_row_chain_alike(vq_device *dev, const vq_row_op *a, const vq_row_op *b, int count);
 vq_status vq_row_chain_create(vq_row_chain **out, vq_device *dev, const vq_row_op *ops, int count);
 void vq_row_chain_destroy(vq_row_chain **chain);
 /* ios [count]. Enqueued, not waited for. */

@@ -94,48 +94,84 @@ static vq_status create_op(vq_int_run *run, int i)
     return VQ_OK;
 }
 
-/* What `leader` leads as one launch. */
-static vq_status create_chain(vq_int_run *run, int leader, int count)
+static int list_ops(vq_row_op *ops, const vq_int_run *run, int leader)
 {
-    vq_row_op ops[VQ_ROW_CHAIN_MOST];
+    const int count = chain_length(run, leader);
     for (int j = 0; j < count; j++) {
-        const vq_int_node *const n = &run->graph->nodes[leader + j];
-        node_state *const s = &run->nodes[leader + j];
-        if (n->op == VQ_INT_GEMM)
-            VQ_TRY(vq_gemm_s8_create_part(&s->gemm, run->dev, &n->u.gemm.w, run->storage));
-        else
-            VQ_TRY(vq_layernorm_s32_create_part(&s->layernorm, run->dev, &n->u.layernorm.w));
+        const node_state *const s = &run->nodes[leader + j];
         ops[j] = (vq_row_op){.gemm = s->gemm, .layernorm = s->layernorm};
     }
-    return vq_row_chain_create(&run->nodes[leader].chain, run->dev, ops, count);
+    return count;
 }
 
-/* Refused chains fall apart. */
-static void break_chain(vq_int_run *run, int leader, int count)
+static vq_status create_parts(vq_int_run *run, int leader, int count)
+{
+    for (int i = leader; i < leader + count; i++) {
+        const vq_int_node *const n = &run->graph->nodes[i];
+        if (n->op == VQ_INT_GEMM)
+            VQ_TRY(vq_gemm_s8_create_part(&run->nodes[i].gemm, run->dev, &n->u.gemm.w, run->storage));
+        else
+            VQ_TRY(vq_layernorm_s32_create_part(&run->nodes[i].layernorm, run->dev, &n->u.layernorm.w));
+    }
+    return VQ_OK;
+}
+
+/* Launches that the kernel of a leader's chain saves in all. */
+static int saved_by(const vq_int_run *run, int leader)
+{
+    vq_row_op ops[VQ_ROW_CHAIN_MOST], others[VQ_ROW_CHAIN_MOST];
+    const int count = list_ops(ops, run, leader);
+    int saved = 0;
+    for (int i = 0; i < run->graph->num_nodes; i += chain_length(run, i))
+        if (chain_length(run, i) == count && list_ops(others, run, i) == count &&
+            vq_row_chain_alike(run->dev, ops, others, count))
+            saved += count - 1;
+    return saved;
+}
+
+/* The nodes as launches of their own. */
+static vq_status break_chain(vq_int_run *run, int leader, int count)
 {
     for (int i = leader; i < leader + count; i++) {
         vq_gemm_s8_destroy(&run->nodes[i].gemm);
         vq_layernorm_s32_destroy(&run->nodes[i].layernorm);
         run->leaders[i] = i;
-    }
-}
-
-static vq_status prepare_nodes(vq_int_run *run)
-{
-    const int num_nodes = run->graph->num_nodes;
-    const bool fits = vq_row_chain_fits(run->dev, VQ_OP_GEMM_S8, VQ_OP_LAYERNORM_S32);
-    vq_int_leaders(run->leaders, run->graph, fits ? VQ_ROW_CHAIN_MOST : 1);
-    for (int i = 0, count; i < num_nodes; i += count) {
-        count = chain_length(run, i);
-        if (count > 1) {
-            const vq_status status = create_chain(run, i, count);
-            if (status == VQ_OK) continue;
-            if (status != VQ_ERR_BUILD) return status;
-            break_chain(run, i, count);
-        }
-        for (int j = 0; j < count; j++) VQ_TRY(create_op(run, i + j));
+        VQ_TRY(create_op(run, i));
     }
     return VQ_OK;
+}
+
+static vq_status create_chains(vq_int_run *run, int least)
+{
+    bool *worth = NULL;
+    vq_status status = VQ_OK;
+    VQ_GO(vq_alloc(&worth, (size_t)run->graph->num_nodes, sizeof *worth, "integer run"));
+    for (int i = 0; i < run->graph->num_nodes; i += chain_length(run, i))
+        worth[i] = chain_length(run, i) > 1 && saved_by(run, i) >= least;
+    for (int i = 0, count; i < run->graph->num_nodes; i += count) {
+        vq_row_op ops[VQ_ROW_CHAIN_MOST];
+        count = chain_length(run, i);
+        if (count < 2) continue;
+        list_ops(ops, run, i);
+        if (worth[i]) status = vq_row_chain_create(&run->nodes[i].chain, run->dev, ops, count);
+        if (!worth[i] || status == VQ_ERR_BUILD) status = break_chain(run, i, count);
+        if (status != VQ_OK) goto done;
+    }
+done:
+    free(worth);
+    return status;
+}
+
+static vq_status prepare_nodes(vq_int_run *run, int chain_saves)
+{
+    enum { TWO_BLOCKS = 10 };
+    const bool fits = vq_row_chain_fits(run->dev, VQ_OP_GEMM_S8, VQ_OP_LAYERNORM_S32);
+    vq_int_leaders(run->leaders, run->graph, fits ? VQ_ROW_CHAIN_MOST : 1);
+    for (int i = 0, count; i < run->graph->num_nodes; i += count) {
+        count = chain_length(run, i);
+        VQ_TRY(count > 1 ? create_parts(run, i, count) : create_op(run, i));
+    }
+    return create_chains(run, chain_saves ? chain_saves : TWO_BLOCKS);
 }
 
 size_t vq_int_run_constant_bytes(const vq_int_run *run, int node)
@@ -250,7 +286,7 @@ vq_status vq_int_run_create(vq_int_run **out, vq_device *dev, const vq_int_graph
     run->num_lanes = vq_lanes_of(dev, params->lanes);
     VQ_GO(vq_alloc(&run->nodes, (size_t)graph->num_nodes, sizeof *run->nodes, "integer run"));
     VQ_GO(vq_alloc(&run->leaders, (size_t)graph->num_nodes, sizeof *run->leaders, "integer run"));
-    VQ_GO(prepare_nodes(run));
+    VQ_GO(prepare_nodes(run, params->chain_saves));
     VQ_GO(create_lanes(run, params));
     *out = run;
     run = NULL;

@@ -15,6 +15,8 @@ typedef struct vq_int_run_params {
     size_t memory;
     vq_storage storage; /* of weights */
     int lanes;          /* that share a batch; 0: as many as the device has */
+    int chain_saves;    /* launches that a kind of chain (ops/row_chain.h) must save to be worth its compilation, some seconds
+                           when it is first seen; 0: as many as two blocks' */
 } vq_int_run_params;
 vq_status vq_int_run_create(vq_int_run **out, vq_device *dev, const vq_int_graph *graph,
                             const vq_int_run_params *params);

@@ -244,8 +244,9 @@ class Bench(unittest.TestCase):
             self.assertAlmostEqual(sum(shares), 1, 6)
             profile = [p for p in rows if p["bench"] == "profile" and p["batch"] == r["batch"]]
             self.check_profile(profile, r)
-            self.assertEqual({p["op"] for p in profile}, {"patch_embed", "tokens", "layernorm", "linear", "attention",
-                                                          "pool"})
+            ops = {p["op"] for p in profile}
+            self.assertTrue(ops & {"row_chain", "layernorm"})  # CPUs do LayerNorms along with linears
+            self.assertEqual(ops - {"row_chain", "layernorm"}, {"patch_embed", "tokens", "linear", "attention", "pool"})
             # weights and biases are read once; of the activations at least those of the linear layers
             self.assertGreater(r["bytes"], 4 * (1199754 + r["batch"] * 6 * 50 * (128 + 384 + 128 + 128 + 2 * 5 * 128)))
             self.assertNotIn("unfused_bytes", r)
@@ -278,8 +279,14 @@ class Bench(unittest.TestCase):
         self.assertEqual((rows[0]["bench"], rows[0]["op"], rows[0]["type"], rows[0]["batch"]), ("model", "int", "int8", 2))
         self.assertEqual((rows[0]["verified"], rows[0]["max_error"]), (10, 0))
         kernels = {(r["op"], r.get("kind")): r["launches"] for r in rows if r["bench"] == "profile"}
-        self.assertEqual([kernels["gemm_s8", kind] for kind in ("codes", "table", "add", "set")], [6, 6, 13, 1])
-        self.assertEqual(kernels["layernorm_s32", None], 13)
+        by_rows = {("gemm_s8", "codes"): 6, ("gemm_s8", "table"): 6, ("gemm_s8", "add"): 13, ("gemm_s8", "set"): 1,
+                   ("layernorm_s32", None): 13}
+        chains = kernels.get(("row_chain", None), 0)  # of CPUs, each in place of two at least
+        launched = sum(kernels.get(key, 0) for key in by_rows)
+        if chains:
+            self.assertLessEqual(launched + 2 * chains, sum(by_rows.values()))
+        else:
+            self.assertEqual({key: kernels.get(key) for key in by_rows}, by_rows)
         self.assertIn(kernels["attention_u8", None], (6, 12))  # with a packing of K and V where products want one
         self.check_counts(rows[0])
 

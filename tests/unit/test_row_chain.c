@@ -93,7 +93,7 @@ static void test_lifetimes(void **state)
 /* Logits of some images, and how many nodes are parts of others' launches. */
 static int run_model(int32_t *logits, const vq_int_graph *ints, const uint8_t *pixels)
 {
-    const vq_int_run_params params = {.max_batch = IMAGES};
+    const vq_int_run_params params = {.max_batch = IMAGES, .chain_saves = 1};
     vq_int_run *run = NULL;
     int parts = 0;
     unit_ok(vq_int_run_create(&run, dev, ints, &params));
