@@ -26,32 +26,23 @@ static vq_status add(char **text, const char *more)
     return status;
 }
 
-/* Type `at` of a list, cut out of it. */
-static const char *next_type(const char *list, char *type, size_t size)
-{
-    const size_t len = strcspn(list, ",");
-    const size_t kept = VQ_MIN(len, size - 1);
-    memcpy(type, list, kept);
-    type[kept] = '\0';
-    return list[len] ? list + len + 1 : NULL;
-}
-
 /* The kernel's parameters and the call of one part. */
 static vq_status add_part(char **params, char **calls, const vq_kernel_part *part, int index)
 {
     vq_status status = VQ_OK;
-    char *text = NULL, type[64];
+    char *text = NULL;
     VQ_GO(vq_format(&text, "    part_%d(", index));
     VQ_GO(add(calls, text));
-    int i = 0;
-    for (const char *list = part->params; list; i++) {
-        list = next_type(list, type, sizeof type);
+    const char *type = part->params;
+    for (int i = 0; *type; i++) {
+        const size_t len = strcspn(type, ",");
         free(text);
-        VQ_GO(vq_format(&text, "%s%s a%d_%d", index || i ? ", " : "", type, index, i));
+        VQ_GO(vq_format(&text, "%s%.*s a%d_%d", index || i ? ", " : "", (int)len, type, index, i));
         VQ_GO(add(params, text));
         free(text);
         VQ_GO(vq_format(&text, "%sa%d_%d", i ? ", " : "", index, i));
         VQ_GO(add(calls, text));
+        type += type[len] ? len + 1 : len;
     }
     VQ_GO(add(calls, ");\n"));
 done:
@@ -159,23 +150,12 @@ static vq_status build(cl_program *out, chain *c)
 /* A chain that was refused stays among the programs, as others do. */
 static vq_status get_program(cl_program *out, chain *c)
 {
-    vq_status status = VQ_OK;
-    vq_program *p = vq_program_find(c->dev, c->name, c->key);
-    if (p) {
-        *out = p->program;
-        return p->program ? VQ_OK : VQ_ERR_BUILD;
-    }
-    VQ_TRY(vq_alloc(&p, 1, sizeof *p, "a program"));
-    VQ_GO(vq_strdup(&p->file, c->name));
-    VQ_GO(vq_strdup(&p->options, c->key));
-    status = build(&p->program, c);
-    if (status != VQ_OK && status != VQ_ERR_BUILD) goto done;
-    *out = p->program;
-    p->next = c->dev->programs;
-    c->dev->programs = p;
-    return status;
-done:
-    vq_program_destroy(p);
+    const vq_program *const p = vq_program_find(c->dev, c->name, c->key);
+    *out = p ? p->program : NULL;
+    if (p) return *out ? VQ_OK : VQ_ERR_BUILD;
+    const vq_status status = build(out, c);
+    if (status != VQ_OK && status != VQ_ERR_BUILD) return status;
+    VQ_TRY(vq_program_keep(c->dev, c->name, c->key, *out));
     return status;
 }
 

@@ -91,13 +91,14 @@ vq_status vq_cache_key(char hash[33], const vq_device *dev, const char *kind, co
  * error, or a warning where skipped names the variant that is then passed over. */
 vq_status vq_program_get(cl_program *out, vq_device *dev, const char *file, const char *options, const char *skipped);
 /* The steps of it, which chain.c takes, too: a program of memory or NULL; of the disk cache or NULL; into the disk cache; the
- * report of a build that failed, VQ_ERR_BUILD. */
+ * report of a build that failed, VQ_ERR_BUILD; into memory, with which the program belongs to the device (NULL: its build
+ * failed). */
 vq_program *vq_program_find(const vq_device *dev, const char *file, const char *options);
 cl_program vq_program_from_cache(vq_device *dev, const char *hash, const char *options);
 void vq_program_to_cache(vq_device *dev, cl_program program, const char *hash);
 vq_status vq_program_refused(vq_device *dev, cl_program program, cl_int error, const char *file, const char *hash,
                              const char *skipped);
-void vq_program_destroy(vq_program *program);
+vq_status vq_program_keep(vq_device *dev, const char *file, const char *options, cl_program program);
 /* Keeps what became of a probe and its build log beside the cached programs; the path, which free() releases, or NULL. */
 char *vq_program_keep_log(vq_device *dev, cl_program program, const char *options, const char *source,
                           const char *verdict);

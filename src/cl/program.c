@@ -129,7 +129,7 @@ static vq_status build(cl_program *out, vq_device *dev, const char *file, const 
     return status;
 }
 
-void vq_program_destroy(vq_program *p)
+static void destroy(vq_program *p)
 {
     if (p->program) clReleaseProgram(p->program);
     free(p->file);
@@ -137,10 +137,26 @@ void vq_program_destroy(vq_program *p)
     free(p);
 }
 
-vq_status vq_program_get(cl_program *out, vq_device *dev, const char *file, const char *options, const char *skipped)
+vq_status vq_program_keep(vq_device *dev, const char *file, const char *options, cl_program program)
 {
     vq_status status = VQ_OK;
-    vq_program *p = vq_program_find(dev, file, options);
+    vq_program *p = NULL;
+    VQ_GO(vq_alloc(&p, 1, sizeof *p, "a program"));
+    VQ_GO(vq_strdup(&p->file, file));
+    VQ_GO(vq_strdup(&p->options, options));
+    p->program = program;
+    p->next = dev->programs;
+    dev->programs = p;
+    return VQ_OK;
+done:
+    if (program) clReleaseProgram(program);
+    if (p) destroy(p);
+    return status;
+}
+
+vq_status vq_program_get(cl_program *out, vq_device *dev, const char *file, const char *options, const char *skipped)
+{
+    const vq_program *const p = vq_program_find(dev, file, options);
     *out = NULL;
     if (p && !p->program && skipped) return VQ_ERR_BUILD;
     if (p && !p->program) return vq_fail(VQ_ERR_BUILD, "device %s: %s did not compile", dev->info.name, file);
@@ -148,17 +164,9 @@ vq_status vq_program_get(cl_program *out, vq_device *dev, const char *file, cons
         *out = p->program;
         return VQ_OK;
     }
-    VQ_TRY(vq_alloc(&p, 1, sizeof *p, "a program"));
-    VQ_GO(vq_strdup(&p->file, file));
-    VQ_GO(vq_strdup(&p->options, options));
-    status = build(&p->program, dev, file, options, skipped);
-    if (status != VQ_OK && status != VQ_ERR_BUILD) goto done;
-    *out = p->program;
-    p->next = dev->programs;
-    dev->programs = p;
-    return status;
-done:
-    vq_program_destroy(p);
+    const vq_status status = build(out, dev, file, options, skipped);
+    if (status != VQ_OK && status != VQ_ERR_BUILD) return status;
+    VQ_TRY(vq_program_keep(dev, file, options, *out));
     return status;
 }
 
@@ -178,6 +186,6 @@ void vq_program_destroy_all(vq_device *dev)
     while (dev->programs) {
         vq_program *p = dev->programs;
         dev->programs = p->next;
-        vq_program_destroy(p);
+        destroy(p);
     }
 }

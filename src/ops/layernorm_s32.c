@@ -107,8 +107,7 @@ vq_status vq_layernorm_s32_create(vq_layernorm_s32 **out, vq_device *dev, const 
 {
     VQ_TRY(vq_layernorm_s32_create_part(out, dev, weights));
     vq_layernorm_s32 *const op = *out;
-    const vq_status status =
-        vq_kernel_get(&op->kernel, dev, op->variant, "layernorm_s32", op->options[0] ? op->options : NULL);
+    const vq_status status = vq_kernel_get(&op->kernel, dev, op->variant, "layernorm_s32", op->options);
     if (status != VQ_OK) vq_layernorm_s32_destroy(out);
     return status;
 }
