@@ -61,7 +61,7 @@ static void __attribute__((always_inline)) start_steps(steps_row *row, int last,
     __asm__("vpminuw %1, %0, %0" : "+v"(q) : "v"(WORDS(last)));
     row->low = select_bytes(0, p, q);
     row->block = select_bytes(0, blocks_of(p), blocks_of(q));
-    if (STEP_SEGMENTS > 2) row->segment = select_bytes(1, p, q) & (intv)(0x30303030);
+    if (STEP_SEGMENTS > 1) row->segment = select_bytes(1, p, q) & (intv)(0x30303030);
     row->out = out;
 }
 
@@ -76,7 +76,7 @@ static void __attribute__((always_inline)) finish_steps(const steps_row *row, __
     __asm__("vpermi2b %2, %1, %0 " mask                                                                                \
             : "+v"(change)                                                                                             \
             : "v"(BLOCK(2 * at + 8)), "v"(BLOCK(2 * at + 9)), "Yk"(is##at));
-#if STEP_SEGMENTS <= 2
+#if STEP_SEGMENTS == 1
     const ulong is0 = 0;
     LOOK_UP("", 0)
 #else
@@ -162,8 +162,6 @@ static void put_steps(__global const int *numbers, int split, __global uchar *ou
     LOOK_UP(0)
 #if STEP_SEGMENTS > 1
     LOOK_UP(1)
-#endif
-#if STEP_SEGMENTS > 2
     LOOK_UP(2)
     LOOK_UP(3)
 #endif

@@ -16,9 +16,9 @@
  *      3 vpdpbusd. GROUP 4
  * W_ZERO 2       w_zero and the rows' sums of codes are pairs of s16, (w_zero, 128 * w_zero) and (sum % 128, sum / 128), so
  *                that one multiply-add of pairs does; not with DOT 0 or two planes
- * STEP_SEGMENTS  0, or the table as steps (below), 64 blocks a segment: 1, 2, 4 or 8. Needs AVX-512BW and 3 vectors.
+ * STEP_SEGMENTS  0, or the table as steps (below), 64 blocks a segment: 1, 4 or 8. Needs AVX-512BW and 3 vectors.
  * RUN_STEPS      0, or 5 to 7: the table is at most 2^RUN_STEPS runs of equal values, found in as many steps. Needs the same
- * BUCKET_TABLES  0, or 1 to 8: the table as 16 times as many buckets. Needs 2 vectors of 8 lanes
+ * BUCKET_TABLES  0, or 2, 4 or 8: the table as 16 times as many buckets. Needs 2 vectors of 8 lanes
  * VBMI: bytes may be permuted and bit fields taken from them */
 #include "gemm_s8_epilogue.h"
 #include "vq_part.h"
@@ -440,27 +440,39 @@ typedef short16 wide16_t;
 #define DEPTH (2 * GROUP)
 #if defined(__clang__) && GROUP_BYTES % 64 == 0
 typedef uchar bytes __attribute__((ext_vector_type(64)));
+typedef ushort words_of_bytes __attribute__((ext_vector_type(32)));
 #elif defined(__clang__) && GROUP_BYTES % 32 == 0
 typedef uchar bytes __attribute__((ext_vector_type(32)));
+typedef ushort words_of_bytes __attribute__((ext_vector_type(16)));
 #else
 typedef uchar16 bytes;
+typedef ushort8 words_of_bytes;
 #endif
-typedef struct __attribute__((packed)) unaligned_weights {
+typedef union __attribute__((packed)) unaligned_weights {
     bytes v;
+    words_of_bytes words;
 } unaligned_weights;
-#define BYTES(space, p) (((space unaligned_weights *)(p))->v)
+#define AT_WEIGHTS(space, p) (*(space unaligned_weights *)(p))
+
+/* Two codes of 4 bits a word, shifted: by no more than 4, so that they stay in their bytes. */
+static bytes shifted(words_of_bytes codes, int shift)
+{
+    unaligned_weights out;
+    out.words = (codes & (ushort)0x0f0f) << (ushort)shift;
+    return out.v;
+}
 
 /* low: of every weight of a group. */
 static void __attribute__((always_inline)) unpack_panel(__local char *out, __global const char *panel,
-                                                        __global const char *low, int pairs)
+                                                        __global const char *low, int pairs, int shift)
 {
     for (int at = 0; at < GROUP_BYTES; at += (int)sizeof(bytes)) {
-        const bytes lowest = BYTES(__global const, low + at);
+        const bytes lowest = AT_WEIGHTS(__global const, low + at).v;
         for (int i = 0; i < pairs; i++) {
-            const bytes x = BYTES(__global const, panel + (size_t)i * GROUP_BYTES + at);
+            const words_of_bytes x = AT_WEIGHTS(__global const, panel + (size_t)i * GROUP_BYTES + at).words;
             __local char *const pair = out + (size_t)(2 * i) * GROUP_BYTES + at;
-            BYTES(__local, pair) = ((x & (uchar)15) << (uchar)W_SHIFT) + lowest;
-            BYTES(__local, pair + GROUP_BYTES) = ((x >> (uchar)4) << (uchar)W_SHIFT) + lowest;
+            AT_WEIGHTS(__local, pair).v = shifted(x, shift) + lowest;
+            AT_WEIGHTS(__local, pair + GROUP_BYTES).v = shifted(x >> (ushort)4, shift) + lowest;
         }
     }
 }
@@ -657,7 +669,7 @@ static int row_sum(__global const uchar *row, int k)
 
 VQ_ONE_ITEM_KERNEL void gemm_s8(GEMM_ARGS
 #if W_PACKED
-                                , __local char *unpacked /* a panel */
+                                , __local char *unpacked /* a panel */, int w_shift /* in place of W_SHIFT */
 #elif WIDENED
                                 , __local char *wide_panel, __local char *wide_rows
 #endif
@@ -695,7 +707,7 @@ VQ_ONE_ITEM_KERNEL void gemm_s8(GEMM_ARGS
 #endif
         __global const char *const packed = w + (size_t)(n0 / PANEL) * depth * GROUP_BYTES;
 #if W_PACKED
-        unpack_panel(unpacked, packed, (__global const char *)(consts + FIELD_W_LOW * n_pad) + n0 * GROUP, depth);
+        unpack_panel(unpacked, packed, (__global const char *)(consts + FIELD_W_LOW * n_pad) + n0 * GROUP, depth, w_shift);
         __local const char *const panel = unpacked;
 #elif WIDENED
         widen_panel(wide_panel, packed, depth);

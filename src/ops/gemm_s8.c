@@ -168,12 +168,26 @@ static void pack_codes(uint8_t *out, int8_t *low, const layout *l, const vq_gemm
 
 /* ---- requantization ---------------------------------------------------------------------------------------------- */
 
+/* The largest size of what is requantized. Smaller than vq_gemm_row_bound(), which parts of the sum keep to, too. */
+static double sum_bound(const vq_gemm_s8_weights *w, int n)
+{
+    const int8_t *const row = w->w + (size_t)n * (size_t)w->k;
+    const double zero = w->w_zero ? w->w_zero[n] : 0;
+    double positive = 0, negative = 0;
+    for (int k = 0; k < w->k; k++) {
+        const double x = row[k] + zero;
+        positive += VQ_MAX(x, 0);
+        negative -= VQ_MIN(x, 0);
+    }
+    return fmax(w->a_max * positive + w->bias[n], w->a_max * negative - w->bias[n]);
+}
+
 /* Left shift that brings a channel's shift to 33 and so its arithmetic into 32 bits; -1 where its sums leave no room.
  */
 static int pre_shift(const vq_gemm_s8_weights *w, int n)
 {
     const int pre = w->mult[n] ? VQ_MAX(33 - w->shift[n], 0) : 0;
-    return ldexp(vq_gemm_row_bound(w, n), pre) < 0x1p31 ? pre : -1;
+    return ldexp(sum_bound(w, n), pre) < 0x1p31 ? pre : -1;
 }
 
 /* The zero point joins the rounding term where the sum stays below 2^30, as the product's high half does. */
@@ -283,8 +297,9 @@ static void choose_storage(vq_gemm_s8 *op, const vq_device *dev, const vq_varian
     if (!op->packed) return;
     const layout l = layout_of(op, dot);
     op->w_shift = code_shift(w, l.k_pad != w->k);
-    op->panel_bytes = op->wide ? (size_t)l.k_pad * (size_t)l.cols : 0;
-    op->packed = op->w_shift >= 0 && op->panel_bytes <= vq_device_get_info(dev)->local_mem_bytes;
+    const size_t panel = op->wide ? (size_t)l.k_pad * (size_t)l.cols : 0;
+    op->packed = op->w_shift >= 0 && panel <= vq_device_get_info(dev)->local_mem_bytes;
+    if (op->packed) op->panel_bytes = panel;
 }
 
 /* Whether both operands are widened in local memory: room for a panel and as many rows as make that worth while. */
@@ -339,13 +354,17 @@ static void set_options(vq_gemm_s8 *op, const vq_gemm_s8_weights *w, int dot, in
 {
     char *const text = op->options;
     const size_t size = sizeof op->options;
+    /* One kernel for all layers' tables: a shift by 0 costs less than another chain of rows (run/int_run.c) to compile.
+     */
+    if (op->wide && w->epilogue == VQ_GEMM_TABLE && requant == REQUANT_32) requant = REQUANT_32_SHIFTED;
     int at = snprintf(text, size,
                       "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d -DSTEP_SEGMENTS=%d -DA_PLANES=%d -DC_PLANES=%d",
                       (int)w->epilogue, requant, (w->w_zero != NULL) + op->zero_pairs, dot, op->form.segments,
                       1 + op->a_planes, 1 + op->c_planes);
     if (op->form.run_steps) at += snprintf(text + at, size - (size_t)at, " -DRUN_STEPS=%d", op->form.run_steps);
     if (op->form.buckets) at += snprintf(text + at, size - (size_t)at, " -DBUCKET_TABLES=%d", op->form.buckets);
-    if (op->packed) snprintf(text + at, size - (size_t)at, " -DW_PACKED=1 -DW_SHIFT=%d", op->w_shift);
+    if (op->packed) at += snprintf(text + at, size - (size_t)at, " -DW_PACKED=1");
+    if (op->packed && !op->wide) snprintf(text + at, size - (size_t)at, " -DW_SHIFT=%d", op->w_shift);
     if (op->widened) snprintf(text + at, size - (size_t)at, " -DWIDENED=1");
 }
 
@@ -484,13 +503,13 @@ static void cut(int *rows_per_item, int *panels_per_item, const vq_gemm_s8 *op, 
     *panels_per_item = VQ_CEIL_DIV(panels, splits);
 }
 
-enum { MOST_ARGS = 23 };
+enum { GEMM_ARGS = 21, MOST_ARGS = GEMM_ARGS + 2 };
 
 /* share: what the kernel cuts rows by (kernels/vq_part.h); most: rows that a work-group then has at most. */
 static int list_args(vq_arg args[MOST_ARGS], const vq_gemm_s8 *op, const vq_gemm_s8_io *io, int share, int most,
                      int panels)
 {
-    const vq_arg all[MOST_ARGS] = {VQ_A_BUF(io->a),
+    const vq_arg all[GEMM_ARGS] = {VQ_A_BUF(io->a),
                                    VQ_A_BUF(op->w),
                                    VQ_A_BUF(op->consts),
                                    VQ_A_BUF(op->table ? op->table : op->consts),
@@ -510,11 +529,13 @@ static int list_args(vq_arg args[MOST_ARGS], const vq_gemm_s8 *op, const vq_gemm
                                    VQ_A_I32(panels),
                                    VQ_A_I32(op->steps),
                                    VQ_A_I32(io->a_plane_pitch),
-                                   VQ_A_I32(io->c_plane_pitch),
-                                   VQ_A_LOCAL(op->panel_bytes), /* of kernels that unpack or widen panels */
-                                   VQ_A_LOCAL(op->row_bytes * (size_t)VQ_ROUND_UP(most, op->tile_rows))};
+                                   VQ_A_I32(io->c_plane_pitch)};
     memcpy(args, all, sizeof all);
-    return MOST_ARGS - (op->widened ? 0 : op->packed && op->wide ? 1 : 2);
+    if (!op->panel_bytes) return GEMM_ARGS;
+    args[GEMM_ARGS] = VQ_A_LOCAL(op->panel_bytes);
+    args[GEMM_ARGS + 1] =
+        op->widened ? VQ_A_LOCAL(op->row_bytes * (size_t)VQ_ROUND_UP(most, op->tile_rows)) : VQ_A_I32(op->w_shift);
+    return MOST_ARGS;
 }
 
 vq_status vq_gemm_s8_run(vq_device *dev, const vq_gemm_s8 *op, const vq_gemm_s8_io *io)
@@ -555,8 +576,9 @@ vq_status vq_gemm_s8_create_part(vq_gemm_s8 **out, vq_device *dev, const vq_gemm
 void vq_gemm_s8_part(vq_row_part *part, const vq_gemm_s8 *op)
 {
     static const char *const params[2][3] = {
-        {PARAMS("int", ""), PARAMS("int", ",__local char *"), PARAMS("int", ",__local char *,__local char *")},
-        {PARAMS("uchar", ""), PARAMS("uchar", ",__local char *"), PARAMS("uchar", ",__local char *,__local char *")}};
+        {PARAMS("int", ""), PARAMS("int", ",__local char *,int"), PARAMS("int", ",__local char *,__local char *")},
+        {PARAMS("uchar", ""), PARAMS("uchar", ",__local char *,int"),
+         PARAMS("uchar", ",__local char *,__local char *")}};
     const char *const types = params[op->codes][op->widened ? 2 : op->packed];
     *part = (vq_row_part){
         .kernel = {op->variant, "gemm_s8", op->options, types}, .tile_rows = op->tile_rows, .most_rows = op->most_rows};

@@ -27,8 +27,8 @@ static bool block_number(uint16_t *number, const uint8_t *table, int len, int bl
     return true;
 }
 
-/* The table as steps: falling blocks, then rising ones. Returns the number of segments of 64 blocks, rounded to a power
- * of two, or 0 where the table has no such form. */
+/* The table as steps: falling blocks, then rising ones. Returns the number of segments of 64 blocks, rounded to 1, 4 or
+ * 8, as every number is a kernel to compile, or 0 where the table has no such form. */
 static int step_table(uint16_t numbers[STEP_BLOCKS], int *split, const uint8_t *table, int len)
 {
     const int blocks = VQ_CEIL_DIV(len, STEP_BLOCK);
@@ -38,7 +38,7 @@ static int step_table(uint16_t numbers[STEP_BLOCKS], int *split, const uint8_t *
     *split = b * STEP_BLOCK;
     while (b < blocks && block_number(&numbers[b], table, len, b, false)) b++;
     if (b < blocks) return 0;
-    while (segments * 64 < blocks) segments *= 2;
+    while (segments * 64 < blocks) segments = segments == 1 ? 4 : 8;
     return segments;
 }
 
@@ -105,13 +105,16 @@ static bool make_buckets(uint8_t changes[BUCKETS], uint8_t values[BUCKETS], cons
     return true;
 }
 
-/* The largest buckets that do, as rows of changes, then of values; returns how many rows each has, 0 where none do. */
+/* The largest buckets that do, as rows of changes, then of values; returns how many rows each has, 2, 4 or 8, as every
+ * number is a kernel to compile, or 0 where none do. */
 static int bucket_table(uint8_t out[2 * BUCKETS], int *shift, const uint8_t *table, int len)
 {
     for (*shift = MOST_BUCKET_SHIFT; *shift > 0 && (len - 1) >> *shift < BUCKETS - 1; --*shift) {
         uint8_t changes[BUCKETS] = {0}, values[BUCKETS] = {0};
         if (!make_buckets(changes, values, table, len, *shift)) continue;
-        const int rows = VQ_CEIL_DIV(((len - 1) >> *shift) + 2, VQ_BYTE_ROW);
+        const int needed = VQ_CEIL_DIV(((len - 1) >> *shift) + 2, VQ_BYTE_ROW), rows = needed <= 2   ? 2
+                                                                                       : needed <= 4 ? 4
+                                                                                                     : 8;
         vq_table_differences(out, changes, rows * VQ_BYTE_ROW);
         vq_table_differences(out + rows * VQ_BYTE_ROW, values, rows * VQ_BYTE_ROW);
         return rows;

@@ -7,7 +7,9 @@
 #include "ops/ops_int.h"
 #include "ref/ref_int.h"
 
-typedef enum shifts { SHIFTS_CODES, SHIFTS_LOW, SHIFTS_ANY } shifts;
+/* SHIFTS_LEAST: the least that leave each row's largest sum room in 32 bits, see ops/gemm_s8.c; SHIFTS_BELOW: row 0's
+ * is one less. */
+typedef enum shifts { SHIFTS_CODES, SHIFTS_LOW, SHIFTS_ANY, SHIFTS_LEAST, SHIFTS_BELOW } shifts;
 
 typedef struct problem {
     int m, n, k;
@@ -38,7 +40,7 @@ typedef struct extras {
 
 static const char *const epilogue_names[] = {"codes", "table", "add", "set"};
 static const char *const storage_names[] = {"_default", "_bytes", "_packed"};
-static const char *const shift_names[] = {"32bit", "shifted", "64bit"};
+static const char *const shift_names[] = {"32bit", "shifted", "64bit", "least", "below"};
 
 typedef struct args {
     const vq_gemm_s8_weights *weights;
@@ -136,14 +138,30 @@ static void fill_to_16_bits(check *ck, int8_t *w, const problem *p, int steps)
     }
 }
 
-/* Rows 0 to 2: all codes the largest; those alone that meet row 0's weights above 0; below 0. */
-static void meet_weights(uint8_t *a, int lda, const problem *p, const int8_t *w)
+/* Rows 0 to 2: all codes the largest; those alone that meet row 0's weights above 0, zero point and all; below 0. */
+static void meet_weights(uint8_t *a, int lda, const problem *p, const vq_gemm_s8_weights *w)
 {
+    const int zero = p->shifts >= SHIFTS_LEAST && w->w_zero ? w->w_zero[0] : 0;
     for (int r = 0; r < VQ_MIN(p->m, 3); r++)
         for (int k = 0; k < p->k; k++) {
-            const bool met = r == 0 || (r == 1 ? w[k] > 0 : w[k] < 0);
+            const int x = w->w[k] + zero;
+            const bool met = r == 0 || (r == 1 ? x > 0 : x < 0);
             a[(size_t)r * (size_t)lda + (size_t)k] = (uint8_t)(met ? p->a_max : 0);
         }
+}
+
+static void set_least_shifts(uint8_t *shift, const vq_gemm_s8_weights *w)
+{
+    for (int n = 0; n < w->n; n++) {
+        double up = w->bias[n], down = -w->bias[n];
+        for (int k = 0; k < w->k; k++) {
+            const int x = w->w[(size_t)n * (size_t)w->k + (size_t)k] + (w->w_zero ? w->w_zero[n] : 0);
+            up += w->a_max * VQ_MAX(x, 0);
+            down -= w->a_max * VQ_MIN(x, 0);
+        }
+        shift[n] = 33;
+        for (double most = 2 * VQ_MAX(up, down); shift[n] > 1 && most < 0x1p31; most *= 2) shift[n]--;
+    }
 }
 
 static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p, const extras *x)
@@ -178,6 +196,8 @@ static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p, con
                               .shift = shift,
                               .epilogue = p->epilogue,
                               .bits = check_between(ck, 2, 8)};
+    if (p->shifts >= SHIFTS_LEAST) set_least_shifts(shift, w);
+    if (p->shifts == SHIFTS_BELOW) shift[0]--;
     if (!table) return;
     w->table_len = len;
     if (x->runs) {
@@ -189,7 +209,7 @@ static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p, con
 }
 
 /* Codes, or high and low bytes of values up to a_max; columns between and beyond the planes hold anything. */
-static check_buf *make_a(check *ck, const problem *p, int lda, int pitch, const int8_t *met)
+static check_buf *make_a(check *ck, const problem *p, int lda, int pitch, const vq_gemm_s8_weights *met)
 {
     const size_t count = (size_t)p->m * (size_t)lda;
     uint8_t *const bytes = check_alloc(ck, count), *const high = check_alloc(ck, count);
@@ -235,7 +255,7 @@ static void check_problem(check *ck, const vq_variant *v, const problem *p, cons
     const int rows_in = p->row_map ? VQ_CEIL_DIV(p->m, 2) : 0, rows_out = p->row_map ? rows_in + 2 : 0;
     const int rows = p->row_map ? 2 * rows_out : p->m;
     fill_weights(ck, &w, p, x);
-    check_buf *const in = make_a(ck, p, lda, a_pitch, x->steps ? w.w : NULL);
+    check_buf *const in = make_a(ck, p, lda, a_pitch, x->steps || p->shifts >= SHIFTS_LEAST ? &w : NULL);
     check_buf *const out = codes ? check_out(ck, (size_t)rows * (size_t)ldc)
                                  : check_in_s32(ck, (size_t)rows * (size_t)ldc, INT32_MIN, INT32_MAX);
     vq_ref_gemm_s8_planes(&w, in->host, lda, a_pitch, out->want, ldc, c_pitch, p->m, rows_in, rows_out, p->row_map);
@@ -381,6 +401,12 @@ void check_gemm_s8(check *ck)
         {{25, 65, 31, VQ_GEMM_SET, 65535, 127, false, SHIFTS_LOW, 0, false, 2, 1}, 2, 0},
         {{13, 50, 3071, VQ_GEMM_ADD, 255, 128, true, SHIFTS_LOW, 0, true, 1, 1}, 0, 255},
         {{13, 50, 129, VQ_GEMM_CODES, 255, 128, true, SHIFTS_CODES, 0, false, 1, 1}, 0, 32767},
+        {{14, 50, 48, VQ_GEMM_SET, 255, 127, true, SHIFTS_LEAST, 0, false, 1, 1}, 0, 0},
+        {{13, 49, 96, VQ_GEMM_ADD, 15, 8, true, SHIFTS_LEAST, 0, true, 1, 1}, 0, 8},
+        {{14, 50, 48, VQ_GEMM_SET, 255, 127, true, SHIFTS_BELOW, 0, false, 1, 1}, 0, 0},
+        {{13, 49, 96, VQ_GEMM_ADD, 15, 8, true, SHIFTS_BELOW, 0, true, 1, 1}, 0, 8},
+        {{8, 97, 36, VQ_GEMM_SET, 63, 32, false, SHIFTS_LEAST, 0, false, 1, 1}, 0, 0},
+        {{26, 65, 33, VQ_GEMM_TABLE, 65535, 64, true, SHIFTS_LEAST, 2000, false, 2, 2}, 0, 0},
     };
     for (const vq_variant *v = check_first(ck, VQ_OP_GEMM_S8); v; v = check_next(ck)) {
         for (size_t i = 0; i < VQ_ARRAY_LEN(problems); i++) check_problem(ck, v, &problems[i], &(extras){.runs = 0});
