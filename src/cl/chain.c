@@ -1,5 +1,5 @@
 /* Kernels that call others: each part is compiled by itself, as a function part_<i>, and linked with a kernel that
- * calls them in turn. */
+ * calls them in turn. Equal parts are one function. */
 #include "cl/internal.h"
 
 #include <stdlib.h>
@@ -12,6 +12,7 @@ typedef struct chain {
     const char *name;
     const vq_kernel_part *parts;
     int count;
+    int functions[VQ_MOST_PARTS]; /* functions[i]: the first part that is the same, which part i calls; or i */
     char *key;                    /* of the options of all parts */
     char *options[VQ_MOST_PARTS]; /* the device's, then the parts' own */
     char *sources[VQ_MOST_PARTS + 1];
@@ -27,11 +28,11 @@ static vq_status add(char **text, const char *more)
 }
 
 /* The kernel's parameters and the call of one part. */
-static vq_status add_part(char **params, char **calls, const vq_kernel_part *part, int index)
+static vq_status add_part(char **params, char **calls, const vq_kernel_part *part, int index, int function)
 {
     vq_status status = VQ_OK;
     char *text = NULL;
-    VQ_GO(vq_format(&text, "    part_%d(", index));
+    VQ_GO(vq_format(&text, "    part_%d(", function));
     VQ_GO(add(calls, text));
     const char *type = part->params;
     for (int i = 0; *type; i++) {
@@ -57,8 +58,8 @@ static vq_status make_caller(char **out, const chain *c)
     for (int i = 0; i < c->count; i++) {
         free(text);
         VQ_GO(vq_format(&text, "void part_%d(%s);\n", i, c->parts[i].params));
-        VQ_GO(add(&declared, text));
-        VQ_GO(add_part(&params, &calls, &c->parts[i], i));
+        if (c->functions[i] == i) VQ_GO(add(&declared, text));
+        VQ_GO(add_part(&params, &calls, &c->parts[i], i, c->functions[i]));
     }
     VQ_GO(vq_format(out, "%s__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void %s(%s)\n{\n%s}\n", declared,
                     c->name, params, calls));
@@ -70,14 +71,22 @@ done:
     return status;
 }
 
+static bool are_equal(const vq_kernel_part *a, const vq_kernel_part *b)
+{
+    return a->variant == b->variant && !strcmp(a->function, b->function) && !strcmp(a->options, b->options) &&
+           !strcmp(a->params, b->params);
+}
+
 static vq_status prepare(chain *c)
 {
     vq_status status = VQ_OK;
     char *text = NULL;
     for (int i = 0; i < c->count; i++) {
         const vq_kernel_part *const p = &c->parts[i];
+        int *const function = &c->functions[i];
+        while (*function < i && !are_equal(&c->parts[*function], p)) ++*function;
         VQ_GO(vq_program_options(&text, c->dev, p->variant, p->options));
-        VQ_GO(vq_format(&c->options[i], "%s -DVQ_PART -D%s=part_%d", text, p->function, i));
+        VQ_GO(vq_format(&c->options[i], "%s -DVQ_PART -D%s=part_%d", text, p->function, *function));
         free(text);
         VQ_GO(vq_format(&text, "%s: %s; ", p->variant->name, c->options[i]));
         VQ_GO(add(&c->key, text));
@@ -118,13 +127,15 @@ static vq_status compile(cl_program *out, const chain *c, int i, const char *has
 static vq_status link(cl_program *out, const chain *c, const char *hash)
 {
     cl_program programs[VQ_MOST_PARTS + 1] = {NULL};
+    cl_uint count = 0;
     vq_status status = VQ_OK;
     const double start = vq_now();
-    for (int i = 0; i <= c->count; i++) VQ_GO(compile(&programs[i], c, i, hash));
+    for (int i = 0; i <= c->count; i++)
+        if (i == c->count || c->functions[i] == i) VQ_GO(compile(&programs[count++], c, i, hash));
     cl_int error;
-    *out = clLinkProgram(c->dev->context, 1, &c->dev->id, "", (cl_uint)c->count + 1, programs, NULL, NULL, &error);
+    *out = clLinkProgram(c->dev->context, 1, &c->dev->id, "", count, programs, NULL, NULL, &error);
     if (error != CL_SUCCESS) {
-        status = vq_program_refused(c->dev, *out ? *out : programs[c->count], error, c->name, hash, c->name);
+        status = vq_program_refused(c->dev, *out ? *out : programs[count - 1], error, c->name, hash, c->name);
         if (*out) clReleaseProgram(*out);
         *out = NULL;
         goto done;

@@ -64,6 +64,8 @@ typedef struct vq_variant {
 /* All variants of an op, weakest first, ended by NULL; eligible or not. */
 const vq_variant *const *vq_variants(vq_op op);
 bool vq_variant_eligible(const vq_device *dev, const vq_variant *variant);
+/* Whether every work-group has one work-item, with vectors for lanes: rows for CPUs, from files *_wide.cl. */
+bool vq_variant_is_wide(const vq_variant *variant);
 vq_status vq_variant_find(const vq_variant **out, const char *name);
 
 /* The variant this device uses for an op: a forced one, else what the device's VITQ_KERNELS choice allows, else the last

@@ -39,6 +39,11 @@ const char *vq_op_name(vq_op op)
     return (unsigned)op < VQ_OP_COUNT ? op_names[op] : "?";
 }
 
+bool vq_variant_is_wide(const vq_variant *variant)
+{
+    return strstr(variant->file, "_wide") != NULL;
+}
+
 const vq_variant *const *vq_variants(vq_op op)
 {
     pthread_once(&once, make_lists);

@@ -1,16 +1,8 @@
-/* What the integer ops share: checks of arguments, and which rows of the registry are written for CPUs. */
+/* What the integer ops share: checks of arguments. */
 #ifndef VQ_SRC_ARGS_INT_H
 #define VQ_SRC_ARGS_INT_H
 
 #include "cl/cl.h"
-
-#include <string.h>
-
-/* Rows from files *_wide.cl give every work-group one work-item. */
-static inline bool vq_has_one_item(const vq_variant *variant)
-{
-    return strstr(variant->file, "_wide") != NULL;
-}
 
 /* The buffer holds at least `bytes`. */
 static inline vq_status vq_need_bytes(const char *op, const char *what, const vq_buf *buf, size_t bytes)

@@ -9,7 +9,7 @@
 static size_t local_floats(const vq_variant *variant, int t, int d)
 {
     const size_t rows = (size_t)variant->p[0], cols = 16 * (size_t)variant->p[1], tokens = (size_t)t, dim = (size_t)d;
-    if (!vq_is_wide(variant)) return tokens;
+    if (!vq_variant_is_wide(variant)) return tokens;
     const size_t padded = VQ_ROUND_UP(tokens, cols);
     return padded * dim + VQ_ROUND_UP(dim, cols) * tokens + rows * (padded + dim);
 }
@@ -44,7 +44,7 @@ vq_status vq_attention_f32_run(vq_device *dev, const vq_buf *qkv, int t, int hea
     const size_t count = (size_t)batch * (size_t)t * (size_t)heads * (size_t)d;
     VQ_TRY(vq_need(name, "qkv", qkv, 3 * count, sizeof(float)));
     VQ_TRY(vq_need(name, "out", out, count, sizeof(float)));
-    const bool wide = vq_is_wide(variant);
+    const bool wide = vq_variant_is_wide(variant);
     const int rows = wide ? rows_per_item(dev, variant, (size_t)batch * (size_t)heads, t) : 1;
     const vq_grid grid = {{(size_t)VQ_CEIL_DIV(t, rows), (size_t)heads, (size_t)batch},
                           {wide ? 1 : (size_t)variant->p[0], 1, 1}};

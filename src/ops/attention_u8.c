@@ -311,7 +311,7 @@ static int score_steps(const vq_variant *variant, const vq_attention_u8_weights 
 {
     enum { DOT_MADD = 2, WORTH_WHILE = 2 };
     const int most = qkv_max(w), steps = INT16_MAX / (2 * most * k_middle(w));
-    if (variant->p[3] != DOT_MADD || !vq_has_one_item(variant) || most > INT8_MAX || steps < WORTH_WHILE) return 0;
+    if (variant->p[3] != DOT_MADD || !vq_variant_is_wide(variant) || most > INT8_MAX || steps < WORTH_WHILE) return 0;
     return VQ_MIN(steps, VQ_CEIL_DIV(MAX_HEAD_DIM, 4));
 }
 
@@ -342,7 +342,7 @@ static vq_status create(vq_attention_u8 *op, vq_device *dev, const vq_attention_
 {
     VQ_TRY(check_weights(w));
     op->variant = vq_variant_choose(dev, VQ_OP_ATTENTION_U8);
-    op->one_item = vq_has_one_item(op->variant);
+    op->one_item = vq_variant_is_wide(op->variant);
     op->block = op->one_item ? 0 : op->variant->p[0] * op->variant->p[1];
     op->heads = w->heads;
     op->head_dim = w->head_dim;

@@ -375,7 +375,7 @@ static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_variant *varian
     VQ_TRY(check_weights(w));
     op->variant = variant;
     const int dot = dot_of(&op->steps, variant, w);
-    op->wide = strstr(variant->file, "_wide") != NULL;
+    op->wide = vq_variant_is_wide(variant);
     op->codes = w->epilogue == VQ_GEMM_CODES || w->epilogue == VQ_GEMM_TABLE;
     op->a_planes = w->a_planes > 1;
     op->c_planes = w->table_low != NULL;

@@ -1,6 +1,7 @@
 /* layernorm_s32 on a device. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ops/args_int.h"
 #include "ops/ops_int.h"
@@ -87,7 +88,7 @@ static vq_status create(vq_layernorm_s32 *op, vq_device *dev, const vq_layernorm
     op->code_max = w->set ? 0 : (1 << w->bits) - 1;
     op->c_eps = (int64_t)((uint64_t)w->c * w->eps);
     op->root = root_of((uint64_t)w->c << 46);
-    op->one_item = vq_has_one_item(op->variant);
+    op->one_item = vq_variant_is_wide(op->variant);
     op->local = op->one_item ? 1 : op->variant->p[0];
     op->rows_per_group = op->one_item ? op->variant->p[0] : 1;
     snprintf(op->options, sizeof op->options, "%s%s", w->set ? "-DLAYERNORM_SET " : "",

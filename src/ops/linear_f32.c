@@ -15,7 +15,7 @@ struct vq_linear_f32 {
 /* Columns of a panel. */
 static size_t panel_cols(const vq_variant *variant)
 {
-    return (size_t)variant->p[1] * (vq_is_wide(variant) ? 16 : (size_t)variant->p[0]);
+    return (size_t)variant->p[1] * (vq_variant_is_wide(variant) ? 16 : (size_t)variant->p[0]);
 }
 
 vq_status vq_linear_f32_create(vq_linear_f32 **out, vq_device *dev, int n, int k)
@@ -116,7 +116,7 @@ static void list_args(vq_arg args[NUM_ARGS], const vq_linear_f32 *op, const vq_l
 vq_status vq_linear_f32_run(vq_device *dev, const vq_linear_f32 *op, const vq_linear_f32_io *io)
 {
     const vq_variant *const variant = op->variant;
-    const bool wide = vq_is_wide(variant);
+    const bool wide = vq_variant_is_wide(variant);
     const int panels = (int)VQ_CEIL_DIV((size_t)op->n, panel_cols(variant));
     vq_arg args[NUM_ARGS];
     vq_kernel *kernel = NULL;

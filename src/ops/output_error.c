@@ -122,7 +122,7 @@ static vq_status begin(vq_output_error *op, vq_device *dev, int n, int k, const 
 {
     const size_t bytes = (size_t)n * sizeof(float);
     const int *const p = (op->variant = vq_variant_choose(dev, VQ_OP_OUTPUT_ERROR))->p;
-    op->wide = strstr(op->variant->file, "_wide") != NULL;
+    op->wide = vq_variant_is_wide(op->variant);
     op->tile_rows = op->wide ? p[0] : p[1] * p[2];
     op->tile_cols = op->wide ? p[1] * p[2] : p[1] * p[2];
     op->n = n;

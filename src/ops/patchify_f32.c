@@ -16,8 +16,8 @@ vq_status vq_patchify_f32_run(vq_device *dev, int batch, int height, int width, 
     VQ_TRY(vq_need(op, "out", out, count, sizeof(float)));
     const vq_variant *const variant = vq_variant_choose(dev, VQ_OP_PATCHIFY_F32);
     const size_t cols = (size_t)chans * (size_t)patch * (size_t)patch;
-    const size_t local = vq_is_wide(variant) ? 1 : (size_t)variant->p[0];
-    const size_t blocks = vq_is_wide(variant) ? 1 : VQ_CEIL_DIV(cols, local);
+    const size_t local = vq_variant_is_wide(variant) ? 1 : (size_t)variant->p[0];
+    const size_t blocks = vq_variant_is_wide(variant) ? 1 : VQ_CEIL_DIV(cols, local);
     const vq_grid grid = {{blocks, (size_t)(height / patch) * (size_t)(width / patch), (size_t)batch}, {local, 1, 1}};
     VQ_TRY(vq_kernel_get(&kernel, dev, variant, op, NULL));
     return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(image_u8), VQ_A_BUF(out), VQ_A_I32(height), VQ_A_I32(width),

@@ -27,7 +27,7 @@ vq_status vq_patchify_u8_run(vq_device *dev, const vq_patchify_shape *shape, con
     vq_kernel *kernel;
     VQ_TRY(vq_kernel_get(&kernel, dev, variant, "patchify_u8", NULL));
     vq_grid grid = {{rows}, {1}};
-    if (!vq_has_one_item(variant)) {
+    if (!vq_variant_is_wide(variant)) {
         const size_t x = (size_t)variant->p[0], y = (size_t)variant->p[1];
         grid = (vq_grid){{VQ_CEIL_DIV((size_t)ld_out, x), VQ_CEIL_DIV(rows, y)}, {x, y}};
     }

@@ -12,20 +12,20 @@ static size_t units(vq_device *dev)
 
 static size_t group_items(const vq_variant *v)
 {
-    return vq_is_wide(v) ? 1 : (size_t)v->p[0];
+    return vq_variant_is_wide(v) ? 1 : (size_t)v->p[0];
 }
 
 size_t vq_peak_items(vq_device *dev)
 {
     const vq_variant *const v = vq_variant_choose(dev, VQ_OP_PEAK);
-    return units(dev) * (vq_is_wide(v) ? WIDE_GROUPS : GROUPS) * group_items(v);
+    return units(dev) * (vq_variant_is_wide(v) ? WIDE_GROUPS : GROUPS) * group_items(v);
 }
 
 int vq_peak_products(vq_device *dev, vq_peak_kind kind)
 {
     static const int codes[] = {1, 4, 2, 4}; /* of a lane, by how the variant multiplies */
     const vq_variant *const v = vq_variant_choose(dev, VQ_OP_PEAK);
-    if (!vq_is_wide(v)) return v->p[1] * (kind == VQ_PEAK_S8 ? v->p[2] : 1);
+    if (!vq_variant_is_wide(v)) return v->p[1] * (kind == VQ_PEAK_S8 ? v->p[2] : 1);
     return v->p[0] * v->p[1] * (kind == VQ_PEAK_S8 ? codes[v->p[3]] : 1);
 }
 
@@ -47,7 +47,7 @@ vq_status vq_peak_copy_run(vq_device *dev, const vq_buf *x, const vq_buf *y, siz
 {
     const vq_variant *const v = vq_variant_choose(dev, VQ_OP_PEAK);
     const size_t vectors = bytes / 16, items = group_items(v);
-    const size_t most = vq_is_wide(v) ? units(dev) * COPY_WIDE_GROUPS : units(dev) * GROUPS;
+    const size_t most = vq_variant_is_wide(v) ? units(dev) * COPY_WIDE_GROUPS : units(dev) * GROUPS;
     vq_kernel *kernel;
     if (!vectors || bytes % 16 || vectors > INT32_MAX / 2)
         return vq_fail(VQ_ERR_INVALID_ARG, "peak: %zu bytes to copy, must be a multiple of 16 below 2^34", bytes);

@@ -30,7 +30,7 @@ vq_status vq_pool_s32_run(vq_device *dev, const vq_pool_s32_weights *w, const vq
     const vq_variant *const variant = vq_variant_choose(dev, VQ_OP_POOL_S32);
     const size_t p = (size_t)variant->p[0];
     const vq_grid grid = {{VQ_CEIL_DIV((size_t)w->c, p), (size_t)batch, (size_t)w->parts},
-                          {vq_has_one_item(variant) ? 1 : p, 1, 1}};
+                          {vq_variant_is_wide(variant) ? 1 : p, 1, 1}};
     vq_kernel *kernel;
     VQ_TRY(vq_kernel_get(&kernel, dev, variant, w->set ? "pool_s32_set" : "pool_s32_codes", NULL));
     if (w->set)

@@ -57,7 +57,7 @@ static vq_status sweep_collect(const sweep *s, vq_device *dev, double *sum)
 static vq_status launch_runs(const sweep *s, vq_device *dev, const char *function)
 {
     const vq_variant *const variant = vq_variant_choose(dev, VQ_OP_QUANT_ERROR_F32);
-    const size_t local = vq_is_wide(variant) ? 1 : (size_t)variant->p[0];
+    const size_t local = vq_variant_is_wide(variant) ? 1 : (size_t)variant->p[0];
     const vq_grid grid = {{s->chunks, (size_t)s->g->groups, 1}, {local, 1, 1}};
     const size_t inner = s->g->groups == 1 ? s->g->count : s->g->inner;
     vq_kernel *kernel = NULL;
@@ -71,7 +71,7 @@ static vq_status launch_runs(const sweep *s, vq_device *dev, const char *functio
 static vq_status launch_channels(const sweep *s, vq_device *dev)
 {
     const vq_variant *const variant = vq_variant_choose(dev, VQ_OP_QUANT_ERROR_F32);
-    const size_t width = (size_t)variant->p[0], local = vq_is_wide(variant) ? 1 : width;
+    const size_t width = (size_t)variant->p[0], local = vq_variant_is_wide(variant) ? 1 : width;
     const vq_grid grid = {{VQ_CEIL_DIV((size_t)s->g->groups, width), s->chunks, 1}, {local, 1, 1}};
     vq_kernel *kernel = NULL;
     VQ_TRY(vq_kernel_get(&kernel, dev, variant, "error_uniform_channels", NULL));

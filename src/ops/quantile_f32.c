@@ -44,7 +44,7 @@ static vq_status fail_nan(size_t group)
 static vq_status launch_groups(const selection *s, const vq_buf *x, const vq_buf *scratch, const vq_buf *ranks,
                                const vq_buf *out, size_t first, size_t count)
 {
-    const bool wide = vq_is_wide(s->variant);
+    const bool wide = vq_variant_is_wide(s->variant);
     const vq_grid grid = {{wide ? VQ_CEIL_DIV(count, TILE) : count}, {wide ? 1 : (size_t)s->variant->p[0]}};
     vq_kernel *kernel = NULL;
     VQ_TRY(vq_kernel_get(&kernel, s->dev, s->variant, "quantile_groups", NULL));
@@ -59,7 +59,7 @@ static vq_status select_small(const selection *s, const vq_buf *x, float *out)
                  wanted = s->count * (size_t)s->num_ranks;
     const size_t tile_bytes = (TILE + 1) * s->n * sizeof(uint32_t);
     const size_t step = VQ_MIN(VQ_MAX(SCRATCH_BYTES / tile_bytes, 1) * TILE, VQ_ROUND_UP(s->count, TILE));
-    const bool wide = vq_is_wide(s->variant);
+    const bool wide = vq_variant_is_wide(s->variant);
     int32_t ranks[VQ_MAX_RANKS] = {0};
     vq_buf *scratch = NULL, *ranks_buf = NULL, *out_buf = NULL;
     vq_status status = VQ_OK;
@@ -133,7 +133,7 @@ static vq_status launch_gather(const selection *s, const passes *p, const vq_buf
 /* The histograms of a pass, added up, in p->bins. */
 static vq_status count(const selection *s, passes *p, const vq_buf *x, int pass)
 {
-    const bool wide = vq_is_wide(s->variant);
+    const bool wide = vq_variant_is_wide(s->variant);
     const size_t size = (size_t)p->slots * BINS;
     const vq_grid grid = {{p->chunks, wide ? 1 : (size_t)p->slots, 1}, {wide ? 1 : (size_t)s->variant->p[0], 1, 1}};
     vq_kernel *histogram = NULL, *sum = NULL;

@@ -15,7 +15,7 @@ struct vq_row_chain {
 
 bool vq_row_chain_fits(vq_device *dev, vq_op product, vq_op layernorm)
 {
-    return vq_has_one_item(vq_variant_choose(dev, product)) && vq_has_one_item(vq_variant_choose(dev, layernorm));
+    return vq_variant_is_wide(vq_variant_choose(dev, product)) && vq_variant_is_wide(vq_variant_choose(dev, layernorm));
 }
 
 static void describe(vq_row_part *part, vq_device *dev, const vq_row_op *op)
@@ -52,7 +52,7 @@ static vq_status create(vq_row_chain *chain, vq_device *dev, const vq_row_op *op
         vq_row_part part;
         chain->ops[i] = ops[i];
         describe(&part, dev, &ops[i]);
-        if (!vq_has_one_item(part.kernel.variant))
+        if (!vq_variant_is_wide(part.kernel.variant))
             return vq_fail(VQ_ERR_UNSUPPORTED, "device %s: %s is no part of a chain", vq_device_get_info(dev)->name,
                            part.kernel.variant->name);
         if (part.tile_rows > 1 && chain->tile_rows > 1 && part.tile_rows != chain->tile_rows)

@@ -12,6 +12,6 @@ vq_status vq_tokens_s32_run(vq_device *dev, const vq_buf *init, int count, const
     const size_t p = (size_t)variant->p[0];
     vq_kernel *kernel;
     VQ_TRY(vq_kernel_get(&kernel, dev, variant, "tokens_s32", NULL));
-    const vq_grid grid = {{VQ_CEIL_DIV((size_t)count, p), (size_t)batch}, {vq_has_one_item(variant) ? 1 : p}};
+    const vq_grid grid = {{VQ_CEIL_DIV((size_t)count, p), (size_t)batch}, {vq_variant_is_wide(variant) ? 1 : p}};
     return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(init), VQ_A_BUF(out), VQ_A_I32(count));
 }

@@ -5,25 +5,18 @@
 
 #include "cl/cl.h"
 
-#include <string.h>
-
-static inline bool vq_is_wide(const vq_variant *variant)
-{
-    return strstr(variant->file, "_wide") != NULL;
-}
-
 /* One work-group per row; wide: per p[0] rows. */
 static inline vq_grid vq_grid_rows(const vq_variant *variant, size_t rows)
 {
     const size_t p = (size_t)variant->p[0];
-    return vq_is_wide(variant) ? (vq_grid){{VQ_CEIL_DIV(rows, p)}, {1}} : (vq_grid){{rows}, {p}};
+    return vq_variant_is_wide(variant) ? (vq_grid){{VQ_CEIL_DIV(rows, p)}, {1}} : (vq_grid){{rows}, {p}};
 }
 
 /* p[0] elements per work-group. */
 static inline vq_grid vq_grid_elements(const vq_variant *variant, size_t count)
 {
     const size_t p = (size_t)variant->p[0];
-    return (vq_grid){{VQ_CEIL_DIV(count, p)}, {vq_is_wide(variant) ? 1 : p}};
+    return (vq_grid){{VQ_CEIL_DIV(count, p)}, {vq_variant_is_wide(variant) ? 1 : p}};
 }
 
 #endif

@@ -34,7 +34,7 @@ vq_status vq_bench_sweep_variants(const char **names, int max, int *count, vq_de
 
 static vq_grid peak_grid(const vq_device *dev, const vq_variant *v)
 {
-    const bool wide = strstr(v->file, "_wide") != NULL;
+    const bool wide = vq_variant_is_wide(v);
     const size_t units = (size_t)VQ_MAX(vq_device_get_info(dev)->compute_units, 1);
     return (vq_grid){{units * (wide ? 16 : 64)}, {wide ? 1 : (size_t)v->p[0]}};
 }

@@ -25,6 +25,11 @@ typedef struct vq_dev_whole {
     vq_dev_quantizer low;  /* of in[0] too, giving low bytes; `in` gives the high ones then */
 } vq_dev_whole;
 
+void vq_dev_quantizer_clear(vq_dev_quantizer *d);
+void vq_dev_whole_clear(vq_dev_whole *w);
+/* y = x, count elements, quantized; x == y allowed. */
+vq_status vq_dev_quantizer_run(vq_device *dev, const vq_dev_quantizer *d, const vq_buf *x, size_t count, const vq_buf *y);
+
 typedef struct vq_float_run {
     vq_device *dev;
     const vq_graph *graph; /* borrowed */

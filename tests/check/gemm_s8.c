@@ -270,7 +270,7 @@ static void check_problem(check *ck, const vq_variant *v, const problem *p, cons
                            .a_plane_pitch = a_pitch,
                            .c_plane_pitch = c_pitch};
     if (check_run(ck, run, &a)) {
-        const bool unpacks = strstr(v->file, "_wide") || v->p[2] == 1 || (v->p[2] == 2 && p->a_max <= 15);
+        const bool unpacks = vq_variant_is_wide(v) || v->p[2] == 1 || (v->p[2] == 2 && p->a_max <= 15);
         if (few)
             check_that(ck, vq_gemm_s8_is_packed(a.op) == (unpacks && few->packs), "weights are%s packed",
                        vq_gemm_s8_is_packed(a.op) ? "" : " not");
@@ -414,12 +414,12 @@ void check_gemm_s8(check *ck)
             check_problem(ck, v, &packed[i].p, &(extras){.few = packed[i].few});
         for (size_t i = 0; i < VQ_ARRAY_LEN(tables); i++)
             check_problem(ck, v, &tables[i].p, &(extras){.runs = tables[i].runs});
-        for (size_t i = 0; i < VQ_ARRAY_LEN(spaced) && strstr(v->file, "_wide"); i++)
+        for (size_t i = 0; i < VQ_ARRAY_LEN(spaced) && vq_variant_is_wide(v); i++)
             check_problem(ck, v,
                           &(problem){9, 48, 36, VQ_GEMM_TABLE, 63, 31, i % 2, SHIFTS_CODES, spaced[i].len, false, 1, 1},
                           &(extras){.every = spaced[i].every});
         /* of sums of 16 bits and of pairs, which only kernels for CPUs take */
-        for (size_t i = 0; i < VQ_ARRAY_LEN(edges) && strstr(v->file, "_wide"); i++)
+        for (size_t i = 0; i < VQ_ARRAY_LEN(edges) && vq_variant_is_wide(v); i++)
             check_problem(ck, v, &edges[i].p, &(extras){.steps = edges[i].steps, .zero_max = edges[i].zero_max});
     }
 }
