@@ -13,6 +13,7 @@ typedef struct vq_program {
     struct vq_program *next;
     char *file, *options;
     cl_program program; /* NULL: the build failed */
+    char unsaved[33];   /* what the disk cache is yet to keep it under; else empty */
 } vq_program;
 
 struct vq_kernel {
@@ -90,6 +91,8 @@ vq_status vq_cache_key(char hash[33], const vq_device *dev, const char *kind, co
 /* program.c; call with the lock held. Builds, or takes from memory or disk, the program of a file. A failed build is an
  * error, or a warning where skipped names the variant that is then passed over. */
 vq_status vq_program_get(cl_program *out, vq_device *dev, const char *file, const char *options, const char *skipped);
+/* Whether the compiler takes it. What it makes does not go to disk before somebody gets it: only that it could. */
+bool vq_program_compiles(vq_device *dev, const char *file, const char *options, const char *skipped);
 /* The steps of it, which chain.c takes, too: a program of memory or NULL; of the disk cache or NULL; into the disk cache; the
  * report of a build that failed, VQ_ERR_BUILD; into memory, with which the program belongs to the device (NULL: its build
  * failed). */

@@ -111,22 +111,8 @@ static vq_status build_from_source(cl_program *out, vq_device *dev, const char *
         return status;
     }
     vq_log(VQ_LOG_DEBUG, "device %s: built %s %s in %.1f ms", dev->info.name, file, options, 1e3 * (vq_now() - start));
-    vq_program_to_cache(dev, program, hash);
     *out = program;
     return VQ_OK;
-}
-
-static vq_status build(cl_program *out, vq_device *dev, const char *file, const char *options, const char *skipped)
-{
-    char *source;
-    char hash[33];
-    *out = NULL;
-    VQ_TRY(vq_source_get(&source, file));
-    vq_status status = vq_cache_key(hash, dev, "program", options, source);
-    if (status == VQ_OK) *out = vq_program_from_cache(dev, hash, options);
-    if (status == VQ_OK && !*out) status = build_from_source(out, dev, file, options, source, hash, skipped);
-    free(source);
-    return status;
 }
 
 static void destroy(vq_program *p)
@@ -154,20 +140,57 @@ done:
     return status;
 }
 
+/* From disk, else from the source; kept in memory, also that its build failed. */
+static vq_status build(vq_device *dev, const char *file, const char *options, const char *source, const char *skipped)
+{
+    char hash[33];
+    VQ_TRY(vq_cache_key(hash, dev, "program", options, source));
+    cl_program program = vq_program_from_cache(dev, hash, options);
+    if (program) return vq_program_keep(dev, file, options, program);
+    const vq_status status = build_from_source(&program, dev, file, options, source, hash, skipped);
+    if (status != VQ_OK && status != VQ_ERR_BUILD) return status;
+    VQ_TRY(vq_program_keep(dev, file, options, program));
+    if (program) memcpy(dev->programs->unsaved, hash, sizeof hash);
+    return status;
+}
+
 vq_status vq_program_get(cl_program *out, vq_device *dev, const char *file, const char *options, const char *skipped)
 {
-    const vq_program *const p = vq_program_find(dev, file, options);
+    vq_program *p = vq_program_find(dev, file, options);
     *out = NULL;
     if (p && !p->program && skipped) return VQ_ERR_BUILD;
     if (p && !p->program) return vq_fail(VQ_ERR_BUILD, "device %s: %s did not compile", dev->info.name, file);
-    if (p) {
-        *out = p->program;
-        return VQ_OK;
+    if (!p) {
+        char *source;
+        VQ_TRY(vq_source_get(&source, file));
+        const vq_status status = build(dev, file, options, source, skipped);
+        free(source);
+        VQ_TRY(status);
+        p = dev->programs;
     }
-    const vq_status status = build(out, dev, file, options, skipped);
-    if (status != VQ_OK && status != VQ_ERR_BUILD) return status;
-    VQ_TRY(vq_program_keep(dev, file, options, *out));
-    return status;
+    if (*p->unsaved) vq_program_to_cache(dev, p->program, p->unsaved);
+    *p->unsaved = '\0';
+    *out = p->program;
+    return VQ_OK;
+}
+
+bool vq_program_compiles(vq_device *dev, const char *file, const char *options, const char *skipped)
+{
+    static const char yes[] = "compiles";
+    const vq_program *const p = vq_program_find(dev, file, options);
+    char hash[33], *source;
+    unsigned char *known = NULL;
+    size_t bytes;
+    if (p) return p->program != NULL;
+    if (vq_source_get(&source, file) != VQ_OK) return false;
+    bool ok = vq_cache_key(hash, dev, yes, options, source) == VQ_OK;
+    if (ok && !vq_cache_load(dev, hash, &known, &bytes)) {
+        ok = build(dev, file, options, source, skipped) == VQ_OK;
+        if (ok) vq_cache_store(dev, hash, yes, sizeof yes);
+    }
+    free(known);
+    free(source);
+    return ok;
 }
 
 /* A row's options may ask for a later OpenCL C. Codes are rint(x / scale): a division that is off by a bit moves values

@@ -160,9 +160,8 @@ static bool has_class(const vq_device *dev, vq_op op)
 static bool compiles(vq_device *dev, const vq_variant *v)
 {
     char *options = NULL;
-    cl_program program;
     if (vq_program_options(&options, dev, v, NULL) != VQ_OK) return false;
-    const bool ok = vq_program_get(&program, dev, v->file, options, v->name) == VQ_OK;
+    const bool ok = vq_program_compiles(dev, v->file, options, v->name);
     free(options);
     return ok;
 }

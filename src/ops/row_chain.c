@@ -86,7 +86,8 @@ void vq_row_chain_destroy(vq_row_chain **chain)
  * the weights on their way through the caches. */
 static int count_groups(const vq_row_chain *c, int tiles)
 {
-    return VQ_MIN(VQ_MAX(2 * c->units, VQ_CEIL_DIV(tiles, c->most_rows / c->tile_rows)), tiles);
+    const int groups = VQ_MAX(2 * c->units, VQ_CEIL_DIV(tiles, c->most_rows / c->tile_rows));
+    return VQ_MIN(VQ_ROUND_UP(groups, c->units), tiles);
 }
 
 static int rows_of(const vq_row_op *op, const vq_row_io *io)
