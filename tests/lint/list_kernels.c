@@ -12,6 +12,11 @@ static const struct {
 #include "registry.def"
     {"layernorm_s32__portable set", "layernorm_s32.cl", "-DLAYERNORM_SET", 0, {64, 0, 0, 0}},
     {"layernorm_s32__wide set", "layernorm_s32_wide.cl", "-DLAYERNORM_SET", 0, {16, 0, 0, 0}},
+    {"gemm_s8__wide_avx2 in a chain", "gemm_s8_wide.cl", "-DVQ_PART -Dgemm_s8=part_0", 0, {6, 2, 8, 2}},
+    {"gemm_s8__wide_vnni in a chain", "gemm_s8_wide.cl", "-DVQ_PART -Dgemm_s8=part_0", 0, {8, 3, 16, 3}},
+    {"layernorm_s32__wide in a chain", "layernorm_s32_wide.cl", "-DVQ_PART -Dlayernorm_s32=part_1", 0, {16, 0, 0, 0}},
+    {"linear_f32__wide in a chain", "linear_f32_wide.cl", "-DVQ_PART -Dlinear_f32=part_2", 0, {8, 3, 0, 0}},
+    {"layernorm_f32__wide in a chain", "layernorm_f32_wide.cl", "-DVQ_PART -Dlayernorm_f32=part_3", 0, {16, 0, 0, 0}},
     {"probe AVX2", "probe.cl", "-DVQ_PROBE_AVX2", 0, {0, 0, 0, 0}},
     {"probe AVX512BW", "probe.cl", "-DVQ_PROBE_AVX512BW", 0, {0, 0, 0, 0}},
     {"probe AVX512VNNI", "probe.cl", "-DVQ_PROBE_AVX512VNNI", 0, {0, 0, 0, 0}},
