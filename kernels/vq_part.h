@@ -6,7 +6,7 @@
 /* The first of m rows that a work-group takes, m behind the last group. As a kernel: each takes `rows`. In a chain: as equal
  * shares of tiles of so many rows as there are work-groups. */
 #ifdef VQ_PART
-#define VQ_ONE_ITEM_KERNEL           __attribute__((noinline)) /* a chain may call it twice */
+#define VQ_ONE_ITEM_KERNEL
 #define VQ_FIRST_ROW(group, rows, m) vq_row_of_share((int)(group), (rows), (m))
 static int vq_row_of_share(int group, int rows, int m)
 {
