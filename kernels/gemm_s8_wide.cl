@@ -14,6 +14,8 @@
  *        in local memory, the item's rows once and a panel before they pass by: widening on the way to the registers takes
  *        ports that the products need, and its rows anew for every panel
  *      3 vpdpbusd. GROUP 4
+ *      4 vpmaddubsw on weights counted from the lowest and codes less `center`: gemm_s8_centred.h. GROUP 4, k_pad a multiple
+ *        of 16. w_zero is less what the weights are more, bias has the rest
  * W_ZERO 2       w_zero and the rows' sums of codes are pairs of s16, (w_zero, 128 * w_zero) and (sum % 128, sum / 128), so
  *                that one multiply-add of pairs does; not with DOT 0 or two planes
  * STEP_SEGMENTS  0, or the table as steps (below), 64 blocks a segment: 1, 4 or 8. Needs AVX-512BW and 3 vectors.
@@ -116,6 +118,9 @@ typedef struct __attribute__((packed)) unaligned_half {
 #define TO_UCHARV(x) CONVERT(x, uchar8)
 #endif
 
+#if DOT == 4
+#define BYTE_SUMS
+#endif
 #include "dot_wide.h"
 
 /* ---- epilogue ---------------------------------------------------------------------------------------------------- */
@@ -435,6 +440,10 @@ typedef short16 wide16_t;
 #define LOAD_W(p) VLOAD((W_SPACE const int *)(p))
 #endif
 
+#if DOT == 4
+#define GROUP 4
+#endif
+
 #define GROUP_BYTES (PANEL * GROUP)
 #if W_PACKED
 #define DEPTH (2 * GROUP)
@@ -476,6 +485,8 @@ static void __attribute__((always_inline)) unpack_panel(__local char *out, __glo
         }
     }
 }
+#elif DOT == 4
+#define DEPTH 16
 #else
 #define DEPTH GROUP
 #endif
@@ -556,6 +567,9 @@ static void widen_panel(__local char *out, __global const char *panel, int group
 }
 #endif
 
+#if DOT == 4
+#include "gemm_s8_centred.h"
+#else
 /* Where the products of a tile leave room for a part of the epilogue of the one before it. */
 #if REQUANT < 2
 #define PARTS      (ROWS / PART)
@@ -638,6 +652,7 @@ static void __attribute__((always_inline)) tile(const gemm_shape *s, A_SPACE con
 #endif
     EACH_ROW(KEEP)
 }
+#endif
 
 #if W_ZERO
 /* Sum of the first k codes of a row. Bytes are added in 16-bit halves of 32-bit lanes, at most 510 a step. */
@@ -672,11 +687,13 @@ VQ_ONE_ITEM_KERNEL void gemm_s8(GEMM_ARGS
                                 , __local char *unpacked /* a panel */, int w_shift /* in place of W_SHIFT */
 #elif WIDENED
                                 , __local char *wide_panel, __local char *wide_rows
+#elif DOT == 4
+                                , __local char *rows, __local char *extra, int center /* and room in place of steps */
 #endif
 )
 {
     const gemm_shape s = GEMM_SHAPE;
-    const int depth = (k + DEPTH - 1) / DEPTH;
+    const int depth = (k + DEPTH - 1) / DEPTH * (DOT == 4 ? DEPTH / GROUP : 1);
     const int first = VQ_FIRST_ROW(get_group_id(0), rows_per_item, m);
     const int end = VQ_FIRST_ROW(get_group_id(0) + 1, rows_per_item, m);
     const int n_first = (int)get_group_id(1) * panels_per_item * PANEL, n_end = min(n_first + panels_per_item * PANEL, n);
@@ -692,6 +709,11 @@ VQ_ONE_ITEM_KERNEL void gemm_s8(GEMM_ARGS
 #if WIDENED
     const int pitch = (k + 15) / 16 * 32, tiled = (end - first + ROWS - 1) / ROWS * ROWS;
     widen_rows(wide_rows, a, &s, first, tiled, pitch);
+#endif
+#if DOT == 4
+    const int pitch = ROW_PITCH(k), extra_bytes = EXTRA_BYTES(pitch / 4);
+    for (int m0 = first, i = 0, fold = 4; m0 < end; m0 += ROWS, i++)
+        fold = center_tile(rows + i * ROWS * pitch, extra + i * extra_bytes, a, &s, m0, fold, center, steps);
 #endif
     intv sums[ROWS * VECTORS];
     lane_consts lanes[2][VECTORS]; /* of a panel and the one before it */
@@ -716,8 +738,16 @@ VQ_ONE_ITEM_KERNEL void gemm_s8(GEMM_ARGS
         __global const char *const panel = packed;
 #endif
         for (int m0 = first; m0 < end; m0 += ROWS) {
-            const int rows = min(ROWS, m - m0);
+            const int count = min(ROWS, m - m0);
             const bool waits = REQUANT < 2 && n0 + PANEL <= n;
+#if DOT == 4
+#if REQUANT < 2
+            put_rest(&s, &last, table, c, sums);
+#endif
+            const int i = (m0 - first) / ROWS;
+            centred_tile(&s, a, rows + i * ROWS * pitch, extra + i * extra_bytes, panel, consts, sums,
+                         row_sums + (m0 - first), m0, n0, center);
+#else
 #if WIDENED
             __local const uchar *const rows_from = (__local const uchar *)wide_rows + (m0 - first) * pitch;
             const int a_pitch = pitch, plane = tiled * pitch;
@@ -726,12 +756,13 @@ VQ_ONE_ITEM_KERNEL void gemm_s8(GEMM_ARGS
             const int a_pitch = lda, plane = a_plane;
 #endif
             tile(&s, rows_from, a_pitch, plane, panel, consts, table, c, sums, row_sums + (m0 - first), &last, m0, n0, steps);
+#endif
             last.consts = lanes[odd];
             last.row_sums = row_sums + (m0 - first);
             last.m0 = m0;
             last.n0 = n0;
-            last.rows = waits ? rows : 0;
-            if (!waits) put_rows(&s, consts, table, c, sums, row_sums + (m0 - first), m0, rows, n0);
+            last.rows = waits ? count : 0;
+            if (!waits) put_rows(&s, consts, table, c, sums, row_sums + (m0 - first), m0, count, n0);
         }
     }
 #if REQUANT < 2

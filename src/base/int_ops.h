@@ -43,6 +43,8 @@ typedef struct vq_gemm_s8_weights {
     int a_planes;          /* 1 or 2; 0 counts as 1 */
     int a_max;             /* largest a: with one plane 2^bits - 1 <= 255, with two <= 65535 */
     int w_abs_max;         /* largest |w|, <= 128: with a_max and k the bound that licenses 16-bit accumulation */
+    int a_zero;            /* the code that most lie near, 0..255, as that of 0 is; -1: there is none. Kernels may take longer
+                              the more lie elsewhere; sums do not depend on it, and with two planes it does not count */
     const int8_t *w;       /* [n][k] dense */
     const int32_t *w_zero; /* NULL: not needed; |w_zero| <= 32767 */
     const int32_t *bias, *mult, *zero;

@@ -13,7 +13,7 @@
 enum { FIELD_BIAS, FIELD_MULT, FIELD_ADD, FIELD_SHIFT, FIELD_PRE, FIELD_W_ZERO, FIELD_W_LOW, NUM_FIELDS };
 enum { REQUANT_32, REQUANT_32_SHIFTED, REQUANT_64 };
 /* kernels/gemm_s8_wide.cl */
-enum { DOT_FLOAT, DOT_MADDUBS, DOT_MADD, DOT_DPBUSD };
+enum { DOT_FLOAT, DOT_MADDUBS, DOT_MADD, DOT_DPBUSD, DOT_CENTRED };
 enum { MAX_ROWS = 96 };
 enum { ITEM_PRODUCTS = 1 << 18 }; /* a work-item computes at least as many: some microseconds */
 
@@ -28,8 +28,11 @@ struct vq_gemm_s8 {
     bool packed;              /* weights, two in a byte */
     int w_shift;              /* then they are (code << w_shift) + their row's lowest */
     bool widened;             /* panels and rows pass through local memory as s16 */
+    bool centred;             /* rows pass through local memory as codes less a_zero, and what of them does not fit */
+    int w_low, a_zero;        /* centred: weights are so much more than they were; codes less */
     size_t panel_bytes;       /* of local memory for a panel, unpacked or widened; wide */
-    size_t row_bytes;         /* the same for a row, widened */
+    size_t row_bytes;         /* the same for a row, widened or centred */
+    size_t extra_bytes;       /* the same for what does not fit of a tile's rows */
     int most_rows;            /* of a work-item; wide */
     int tile_rows, tile_cols; /* of a work-item's register tile, or of a work-group's block */
     vq_gemm_s8_form form;     /* of the table */
@@ -94,22 +97,23 @@ static int dot_of(int *steps, const vq_variant *variant, const vq_gemm_s8_weight
 
 static layout layout_of(const vq_gemm_s8 *op, int dot)
 {
-    static const int groups[] = {1, 4, 2, 4};
+    static const int groups[] = {1, 4, 2, 4, 4}, depths[] = {1, 4, 2, 4, VQ_CODE_PITCH};
     const int group = op->wide ? groups[dot] : 4, each = op->packed ? 2 : 1;
     return (layout){.cols = op->wide ? op->tile_cols : op->n_pad,
                     .group = group,
                     .each = each,
                     .n_pad = op->n_pad,
-                    .k_pad = VQ_ROUND_UP(op->k, each * group)};
+                    .k_pad = VQ_ROUND_UP(op->k, each * (op->wide ? depths[dot] : 4))};
 }
 
-static void pack(uint8_t *out, const layout *l, const int8_t *w, int n, int k)
+/* more: what is added to every weight */
+static void pack(uint8_t *out, const layout *l, const int8_t *w, int n, int k, int more)
 {
     const size_t cols = (size_t)l->cols, group = (size_t)l->group, depth = (size_t)(l->k_pad / l->each) / group;
     for (size_t j = 0; j < (size_t)n; j++) {
         uint8_t *const column = out + j / cols * depth * cols * group + j % cols * group;
         const int8_t *const row = w + j * (size_t)k;
-        for (size_t i = 0; i < (size_t)k; i++) column[i / group * cols * group + i % group] = (uint8_t)row[i];
+        for (size_t i = 0; i < (size_t)k; i++) column[i / group * cols * group + i % group] = (uint8_t)(row[i] + more);
     }
 }
 
@@ -218,27 +222,51 @@ static void consts_64(int32_t *c, size_t n_pad, const vq_gemm_s8_weights *w, int
     c[FIELD_ADD * n_pad] = w->epilogue == VQ_GEMM_CODES || w->epilogue == VQ_GEMM_TABLE ? w->zero[n] : 0;
 }
 
-/* Whether w_zero times a row's sum can be two products of s16: w_zero * (sum % 128) + 128 * w_zero * (sum / 128). */
-static bool zeros_are_pairs(const vq_gemm_s8_weights *w, int dot)
+/* What a row's sum of codes counts for, beside the weights as the kernel has them. */
+static bool has_zeros(const vq_gemm_s8 *op, const vq_gemm_s8_weights *w)
+{
+    return w->w_zero || op->w_low;
+}
+
+static int zero_of(const vq_gemm_s8 *op, const vq_gemm_s8_weights *w, int n)
+{
+    return (w->w_zero ? w->w_zero[n] : 0) - op->w_low;
+}
+
+/* Whether zero_of() times a row's sum can be two products of s16: zero * (sum % 128) + 128 * zero * (sum / 128). */
+static bool zeros_are_pairs(const vq_gemm_s8 *op, const vq_gemm_s8_weights *w, int dot)
 {
     const int most = INT16_MAX / 128;
-    if (!w->w_zero || dot == DOT_FLOAT || w->a_planes > 1 || (int64_t)w->k * w->a_max > (int64_t)INT16_MAX * 128)
+    if (!has_zeros(op, w) || dot == DOT_FLOAT || w->a_planes > 1 ||
+        (int64_t)w->k * w->a_max > (int64_t)INT16_MAX * 128)
         return false;
     for (int n = 0; n < w->n; n++)
-        if (w->w_zero[n] < -most || w->w_zero[n] > most) return false;
+        if (abs(zero_of(op, w, n)) > most) return false;
     return true;
 }
 
-/* Fills [NUM_FIELDS][n_pad] and tells which requantization is right for all channels. */
-static int fill_consts(int32_t *consts, size_t n_pad, const vq_gemm_s8_weights *w, bool zero_pairs)
+/* What the kernel's sum begins with: of centred codes, what a_zero times the weights is. Wraps as the sum does, which fits
+ * in the end. */
+static int32_t bias_of(const vq_gemm_s8 *op, const vq_gemm_s8_weights *w, int n)
 {
+    uint32_t sum = 0;
+    for (int i = 0; i < w->k && op->centred; i++)
+        sum += (uint32_t)(w->w[(size_t)n * (size_t)w->k + (size_t)i] + op->w_low);
+    return (int32_t)((uint32_t)w->bias[n] + sum * (uint32_t)op->a_zero);
+}
+
+/* Fills [NUM_FIELDS][n_pad] and tells which requantization is right for all channels. */
+static int fill_consts(const vq_gemm_s8 *op, int32_t *consts, const vq_gemm_s8_weights *w)
+{
+    const size_t n_pad = (size_t)op->n_pad;
     bool in_32 = true, shifted = false;
     for (int n = 0; n < w->n; n++) {
-        consts[FIELD_BIAS * n_pad + (size_t)n] = w->bias[n];
+        const int zero = zero_of(op, w, n);
+        consts[FIELD_BIAS * n_pad + (size_t)n] = bias_of(op, w, n);
         consts[FIELD_MULT * n_pad + (size_t)n] = w->mult[n];
-        if (w->w_zero)
+        if (has_zeros(op, w))
             consts[FIELD_W_ZERO * n_pad + (size_t)n] =
-                zero_pairs ? (int32_t)((uint32_t)w->w_zero[n] * 128 << 16 | (uint16_t)w->w_zero[n]) : w->w_zero[n];
+                op->zero_pairs ? (int32_t)((uint32_t)zero * 128 << 16 | (uint16_t)zero) : zero;
         in_32 = in_32 && consts_32(consts + n, n_pad, w, n);
         shifted |= consts[FIELD_PRE * n_pad + (size_t)n] != 0;
     }
@@ -311,12 +339,35 @@ static void choose_widening(vq_gemm_s8 *op, const vq_device *dev, int dot)
     const size_t panel = (size_t)l.k_pad * (size_t)l.cols * 2;
     const size_t row = (size_t)VQ_ROUND_UP(op->k, 16) * 2 * (op->a_planes ? 2 : 1);
     const size_t tiles = panel < room ? (room - panel) / row / (size_t)op->tile_rows : 0;
-    op->most_rows = MAX_ROWS;
     op->widened = op->wide && dot == DOT_MADD && !op->packed && tiles >= LEAST_TILES;
     if (!op->widened) return;
     op->most_rows = (int)VQ_MIN((size_t)(MAX_ROWS / op->tile_rows), tiles) * op->tile_rows;
     op->panel_bytes = panel;
     op->row_bytes = row;
+}
+
+/* Whether codes of 8 bits are taken less a_zero, so that bytes multiply (kernels/gemm_s8_centred.h), and how. */
+static int choose_centring(vq_gemm_s8 *op, const vq_device *dev, const vq_gemm_s8_weights *w, int dot)
+{
+    enum { LEAST_TILES = 4, HEAD_BYTES = 8, PART_BYTES = 8 };
+    const size_t room = vq_device_get_info(dev)->local_mem_bytes, rows = (size_t)op->tile_rows;
+    const size_t groups = (size_t)VQ_ROUND_UP(op->k, 2 * VQ_CODE_PITCH) / 4;
+    const size_t extra = HEAD_BYTES + (groups / 2 + 8) * rows * PART_BYTES;
+    const size_t tiles = room / (groups * 4 * rows + extra);
+    int lowest = 0, highest = 0;
+    if (!op->wide || dot != DOT_MADD || op->packed || w->a_planes > 1 || w->a_zero < 0 || tiles < LEAST_TILES) return dot;
+    for (size_t i = 0; i < (size_t)w->n * (size_t)w->k; i++) {
+        lowest = VQ_MIN(lowest, w->w[i]);
+        highest = VQ_MAX(highest, w->w[i]);
+    }
+    op->centred = true;
+    op->w_low = -lowest;
+    op->a_zero = VQ_MIN(w->a_zero, 255);
+    op->steps = VQ_MIN(INT16_MAX / VQ_MAX(highest - lowest, 1), INT16_MAX / 4); /* what codes of a lane may sum to */
+    op->most_rows = (int)VQ_MIN((size_t)MAX_ROWS / rows, tiles) * op->tile_rows;
+    op->row_bytes = groups * 4;
+    op->extra_bytes = extra;
+    return DOT_CENTRED;
 }
 
 static vq_status create_weights(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_weights *w, int8_t *low, int dot)
@@ -329,7 +380,7 @@ static vq_status create_weights(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8
     if (op->packed)
         pack_codes(packed, low, &l, w, op->w_shift, l.k_pad != w->k);
     else
-        pack(packed, &l, w->w, w->n, w->k);
+        pack(packed, &l, w->w, w->n, w->k, op->w_low);
     VQ_GO(vq_buf_create_from(&op->w, dev, packed, bytes));
 done:
     free(packed);
@@ -342,7 +393,7 @@ static vq_status create_consts(vq_gemm_s8 *op, vq_device *dev, const vq_gemm_s8_
     int32_t *consts = NULL;
     vq_status status = VQ_OK;
     VQ_GO(vq_alloc(&consts, count, sizeof *consts, "constants of a product"));
-    *requant = fill_consts(consts, n_pad, w, op->zero_pairs);
+    *requant = fill_consts(op, consts, w);
     VQ_GO(create_weights(op, dev, w, op->packed ? (int8_t *)(consts + FIELD_W_LOW * n_pad) : NULL, dot));
     VQ_GO(vq_buf_create_from(&op->consts, dev, consts, count * sizeof *consts));
 done:
@@ -359,7 +410,7 @@ static void set_options(vq_gemm_s8 *op, const vq_gemm_s8_weights *w, int dot, in
     if (op->wide && w->epilogue == VQ_GEMM_TABLE && requant == REQUANT_32) requant = REQUANT_32_SHIFTED;
     int at = snprintf(text, size,
                       "-DEPILOGUE=%d -DREQUANT=%d -DW_ZERO=%d -DDOT=%d -DSTEP_SEGMENTS=%d -DA_PLANES=%d -DC_PLANES=%d",
-                      (int)w->epilogue, requant, (w->w_zero != NULL) + op->zero_pairs, dot, op->form.segments,
+                      (int)w->epilogue, requant, has_zeros(op, w) + op->zero_pairs, dot, op->form.segments,
                       1 + op->a_planes, 1 + op->c_planes);
     if (op->form.run_steps) at += snprintf(text + at, size - (size_t)at, " -DRUN_STEPS=%d", op->form.run_steps);
     if (op->form.buckets) at += snprintf(text + at, size - (size_t)at, " -DBUCKET_TABLES=%d", op->form.buckets);
@@ -374,7 +425,7 @@ static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_variant *varian
     int requant = REQUANT_64;
     VQ_TRY(check_weights(w));
     op->variant = variant;
-    const int dot = dot_of(&op->steps, variant, w);
+    int dot = dot_of(&op->steps, variant, w);
     op->wide = vq_variant_is_wide(variant);
     op->codes = w->epilogue == VQ_GEMM_CODES || w->epilogue == VQ_GEMM_TABLE;
     op->a_planes = w->a_planes > 1;
@@ -390,8 +441,10 @@ static vq_status create(vq_gemm_s8 *op, vq_device *dev, const vq_variant *varian
     op->items = 8 * VQ_MAX(vq_device_get_info(dev)->compute_units, 1);
     if (!op->wide) op->items = variant->p[0];
     choose_storage(op, dev, variant, w, dot, storage);
+    op->most_rows = MAX_ROWS;
+    dot = choose_centring(op, dev, w, dot);
     choose_widening(op, dev, dot);
-    op->zero_pairs = op->wide && zeros_are_pairs(w, dot);
+    op->zero_pairs = op->wide && zeros_are_pairs(op, w, dot);
     VQ_TRY(create_consts(op, dev, w, dot, &requant));
     if (w->epilogue == VQ_GEMM_TABLE) VQ_TRY(create_table(op, dev, w, variant->needs));
     set_options(op, w, dot, requant);
@@ -503,7 +556,7 @@ static void cut(int *rows_per_item, int *panels_per_item, const vq_gemm_s8 *op, 
     *panels_per_item = VQ_CEIL_DIV(panels, splits);
 }
 
-enum { GEMM_ARGS = 21, MOST_ARGS = GEMM_ARGS + 2 };
+enum { GEMM_ARGS = 21, MOST_ARGS = GEMM_ARGS + 3 };
 
 /* share: what the kernel cuts rows by (kernels/vq_part.h); most: rows that a work-group then has at most. */
 static int list_args(vq_arg args[MOST_ARGS], const vq_gemm_s8 *op, const vq_gemm_s8_io *io, int share, int most,
@@ -530,12 +583,19 @@ static int list_args(vq_arg args[MOST_ARGS], const vq_gemm_s8 *op, const vq_gemm
                                    VQ_A_I32(op->steps),
                                    VQ_A_I32(io->a_plane_pitch),
                                    VQ_A_I32(io->c_plane_pitch)};
+    const size_t tiles = (size_t)VQ_CEIL_DIV(most, op->tile_rows), rows = tiles * (size_t)op->tile_rows;
+    vq_arg *const more = args + GEMM_ARGS;
     memcpy(args, all, sizeof all);
+    if (op->centred) {
+        more[0] = VQ_A_LOCAL(op->row_bytes * rows);
+        more[1] = VQ_A_LOCAL(op->extra_bytes * tiles);
+        more[2] = VQ_A_I32(op->a_zero);
+        return GEMM_ARGS + 3;
+    }
     if (!op->panel_bytes) return GEMM_ARGS;
-    args[GEMM_ARGS] = VQ_A_LOCAL(op->panel_bytes);
-    args[GEMM_ARGS + 1] =
-        op->widened ? VQ_A_LOCAL(op->row_bytes * (size_t)VQ_ROUND_UP(most, op->tile_rows)) : VQ_A_I32(op->w_shift);
-    return MOST_ARGS;
+    more[0] = VQ_A_LOCAL(op->panel_bytes);
+    more[1] = op->widened ? VQ_A_LOCAL(op->row_bytes * rows) : VQ_A_I32(op->w_shift);
+    return GEMM_ARGS + 2;
 }
 
 vq_status vq_gemm_s8_run(vq_device *dev, const vq_gemm_s8 *op, const vq_gemm_s8_io *io)
@@ -575,11 +635,13 @@ vq_status vq_gemm_s8_create_part(vq_gemm_s8 **out, vq_device *dev, const vq_gemm
 
 void vq_gemm_s8_part(vq_row_part *part, const vq_gemm_s8 *op)
 {
-    static const char *const params[2][3] = {
-        {PARAMS("int", ""), PARAMS("int", ",__local char *,int"), PARAMS("int", ",__local char *,__local char *")},
-        {PARAMS("uchar", ""), PARAMS("uchar", ",__local char *,int"),
-         PARAMS("uchar", ",__local char *,__local char *")}};
-    const char *const types = params[op->codes][op->widened ? 2 : op->packed];
+#define PARAMS_OF(type)                                                                                                \
+    {                                                                                                                  \
+        PARAMS(type, ""), PARAMS(type, ",__local char *,int"), PARAMS(type, ",__local char *,__local char *"),         \
+            PARAMS(type, ",__local char *,__local char *,int")                                                         \
+    }
+    static const char *const params[2][4] = {PARAMS_OF("int"), PARAMS_OF("uchar")};
+    const char *const types = params[op->codes][op->centred ? 3 : op->widened ? 2 : op->packed];
     *part = (vq_row_part){
         .kernel = {op->variant, "gemm_s8", op->options, types}, .tile_rows = op->tile_rows, .most_rows = op->most_rows};
 }

@@ -43,6 +43,7 @@ int64_t vq_lower_zero(const vq_quantizer *q, int group);
 typedef struct vq_input_form {
     double scale, zero; /* zero is whole for uniform quantizers */
     int a_max, planes, drop;
+    bool spread; /* codes are not near that of 0 */
 } vq_input_form;
 vq_status vq_lower_input_form(vq_input_form *out, const vq_lowering *l, int linear);
 /* a for code i of the node's input quantizer. */

@@ -115,7 +115,7 @@ vq_status vq_lower_input_form(vq_input_form *out, const vq_lowering *l, int line
     const vq_shape *const shape = &l->m->graph->params[n->weight].shape;
     if (q->kind == VQ_QUANTIZER_UNIFORM) {
         VQ_TRY(vq_lower_check_uniform(q, n->name, "input"));
-        *out = (vq_input_form){q->scale[0], q->zero[0], q->levels - 1, 1, 0};
+        *out = (vq_input_form){.scale = q->scale[0], .zero = q->zero[0], .a_max = q->levels - 1, .planes = 1};
         return VQ_OK;
     }
     VQ_TRY(check_codebook(q, n->name));
@@ -303,6 +303,7 @@ vq_status vq_lower_gemm(const vq_lowering *l, vq_gemm_s8_weights *w, const char 
     w->k = (int)shape->dims[1];
     w->a_max = input->a_max;
     w->a_planes = input->planes;
+    w->a_zero = input->spread ? -1 : (int)VQ_MIN(VQ_MAX(rint(input->zero), 0), 255);
     w->epilogue = target->epilogue;
     w->bits = target->bits;
     VQ_TRY(build_weights(w, &factor, name, qn));

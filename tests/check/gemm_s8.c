@@ -29,6 +29,11 @@ typedef struct few_bits {
     vq_storage storage;
 } few_bits;
 
+/* Codes less than `far` away from one, but for one in `rare`, which is anything; or rare 0: all just so far away. */
+typedef struct near_codes {
+    int zero, far, rare;
+} near_codes;
+
 /* What a problem may have beside; 0: as usual. */
 typedef struct extras {
     few_bits few;
@@ -36,6 +41,7 @@ typedef struct extras {
     int every;    /* the table changes every so many entries */
     int steps;    /* so many groups of k sum to all that 16 bits take, up and down; below 0: to one code's worth more */
     int zero_max; /* |w_zero|; 128 */
+    near_codes near;
 } extras;
 
 static const char *const epilogue_names[] = {"codes", "table", "add", "set"};
@@ -150,6 +156,15 @@ static void meet_weights(uint8_t *a, int lda, const problem *p, const vq_gemm_s8
         }
 }
 
+static void fill_near(check *ck, uint8_t *a, size_t count, const near_codes *x)
+{
+    for (size_t i = 0; i < count; i++) {
+        const bool any = x->rare && !check_between(ck, 0, x->rare - 1);
+        const int d = x->rare ? check_between(ck, -x->far, x->far) : check_between(ck, 0, 1) ? x->far : -x->far;
+        a[i] = (uint8_t)(any ? check_between(ck, 0, 255) : VQ_MIN(VQ_MAX(x->zero + d, 0), 255));
+    }
+}
+
 static void set_least_shifts(uint8_t *shift, const vq_gemm_s8_weights *w)
 {
     for (int n = 0; n < w->n; n++) {
@@ -187,6 +202,7 @@ static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p, con
                               .k = p->k,
                               .a_planes = p->a_planes,
                               .a_max = p->a_max,
+                              .a_zero = x->near.zero,
                               .w_abs_max = p->w_abs_max,
                               .w = values,
                               .bias = ints,
@@ -209,12 +225,14 @@ static void fill_weights(check *ck, vq_gemm_s8_weights *w, const problem *p, con
 }
 
 /* Codes, or high and low bytes of values up to a_max; columns between and beyond the planes hold anything. */
-static check_buf *make_a(check *ck, const problem *p, int lda, int pitch, const vq_gemm_s8_weights *met)
+static check_buf *make_a(check *ck, const problem *p, int lda, int pitch, const vq_gemm_s8_weights *met,
+                         const near_codes *near)
 {
     const size_t count = (size_t)p->m * (size_t)lda;
     uint8_t *const bytes = check_alloc(ck, count), *const high = check_alloc(ck, count);
     check_fill_u8(ck, bytes, count, 0, p->a_planes == 2 ? 255 : p->a_max);
     if (met) meet_weights(bytes, lda, p, met);
+    if (near->far) fill_near(ck, bytes, count, near);
     if (p->a_planes != 2) return check_in(ck, bytes, count);
     check_fill_u8(ck, high, count, 0, p->a_max >> 8);
     for (size_t i = 0; i < count; i++) {
@@ -243,7 +261,9 @@ static void check_problem(check *ck, const vq_variant *v, const problem *p, cons
     if (x->runs) at += (size_t)snprintf(text + at, sizeof text - at, "_runs%d", x->runs);
     if (x->every) at += (size_t)snprintf(text + at, sizeof text - at, "_every%d", x->every);
     if (x->steps) at += (size_t)snprintf(text + at, sizeof text - at, "_steps%d", x->steps);
-    if (x->zero_max) snprintf(text + at, sizeof text - at, "_zero%d", x->zero_max);
+    if (x->zero_max) at += (size_t)snprintf(text + at, sizeof text - at, "_zero%d", x->zero_max);
+    if (x->near.far)
+        snprintf(text + at, sizeof text - at, "_near%d_%d_%d", x->near.zero, x->near.far, x->near.rare);
     if (!check_case(ck, work, "m%d_n%d_k%d_%s_a%d_w%d%s_%s%s_t%d%s%s%s", p->m, p->n, p->k, epilogue_names[p->epilogue],
                     p->a_max, p->w_abs_max, p->w_zero ? "_wz" : "", shift_names[p->shifts], p->row_map ? "_map" : "",
                     p->table_len, text, p->c_planes == 2 ? "_pairs" : "", few ? storage_names[few->storage] : ""))
@@ -255,7 +275,7 @@ static void check_problem(check *ck, const vq_variant *v, const problem *p, cons
     const int rows_in = p->row_map ? VQ_CEIL_DIV(p->m, 2) : 0, rows_out = p->row_map ? rows_in + 2 : 0;
     const int rows = p->row_map ? 2 * rows_out : p->m;
     fill_weights(ck, &w, p, x);
-    check_buf *const in = make_a(ck, p, lda, a_pitch, x->steps || p->shifts >= SHIFTS_LEAST ? &w : NULL);
+    check_buf *const in = make_a(ck, p, lda, a_pitch, x->steps || p->shifts >= SHIFTS_LEAST ? &w : NULL, &x->near);
     check_buf *const out = codes ? check_out(ck, (size_t)rows * (size_t)ldc)
                                  : check_in_s32(ck, (size_t)rows * (size_t)ldc, INT32_MIN, INT32_MAX);
     vq_ref_gemm_s8_planes(&w, in->host, lda, a_pitch, out->want, ldc, c_pitch, p->m, rows_in, rows_out, p->row_map);
@@ -408,6 +428,17 @@ void check_gemm_s8(check *ck)
         {{8, 97, 36, VQ_GEMM_SET, 63, 32, false, SHIFTS_LEAST, 0, false, 1, 1}, 0, 0},
         {{26, 65, 33, VQ_GEMM_TABLE, 65535, 64, true, SHIFTS_LEAST, 2000, false, 2, 2}, 0, 0},
     };
+    /* codes near one, as those of real layers are, and weights as far apart as can be (kernels/gemm_s8_centred.h): 1, 2
+     * and 4 groups that just fit 16 bits and just do not, few extra steps, too many */
+    static const few_bits far_apart = {2, 255, false, false, VQ_STORAGE_BYTES};
+    static const near_codes near[] = {{128, 64, 0}, {128, 65, 0},   {100, 32, 0}, {140, 33, 0},  {128, 16, 0},
+                                      {9, 17, 0},   {128, 127, 0},  {0, 255, 0},  {255, 255, 0}, {128, 20, 40},
+                                      {5, 8, 60},   {250, 30, 100}, {128, 45, 9}, {120, 90, 5},  {128, 128, 1}};
+    static const problem near_problems[] = {
+        {25, 65, 100, VQ_GEMM_SET, 255, 128, true, SHIFTS_LOW, 0, false, 1, 1},
+        {14, 49, 192, VQ_GEMM_CODES, 255, 128, false, SHIFTS_CODES, 0, false, 1, 1},
+        {9, 33, 783, VQ_GEMM_ADD, 255, 128, true, SHIFTS_LOW, 0, true, 1, 1},
+    };
     for (const vq_variant *v = check_first(ck, VQ_OP_GEMM_S8); v; v = check_next(ck)) {
         for (size_t i = 0; i < VQ_ARRAY_LEN(problems); i++) check_problem(ck, v, &problems[i], &(extras){.runs = 0});
         for (size_t i = 0; i < VQ_ARRAY_LEN(packed); i++)
@@ -418,6 +449,11 @@ void check_gemm_s8(check *ck)
             check_problem(ck, v,
                           &(problem){9, 48, 36, VQ_GEMM_TABLE, 63, 31, i % 2, SHIFTS_CODES, spaced[i].len, false, 1, 1},
                           &(extras){.every = spaced[i].every});
+        for (size_t i = 0; i < VQ_ARRAY_LEN(near) * VQ_ARRAY_LEN(near_problems) && vq_variant_is_wide(v); i++) {
+            const near_codes *const c = &near[i % VQ_ARRAY_LEN(near)];
+            check_problem(ck, v, &near_problems[i / VQ_ARRAY_LEN(near)],
+                          &(extras){.few = c->rare ? (few_bits){0} : far_apart, .near = *c});
+        }
         /* of sums of 16 bits and of pairs, which only kernels for CPUs take */
         for (size_t i = 0; i < VQ_ARRAY_LEN(edges) && vq_variant_is_wide(v); i++)
             check_problem(ck, v, &edges[i].p, &(extras){.steps = edges[i].steps, .zero_max = edges[i].zero_max});
