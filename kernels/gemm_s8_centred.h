@@ -186,8 +186,19 @@ static __attribute__((noinline)) int center_tile(__local char *rows, __local cha
 
 #define TAKE_SUMS(r) intv p##r = sums[r * VECTORS]; SECOND(intv q##r = sums[r * VECTORS + 1];) THIRD(intv u##r = sums[r * VECTORS + 2];)
 
+/* sums += extra steps */
+#define ADD_EXTRA(r)                                                                        \
+    {                                                                                       \
+        LOAD_BYTES(parts[r].x)                                                              \
+        const intv x = (intv)(parts[r].y);                                                  \
+        ADD_BYTES(p##r, x, w0) SECOND(ADD_BYTES(q##r, x, w1)) THIRD(ADD_BYTES(u##r, x, w2)) \
+    }
+#define ADD_EXTRAS \
+    for (int i = 0; i < steps; i++, parts += ROWS) { EACH_ROW(ADD_EXTRA) }
+
 /* sums += products of the tile's rows with a panel, in sums of one group */
-static void __attribute__((noinline)) add_groups(intv *sums, __local const char *rows, int pitch, int groups, __global const char *panel)
+static void __attribute__((noinline)) add_groups(intv *sums, __local const char *rows, int pitch, int groups,
+                                                 __local const int2 *parts, int steps, __global const char *panel)
 {
     const intv ones = 0x00010001;
     EACH_ROW(TAKE_SUMS)
@@ -202,12 +213,13 @@ static void __attribute__((noinline)) add_groups(intv *sums, __local const char 
     }
         EACH_ROW(ADD_GROUP)
     }
+    ADD_EXTRAS
     EACH_ROW(KEEP)
 }
 
 /* The same, in sums of `fold` groups, 2 or 4, which take all registers. */
-static void __attribute__((noinline)) add_folds(intv *sums, __local const char *rows, int pitch, int groups, __global const char *panel,
-                                                     int fold)
+static void __attribute__((noinline)) add_folds(intv *sums, __local const char *rows, int pitch, int groups,
+                                                __local const int2 *parts, int steps, __global const char *panel, int fold)
 {
     const intv ones = 0x00010001;
     EACH_ROW(ROW_AT)
@@ -234,7 +246,7 @@ static void __attribute__((noinline)) add_folds(intv *sums, __local const char *
         }
 #define ADD_TO(sum, pairs)                                                  \
     {                                                                       \
-        WIDEN_PAIRS(pairs);                                                 \
+        __asm__("vpmaddwd %1, %0, %0" : "+" REG(pairs) : REG(ones));        \
         __asm__("vpaddd %1, %0, %0" : "+" REG(pairs) : "m"(sum));           \
         sum = pairs;                                                        \
     }
@@ -244,21 +256,9 @@ static void __attribute__((noinline)) add_folds(intv *sums, __local const char *
     THIRD(ADD_TO(sums[r * VECTORS + 2], z##r))
         EACH_ROW(ADD_FOLD)
     }
-}
-
-static void __attribute__((noinline)) add_extras(intv *sums, __local const int2 *parts, int steps, __global const char *panel)
-{
-    const intv ones = 0x00010001;
+    if (!steps) return;
     EACH_ROW(TAKE_SUMS)
-    for (int i = 0; i < steps; i++, parts += ROWS) {
-#define ADD_EXTRA(r)                                                                       \
-    {                                                                                      \
-        LOAD_BYTES(parts[r].x)                                                             \
-        const intv x = (intv)(parts[r].y);                                                 \
-        ADD_BYTES(p##r, x, w0) SECOND(ADD_BYTES(q##r, x, w1)) THIRD(ADD_BYTES(u##r, x, w2)) \
-    }
-        EACH_ROW(ADD_EXTRA)
-    }
+    ADD_EXTRAS
     EACH_ROW(KEEP)
 }
 
@@ -313,13 +313,13 @@ static void __attribute__((always_inline)) centred_tile(const gemm_shape *s, __g
 #endif
         EACH_ROW(KEEP)
     }
+    __local const int2 *const parts = (__local const int2 *)(extra + sizeof(extra_head));
     if (head.fold == 1)
-        add_groups(sums, rows, pitch, groups, panel);
+        add_groups(sums, rows, pitch, groups, parts, head.steps, panel);
     else if (head.fold)
-        add_folds(sums, rows, pitch, groups, panel, head.fold);
+        add_folds(sums, rows, pitch, groups, parts, head.steps, panel, head.fold);
     else
         add_words(sums, a, s, m0, panel, center);
-    if (head.steps) add_extras(sums, (__local const int2 *)(extra + sizeof(extra_head)), head.steps, panel);
 }
 
 #endif
