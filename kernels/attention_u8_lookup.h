@@ -122,7 +122,6 @@ static uint probabilities(int *hi, int *lo, const int *y, const table *prob, int
 }
 #elif STEPS
 typedef ushort ushort32 __attribute__((ext_vector_type(32)));
-typedef uchar uchar32 __attribute__((ext_vector_type(32)));
 typedef struct __attribute__((packed)) at_ushort32 {
     ushort32 v;
 } at_ushort32;

@@ -6,15 +6,17 @@
  *   scratch:  per (image, head), each part rounded up as below:
  *             s32 correction [tokens] = -q_zero * sum_d k';  s32 v_sum [width] = sum_j v';  K panels;  V panels
  *
- * SCORE_STEPS, with DOT 2: not 0 where Q and K have so few bits that 16 bits hold sums of so many groups of 4 channels; then
- * Q K^T is vpmaddubsw's, of K less K_MIDDLE instead of 128, which the rows' sums of Q make good.
+ * With DOT 2, Q K^T is vpmaddubsw's. SCORE_STEPS is not 0 where Q and K have so few bits that 16 bits hold sums of so many
+ * groups of 4 channels: then K is less K_MIDDLE instead of 128, which the rows' sums of Q make good. Where it is 0, rows of Q
+ * are less q_zero (centred_rows.h) and K is its codes, which those rows' sums make good; the correction is of q_zero where
+ * that is no code. V lies widened to s16.
  *
  * All element-wise work is done on vectors of 16, whatever LANES the products have. Grids: pack (heads, images);
  * attention (row blocks, heads, images); work-groups of one.
  *
  * VQ_P0 ROWS: 6 or 12; VQ_P1 VECTORS of a panel; VQ_P2 LANES of s32 in a vector: 8 or 16; VQ_P3 DOT:
  *   0 plain OpenCL C: float lanes hold integers, exact as sums of up to 512 products stay below 2^24. GROUP 1
- *   2 vpmaddwd, operands of 16 bits; probabilities less 2^15, so that they fit. GROUP 2
+ *   2 vpmaddwd, operands of 16 bits; probabilities less 2^15, so that they fit. GROUP 2, but 4 of Q and K
  *   3 vpdpbusd. GROUP 4
  * MAX_T: a bound on the tokens, multiple of 32. PROB_LOW: some probability has a low byte. STEPS: how the table's runs of
  * equal values are found in registers: 1, by one comparison with the only edge in the entry's bucket; 4 or 6, at most
@@ -82,7 +84,7 @@ typedef int8 intv;
 
 /* ---- products ---------------------------------------------------------------------------------------------------- */
 
-#if SCORE_STEPS
+#if DOT == 2
 #define BYTE_SUMS
 #endif
 #include "dot_wide.h"
@@ -102,12 +104,8 @@ typedef char group_t;
 #define GROUP      2
 typedef intv operand;
 #define OPERAND(x) (intv)(x)
-#if LANES == 16
-#define LOAD_B(p) (int16)(as_int8(convert_short16(vload16(0, p))), as_int8(convert_short16(vload16(1, p))))
-#else
-#define LOAD_B(p) as_int8(convert_short16(vload16(0, p)))
-#endif
-typedef short group_t;
+#define LOAD_B(p)  VLOAD((__global const int *)(p))
+#define V_BYTES    2
 #else
 #define GROUP      4
 typedef intv operand;
@@ -116,12 +114,25 @@ typedef intv operand;
 typedef int group_t;
 #endif
 
+#ifndef V_BYTES
+#define V_BYTES 1 /* of a value */
+#endif
+
+/* The code that stands for 0 in Q, or the one next to it. */
+#define NEAREST_CODE(q_zero) clamp(q_zero, 0, 255)
+#define CENTRED_Q            (DOT == 2 && !SCORE_STEPS)
+
 /* Groups of channels, of Q and K. */
-#if SCORE_STEPS
+#if DOT == 2
 #define Q_GROUP 4
-/* Bytes of K, below 128, less K_MIDDLE. */
-#define CENTERED(x) ((((x) | 0x80808080u) - K_MIDDLE * 0x01010101u) ^ 0x80808080u)
 typedef int k_group_t;
+#if SCORE_STEPS /* bytes of K, below 128, less K_MIDDLE */
+#define CENTERED(x) ((((x) | 0x80808080u) - K_MIDDLE * 0x01010101u) ^ 0x80808080u)
+#else
+#define CENTERED(x) (x)
+#define ROW_SPACE
+#include "centred_rows.h"
+#endif
 #else
 #define Q_GROUP GROUP
 #define CENTERED(x) ((x) ^ 0x80808080u) /* less 128 */
@@ -136,8 +147,8 @@ typedef group_t k_group_t;
 
 /* p##r and q##r, sums of row r, += sum over groups of a[r][g] * panel[g]; rows of a start lda groups apart. */
 #define LOAD_PANEL                                                  \
-    const operand b0 = LOAD_B(panel + (size_t)g * (PANEL * GROUP)); \
-    SECOND(const operand b1 = LOAD_B(panel + (size_t)g * (PANEL * GROUP) + LANES * GROUP);)
+    const operand b0 = LOAD_B(panel + (size_t)g * (PANEL * GROUP * V_BYTES)); \
+    SECOND(const operand b1 = LOAD_B(panel + (size_t)g * (PANEL * GROUP * V_BYTES) + LANES * GROUP * V_BYTES);)
 #define STEP(r)                                    \
     {                                              \
         const operand x = OPERAND(a[r * lda + g]); \
@@ -235,7 +246,7 @@ static void multiply(int *acc, const int *a, int lda, __global const char *panel
 #define SUM_AT(tokens)      (ROUND_UP(tokens, PANEL) * 4)
 #define K_AT(tokens, width) (SUM_AT(tokens) + ROUND_UP(width, PANEL) * 4)
 #define V_AT(tokens, width) (K_AT(tokens, width) + ROUND_UP(tokens, PANEL) * ROUND_UP(width, Q_GROUP))
-#define ALL(tokens, width)  ROUND_UP(V_AT(tokens, width) + ROUND_UP(width, PANEL) * ROUND_UP(tokens, GROUP), 64)
+#define ALL(tokens, width)  ROUND_UP(V_AT(tokens, width) + ROUND_UP(width, PANEL) * ROUND_UP(tokens, GROUP) * V_BYTES, 64)
 
 /* Q_GROUP codes from d on, those before width, centered, as one group of s8. */
 static uint group_of_k(__global const uchar *row, int d, int width)
@@ -260,17 +271,6 @@ static int pack_token(__global k_group_t *column, __global const uchar *row, int
         column[(d / 4 + 1) * PANEL] = (int)groups.y;
         column[(d / 4 + 2) * PANEL] = (int)groups.z;
         column[(d / 4 + 3) * PANEL] = (int)groups.w;
-#elif Q_GROUP == 2
-        const short8 groups = as_short8(CENTERED(x));
-        __global short *const to = column + d / 2 * PANEL;
-        to[0 * PANEL] = groups.s0;
-        to[1 * PANEL] = groups.s1;
-        to[2 * PANEL] = groups.s2;
-        to[3 * PANEL] = groups.s3;
-        to[4 * PANEL] = groups.s4;
-        to[5 * PANEL] = groups.s5;
-        to[6 * PANEL] = groups.s6;
-        to[7 * PANEL] = groups.s7;
 #else
         for (int i = 0; i < 16; i += Q_GROUP)
             column[(d + i) / Q_GROUP * PANEL] = (k_group_t)group_of_k(row, d + i, width);
@@ -321,13 +321,13 @@ static groups_t groups_of_v(const token_rows *v, int tokens, int width, int j, i
     return groups;
 }
 #elif GROUP == 2
-typedef ushort16 groups_t;
+typedef short groups_t __attribute__((ext_vector_type(32)));
 static groups_t groups_of_v(const token_rows *v, int tokens, int width, int j, int d)
 {
     const uchar16 a = codes_of_v(v, tokens, width, j, d), b = codes_of_v(v, tokens, width, j + 1, d);
-    return __builtin_astype(__builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24,
-                                                    9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
-                            ushort16);
+    const uchar32 pairs = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9, 25,
+                                                  10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    return __builtin_convertvector(__builtin_astype(pairs, char32), groups_t);
 }
 #else
 typedef uchar16 groups_t;
@@ -347,10 +347,11 @@ static void pack_v(__global char *to, __global int *v_sum, const token_rows *v, 
             short16 part = 0; /* of no more than 128 values of 8 bits */
             for (int j = first; j < min(first + 128, depth); j += GROUP) {
                 const groups_t groups = groups_of_v(v, tokens, width, j, d);
-                __global char *const at = to + ((size_t)(d / PANEL) * depth + j) * PANEL + d % PANEL * GROUP;
+                __global char *const at =
+                    to + (((size_t)(d / PANEL) * depth + j) * PANEL + d % PANEL * GROUP) * V_BYTES;
                 ((__global at_groups *)at)->v = groups;
 #if DOT == 2
-                part += (as_short16(groups << (ushort)8) >> (short)8) + (as_short16(groups) >> (short)8);
+                part += groups.even + groups.odd;
 #endif
             }
             sum += __builtin_convertvector(part, int16);
@@ -368,7 +369,9 @@ attention_u8_pack(__global const uchar *qkv, int ld_qkv, __global char *scratch,
     const token_rows rows = {qkv + FIRST_ROW(part, tokens) * ld_qkv, pad, MAP_OF(part, tokens), ld_qkv};
     const token_rows k = columns(rows, (heads + head) * width), v = columns(rows, (2 * heads + head) * width);
     __global char *const to = scratch + (part * heads + head) * ALL(tokens, width);
-    pack_k(to + K_AT(tokens, width), (__global int *)to, &k, tokens, width, consts[head * 4]);
+    const int q_zero = consts[head * 4];
+    pack_k(to + K_AT(tokens, width), (__global int *)to, &k, tokens, width,
+           CENTRED_Q ? q_zero - NEAREST_CODE(q_zero) : q_zero);
     pack_v(to + V_AT(tokens, width), (__global int *)(to + SUM_AT(tokens)), &v, tokens, width);
 }
 
@@ -378,19 +381,37 @@ attention_u8_pack(__global const uchar *qkv, int ld_qkv, __global char *scratch,
 #define A_LD (MAX_D / Q_GROUP)
 #define P_LD ((MAX_T + 32) / GROUP * (PACKED ? 2 : 1))
 
+#define MAX_EXTRA (4 * A_LD) /* a group's codes are at most 255 away from q_zero, 64 of it a step */
+#define CODE_ROOM 128        /* centred_rows.h: what codes of a lane may sum to beside those of K, up to 255 */
+
 /* ROWS rows of Q as left operands. */
 typedef struct left_rows {
     int a[ROWS * A_LD] ALIGNED;
-    int above[ROWS]; /* SCORE_STEPS: what products with K less K_MIDDLE are above those with K less 128 */
+    int above[ROWS]; /* what products with K as it is packed are above those with K less 128 */
+#if CENTRED_Q
+    int2 extra[MAX_EXTRA * ROWS];
+    int steps;
+#endif
 } left_rows;
 
 /* Zeros beyond width; rows beyond the last repeat it. */
-static void load_q(left_rows *left, const token_rows *q, int row, int rows, int width)
+static void load_q(left_rows *left, const token_rows *q, int row, int rows, int width, int q_zero)
 {
     int *const a = left->a;
+#if CENTRED_Q
+    const int center = NEAREST_CODE(q_zero);
+    int steps[ROWS];
+    left->steps = 0;
+#endif
     for (int r = 0; r < ROWS; r++) {
         __global const uchar *const from = row_of(q, row + min(r, rows - 1));
-#if Q_GROUP == 4
+#if CENTRED_Q
+        int sum = -width * center;
+        for (int d = 0; d < width; d++) sum += from[d];
+        left->above[r] = 128 * sum;
+        steps[r] = center_row((char *)(a + r * A_LD), left->extra + r, MAX_EXTRA, from, width, 1, center, CODE_ROOM);
+        left->steps = max(left->steps, steps[r]);
+#elif Q_GROUP == 4
         int d = 0;
         for (; d + 16 <= width; d += 16) AT(uchar16, a + r * A_LD + d / 4) = LOAD_AT(uchar16, from + d);
         uchar *const to = (uchar *)(a + r * A_LD);
@@ -400,15 +421,14 @@ static void load_q(left_rows *left, const token_rows *q, int row, int rows, int 
         for (d = 0; d < ROUND_UP(width, 4); d++) sum += to[d];
         left->above[r] = (128 - K_MIDDLE) * sum;
 #endif
-#elif Q_GROUP == 2
-        int d = 0;
-        short *const to = (short *)(a + r * A_LD);
-        for (; d + 16 <= width; d += 16) AT(short16, to + d) = __builtin_convertvector(LOAD_AT(uchar16, from + d), short16);
-        for (; d < ROUND_UP(width, 2); d++) to[d] = d < width ? from[d] : 0;
 #else
         for (int d = 0; d < width; d++) a[r * A_LD + d] = as_int((float)from[d]);
 #endif
     }
+#if CENTRED_Q
+    for (int r = 0; r < ROWS; r++)
+        for (int i = steps[r]; i < left->steps; i++) left->extra[i * ROWS + r] = (int2)(0);
+#endif
 }
 
 /* What windows add to the scores of the block's rows. */
@@ -443,7 +463,7 @@ static __attribute__((noinline)) void score_panel(int *y, int16 *tops, const lef
 {
     const int *const a = left->a;
     const int lda = A_LD;
-#define ABOVE(r) (SCORE_STEPS ? left->above[r] : 0)
+#define ABOVE(r) (DOT == 2 ? left->above[r] : 0)
 #define CORRECTION(r)                         \
     intv p##r = VLOAD(correction) - ABOVE(r); \
     SECOND(intv q##r = VLOAD(correction + LANES) - ABOVE(r);)
@@ -461,7 +481,36 @@ static __attribute__((noinline)) void score_panel(int *y, int16 *tops, const lef
 #define PUT_ROW(r) PUT(r, 0, ((int16)(p##r, q##r)))
 #endif
     EACH_ROW(CORRECTION)
-#if SCORE_STEPS
+#if DOT == 2
+#define LOAD_CHANNELS(at)                                                              \
+    __global const int *const columns = (__global const int *)panel + (size_t)(at) * PANEL; \
+    const intv b0 = VLOAD(columns);                                                    \
+    SECOND(const intv b1 = VLOAD(columns + LANES);)
+#endif
+#if CENTRED_Q
+    const intv ones = 0x00010001;
+#define STEP_CENTRED(r)                        \
+    {                                          \
+        const intv x = (intv)(a[r * lda + g]); \
+        ADD_BYTES(p##r, x, b0)                 \
+        SECOND(ADD_BYTES(q##r, x, b1))         \
+    }
+#define STEP_EXTRA(r)                     \
+    {                                     \
+        LOAD_CHANNELS(part[r].x)          \
+        const intv x = (intv)(part[r].y); \
+        ADD_BYTES(p##r, x, b0)            \
+        SECOND(ADD_BYTES(q##r, x, b1))    \
+    }
+    for (int g = 0; g < groups; g++) {
+        LOAD_CHANNELS(g)
+        EACH_ROW(STEP_CENTRED)
+    }
+    for (int i = 0; i < left->steps; i++) {
+        const int2 *const part = left->extra + i * ROWS;
+        EACH_ROW(STEP_EXTRA)
+    }
+#elif SCORE_STEPS
 #define CLEAR_BYTES(r) \
     intv s##r = 0;     \
     SECOND(intv t##r = 0;)
@@ -477,9 +526,7 @@ static __attribute__((noinline)) void score_panel(int *y, int16 *tops, const lef
     for (int first = 0; first < groups; first += SCORE_STEPS) {
         EACH_ROW(CLEAR_BYTES)
         for (int g = first; g < min(first + SCORE_STEPS, groups); g++) {
-            __global const int *const columns = (__global const int *)panel + (size_t)g * PANEL;
-            const intv b0 = VLOAD(columns);
-            SECOND(const intv b1 = VLOAD(columns + LANES);)
+            LOAD_CHANNELS(g)
             EACH_ROW(STEP_BYTES)
         }
         EACH_ROW(WIDEN_BYTES)
@@ -595,7 +642,7 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
     const table lookup = {prob + (size_t)head * prob_step, prob_last, prob_shift,
                           search + (prob_step ? head * 256 : 0)};
 
-    load_q(&a, &q, row, rows, width);
+    load_q(&a, &q, row, rows, width, head_consts[0]);
     scores(y, top, &a, packed, tokens, width, vload4(0, head_consts), &window);
     for (int r = 0; r < 16; r++) sums[r] = 1;
     for (int r = 0; r < ROWS; r++) sums[r] = exponentials(y + r * Y_LD, top[r], tokens);
@@ -615,7 +662,7 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
 #if PACKED
         multiply_packed(acc, hi, P_LD, packed + V_AT(tokens, width) + (size_t)d0 * depth, depth / GROUP);
 #else
-        weigh(acc, hi, lo, packed + V_AT(tokens, width) + (size_t)d0 * depth,
+        weigh(acc, hi, lo, packed + V_AT(tokens, width) + (size_t)d0 * depth * V_BYTES,
               (__global const int *)(packed + SUM_AT(tokens)) + d0, depth / GROUP);
 #endif
         for (int d = d0; d < min(d0 + PANEL, width); d += 16)

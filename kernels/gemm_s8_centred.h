@@ -29,116 +29,8 @@ static int most_steps(int fold, int groups)
     return fold == 4 ? groups / 12 : fold == 2 ? min(groups / 6, most) : most;
 }
 
-/* ---- codes ------------------------------------------------------------------------------------------------------- */
-
-/* Codes of two lanes that count above 0; of -d, below. */
-static int2 above(int4 d)
-{
-    const int4 x = max(d, 0);
-    return x.even + x.odd;
-}
-
-static bool fits(int4 d, int2 up, int2 down)
-{
-    return all(above(d) <= up && above(-d) <= down) && all(d >= -128 && d <= 127);
-}
-
-/* The codes of `fold` groups from `group` on, some of which may not fit; returns how many extra steps the row has then,
- * more than `most` where they are too many. */
-static __attribute__((noinline)) int settle(__local char *row, __local int2 *extra, int steps, int most, __global const uchar *codes, int k,
-                  int group, int fold, int center, int room)
-{
-    int2 up = room, down = room;
-    for (int g = group; g < group + fold; g++) {
-        const int4 at = 4 * g + (int4)(0, 1, 2, 3);
-        const int4 d = at < k ? convert_int4(vload4((size_t)g, codes)) - center : 0;
-        int4 kept = d, rest;
-        if (!fits(kept, up, down)) kept = d >> 1;
-        if (!fits(kept, up, down)) kept = 0;
-        vstore4(convert_char4(kept), (size_t)g, row);
-        up -= above(kept);
-        down -= above(-kept);
-        for (rest = d - kept; any(rest != 0);) {
-            const int4 part = fits(rest, room, room) ? rest : clamp(rest, -64, 64);
-            if (steps == most) return most + 1;
-            extra[steps++ * ROWS] = (int2)(g, as_int(convert_char4(part)));
-            rest -= part;
-        }
-    }
-    return steps;
-}
-
-typedef uchar uchar32 __attribute__((ext_vector_type(32)));
-typedef char char32 __attribute__((ext_vector_type(32)));
-typedef short16 pair_sums;
-#define SWAPPED(x, ...) __builtin_shufflevector(x, x, __VA_ARGS__)
-
-/* Half of a group's codes less center, which need not fit, stays; the other half is the extra step. */
-static void halve(__local uint *group, __local int2 *extra, int g)
-{
-    const uint d = *group, kept = (d >> 1u & 0x7f7f7f7fu) | (d & 0x80808080u);
-    *group = kept;
-    *extra = (int2)(g, (int)(((kept & 0x7f7f7f7fu) + (d & 0x01010101u)) ^ (kept & 0x80808080u)));
-}
-
-/* A bit for each of 32 codes in whose lane too much comes together, and whether that is more than s8 holds. d: they less
- * center, as s8. */
-static uint find_over(uint *cut_bits, uchar32 codes, char32 d, int fold, uchar center, short room)
-{
-    const uchar32 ones = 1;
-    const char32 cut = __builtin_astype(d, uchar32) + center != codes; /* by saturation */
-    pair_sums over;
-    uint bits;
-    if (fold == 1) { /* lanes with codes above and below 0 are no danger */
-        __asm__("vpmaddubsw %2, %1, %0" : "=x"(over) : "x"(ones), "x"(d));
-        over = over > room || over < (short)-room;
-    } else {
-        const char32 zero = 0;
-        pair_sums up, down;
-        __asm__("vpmaddubsw %2, %1, %0" : "=x"(up) : "x"(ones), "x"(d > zero ? d : zero));
-        __asm__("vpmaddubsw %2, %1, %0" : "=x"(down) : "x"(ones), "x"(d < zero ? d : zero));
-        up += SWAPPED(up, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
-        down += SWAPPED(down, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
-        if (fold == 4) {
-            up += SWAPPED(up, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
-            down += SWAPPED(down, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
-        }
-        over = up > room || down < (short)-room;
-    }
-    __asm__("vpmovmskb %1, %0" : "=r"(*cut_bits) : "x"(cut));
-    __asm__("vpmovmskb %1, %0" : "=r"(bits) : "x"(over));
-    return bits | *cut_bits;
-}
-
-/* The codes of one row, whole vectors of 16 as the pitch of rows allows; extra: the row's in the first step. */
-static int center_row(__local char *row, __local int2 *extra, int most, __global const uchar *codes, int k, int fold,
-                      int center, int room)
-{
-    const char32 middle = (char)(center - 128);
-    int steps = 0;
-    for (int i = 0; i < k; i += 32) {
-        const uchar16 first = *(__global const uchar16 *)(codes + i);
-        const uchar16 second = i + 16 < k ? *(__global const uchar16 *)(codes + i + 16) : (uchar16)((uchar)center);
-        const uchar32 x = __builtin_shufflevector(first, second, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
-                                                  17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
-        char32 d;
-        __asm__("vpsubsb %2, %1, %0" : "=x"(d) : "x"(x ^ (uchar)128), "x"(middle));
-        *(__local char32 *)(row + i) = d;
-        uint cut;
-        for (uint over = find_over(&cut, x, d, fold, (uchar)center, (short)room); over;) {
-            const int at = (31 - (int)clz(over & -over)) / 4 & -fold, g = i / 4 + at; /* the first window of groups */
-            over &= ~0u << 4 * at << (4 * fold - 1) << 1;
-            if (fold == 1 && !(cut >> 4 * at & 15u)) {
-                if (steps == most) return most + 1;
-                halve((__local uint *)row + g, extra + steps++ * ROWS, g);
-            } else {
-                steps = settle(row, extra, steps, most, codes, k, g, fold, center, room);
-                if (steps > most) return steps;
-            }
-        }
-    }
-    return steps;
-}
+#define ROW_SPACE __local
+#include "centred_rows.h"
 
 /* The rows of one tile from m0 on, rows beyond m - 1 like that one, in sums of at most `fold` groups. Returns that of the
  * tile. */
@@ -167,17 +59,6 @@ static __attribute__((noinline)) int center_tile(__local char *rows, __local cha
 
 /* ---- products ---------------------------------------------------------------------------------------------------- */
 
-#define BYTE_PRODUCTS(out, weights, codes) \
-    __asm__("vpmaddubsw %2, %1, %0" : "=" REG(out) : REG(weights), REG(codes))
-/* Ones in memory leave their register to a sum. */
-#define WIDEN_PAIRS(pairs) __asm__("vpmaddwd %1, %0, %0" : "+" REG(pairs) : "m"(ones))
-#define ADD_BYTES(sum, x, w)       \
-    {                              \
-        intv pairs;                \
-        BYTE_PRODUCTS(pairs, w, x); \
-        WIDEN_PAIRS(pairs);        \
-        sum += pairs;              \
-    }
 #define LOAD_BYTES(at)                                                            \
     __global const int *const columns = (__global const int *)panel + (size_t)(at) * PANEL; \
     const intv w0 = VLOAD(columns);                                               \

@@ -179,11 +179,12 @@ static void put_steps(__global const int *numbers, int split, __global uchar *ou
 }
 #endif
 
+#include "vq_vector.h"
+
 #if USE_RUNS
 /* Codebooks' tables: runs of equal values, too far apart for steps. ops/table_runs.h says how the search goes; its rows of
  * 32 words are 8 of edges, the last step's being two, then the values. */
 typedef ushort words __attribute__((ext_vector_type(32)));
-typedef uchar uchar32 __attribute__((ext_vector_type(32)));
 typedef struct __attribute__((packed)) unaligned_words {
     words v;
 } unaligned_words;
@@ -263,7 +264,6 @@ static void __attribute__((always_inline)) put_buckets(__global const uchar *row
                                                        __global uchar *out0, __global uchar *out1, const intv *a,
                                                        const intv *b)
 {
-    typedef char char32 __attribute__((ext_vector_type(32)));
     const ushort16 most = (ushort16)((ushort)last), below = (ushort16)((ushort)((1 << bits) - 1));
     const ushort16 x = min(pack_words(a[0], a[1]), most), y = min(pack_words(b[0], b[1]), most);
     uchar32 changes[BUCKET_TABLES], values[BUCKET_TABLES];

@@ -2,7 +2,7 @@
 #ifndef LOOKUP_BYTES_H
 #define LOOKUP_BYTES_H
 
-typedef uchar uchar32 __attribute__((ext_vector_type(32)));
+#include "vq_vector.h"
 
 /* Words and bytes between 128-bit halves, each for itself: ab is 4 of a, 4 of b, 4 of a, 4 of b. */
 static ushort16 pack_words(int8 a, int8 b)

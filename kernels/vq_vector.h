@@ -3,6 +3,12 @@
 #ifndef VQ_VECTOR_H
 #define VQ_VECTOR_H
 
+/* For variants that name x86's instructions. */
+#ifdef __clang__
+typedef uchar uchar32 __attribute__((ext_vector_type(32)));
+typedef char char32 __attribute__((ext_vector_type(32)));
+#endif
+
 typedef struct __attribute__((packed)) vq_at_uchar16 {
     uchar16 v;
 } vq_at_uchar16;

@@ -403,14 +403,15 @@ void vq_attention_u8_destroy(vq_attention_u8 **op_ptr)
 
 size_t vq_attention_u8_scratch_bytes(const vq_attention_u8 *op, int batch, int tokens)
 {
-    static const size_t groups[] = {1, 4, 2, 4}; /* kernels/attention_u8_wide.cl: GROUP by DOT, and ALL() */
+    /* kernels/attention_u8_wide.cl: GROUP, Q_GROUP and V_BYTES by DOT, and ALL() */
+    static const size_t groups[] = {1, 4, 2, 4}, q_groups[] = {1, 4, 4, 4}, v_bytes[] = {1, 1, 2, 1};
     if (!op->one_item || batch < 1 || tokens < 1) return 0;
     const int *const p = op->variant->p;
-    const size_t panel = (size_t)(p[1] * p[2]), group = groups[p[3]], q_group = op->score_steps ? 4 : group;
+    const size_t panel = (size_t)(p[1] * p[2]), group = groups[p[3]], q_group = q_groups[p[3]];
     const size_t t = (size_t)(op->raster ? op->window_tokens : tokens), width = (size_t)op->head_dim;
     const size_t t_padded = VQ_ROUND_UP(t, panel), width_padded = VQ_ROUND_UP(width, panel);
     const size_t bytes = (t_padded + width_padded) * sizeof(int32_t) + t_padded * VQ_ROUND_UP(width, q_group) +
-                         width_padded * VQ_ROUND_UP(t, group);
+                         width_padded * VQ_ROUND_UP(t, group) * v_bytes[p[3]];
     return (size_t)batch * (size_t)op->windows * (size_t)op->heads * VQ_ROUND_UP(bytes, (size_t)64);
 }
 
