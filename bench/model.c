@@ -16,7 +16,7 @@ static const bench_page page = {
     "ones (.vitq.safetensors, as 'vitq calibrate' writes them, of any bits), for several batch sizes. The logits of "
     "one\n"
     "image are verified first: of a quantized model they must equal those of the plain-C witness, of an FP32 model be\n"
-    "near those of the portable kernels. Images are noise, which takes the same time as photos.\n",
+    "near those of the portable kernels. Images are noise, which takes as long as photos do.\n",
     "us is the median of the rounds' median times of a run, +-% half the distance between the fastest and the\n"
     "slowest round; GOP/s operations of the matrix products, share what they take at the device's peak of int8 or "
     "fp32\n"

@@ -237,16 +237,15 @@ static int zero_of(const vq_gemm_s8 *op, const vq_gemm_s8_weights *w, int n)
 static bool zeros_are_pairs(const vq_gemm_s8 *op, const vq_gemm_s8_weights *w, int dot)
 {
     const int most = INT16_MAX / 128;
-    if (!has_zeros(op, w) || dot == DOT_FLOAT || w->a_planes > 1 ||
-        (int64_t)w->k * w->a_max > (int64_t)INT16_MAX * 128)
+    if (!has_zeros(op, w) || dot == DOT_FLOAT || w->a_planes > 1 || (int64_t)w->k * w->a_max > (int64_t)INT16_MAX * 128)
         return false;
     for (int n = 0; n < w->n; n++)
         if (abs(zero_of(op, w, n)) > most) return false;
     return true;
 }
 
-/* What the kernel's sum begins with: of centred codes, what a_zero times the weights is. Wraps as the sum does, which fits
- * in the end. */
+/* What the kernel's sum begins with: of centred codes, what a_zero times the weights is. Wraps as the sum does, which
+ * fits in the end. */
 static int32_t bias_of(const vq_gemm_s8 *op, const vq_gemm_s8_weights *w, int n)
 {
     uint32_t sum = 0;
@@ -355,7 +354,8 @@ static int choose_centring(vq_gemm_s8 *op, const vq_device *dev, const vq_gemm_s
     const size_t extra = HEAD_BYTES + (groups / 2 + 8) * rows * PART_BYTES;
     const size_t tiles = room / (groups * 4 * rows + extra);
     int lowest = 0, highest = 0;
-    if (!op->wide || dot != DOT_MADD || op->packed || w->a_planes > 1 || w->a_zero < 0 || tiles < LEAST_TILES) return dot;
+    if (!op->wide || dot != DOT_MADD || op->packed || w->a_planes > 1 || w->a_zero < 0 || tiles < LEAST_TILES)
+        return dot;
     for (size_t i = 0; i < (size_t)w->n * (size_t)w->k; i++) {
         lowest = VQ_MIN(lowest, w->w[i]);
         highest = VQ_MAX(highest, w->w[i]);
@@ -635,10 +635,10 @@ vq_status vq_gemm_s8_create_part(vq_gemm_s8 **out, vq_device *dev, const vq_gemm
 
 void vq_gemm_s8_part(vq_row_part *part, const vq_gemm_s8 *op)
 {
-#define PARAMS_OF(type)                                                                                                \
-    {                                                                                                                  \
-        PARAMS(type, ""), PARAMS(type, ",__local char *,int"), PARAMS(type, ",__local char *,__local char *"),         \
-            PARAMS(type, ",__local char *,__local char *,int")                                                         \
+#define PARAMS_OF(type)                                                                                        \
+    {                                                                                                          \
+        PARAMS(type, ""), PARAMS(type, ",__local char *,int"), PARAMS(type, ",__local char *,__local char *"), \
+            PARAMS(type, ",__local char *,__local char *,int")                                                 \
     }
     static const char *const params[2][4] = {PARAMS_OF("int"), PARAMS_OF("uchar")};
     const char *const types = params[op->codes][op->centred ? 3 : op->widened ? 2 : op->packed];

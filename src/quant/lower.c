@@ -223,8 +223,7 @@ static vq_status lower_patches(vq_lowering *l, int patch_node, int stream, vq_ge
     n->u.gemm.row_first = row_first;
     VQ_GO(flat_target(&target, &step, &offset, patches->cols, ldexp(1, -VQ_RESIDUAL_BITS), 0));
     VQ_GO(vq_lower_gemm(l, &n->u.gemm.w, n->name, patch_node,
-                        &(const vq_input_form){.scale = 1, .a_max = 255, .planes = 1, .spread = true},
-                        &target));
+                        &(const vq_input_form){.scale = 1, .a_max = 255, .planes = 1, .spread = true}, &target));
 done:
     free(step);
     free(offset);

@@ -148,6 +148,15 @@ vq_status vq_bench_random_f32(float **out, vq_bench_case *c, int slot, size_t co
     return vq_bench_upload(c, slot, *out, count * sizeof **out);
 }
 
+uint8_t vq_bench_code(vq_rng *rng, int bits)
+{
+    const uint32_t quarter = 1u << bits >> 2;
+    uint32_t sum = 2;
+    if (bits <= 2) return (uint8_t)vq_rng_below(rng, 1u << bits);
+    for (int i = 0; i < 4; i++) sum += vq_rng_below(rng, quarter);
+    return (uint8_t)sum;
+}
+
 vq_status vq_bench_differs(const vq_bench_case *c, const char *what, size_t at, double got, double want)
 {
     return vq_fail(VQ_ERR_DEVICE,

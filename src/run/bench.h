@@ -55,6 +55,9 @@ extern const int vq_bench_num_peak_ops, vq_bench_num_gemm_ops, vq_bench_num_int_
 vq_status vq_bench_host(void *out_ptr, vq_bench_case *c, int slot, size_t count, size_t size);
 vq_status vq_bench_upload(vq_bench_case *c, int slot, const void *data, size_t bytes);
 vq_status vq_bench_random_f32(float **out, vq_bench_case *c, int slot, size_t count, float lo, float hi);
+/* A code of 2 to 8 bits as those of real layers lie: about the middle, 2^(bits - 1), with a deviation of a seventh of them
+ * all, as inputs of linear layers and Q have at most. Of two bits, any. */
+uint8_t vq_bench_code(vq_rng *rng, int bits);
 /* Failure of a verification: element `at` of `what`. */
 vq_status vq_bench_differs(const vq_bench_case *c, const char *what, size_t at, double got, double want);
 

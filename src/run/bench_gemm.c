@@ -46,10 +46,9 @@ static vq_status fill_f32(float **out, vq_rng *rng, size_t count, float scale)
     return VQ_OK;
 }
 
-static void fill_codes(uint8_t *codes, vq_rng *rng, const problem *p, int a_max)
+static void fill_codes(uint8_t *codes, vq_rng *rng, const problem *p)
 {
-    for (size_t i = 0; i < (size_t)p->params.m * (size_t)p->lda; i++)
-        codes[i] = (uint8_t)vq_rng_below(rng, (uint32_t)a_max + 1);
+    for (size_t i = 0; i < (size_t)p->params.m * (size_t)p->lda; i++) codes[i] = vq_bench_code(rng, p->params.a_bits);
 }
 
 /* Falls a little, then rises, as GELU does. */
@@ -96,13 +95,14 @@ static vq_status make_s8(problem *p, vq_rng *rng)
     VQ_TRY(vq_alloc(&p->ints, 4 * n, sizeof *p->ints, "constants"));
     VQ_TRY(vq_alloc(&p->shift, n, 1, "shifts"));
     VQ_TRY(vq_alloc(&p->table, TABLE_LEN, 1, "a table"));
-    fill_codes(p->host_a, rng, p, a_max);
+    fill_codes(p->host_a, rng, p);
     for (size_t i = 0; i < count; i++) p->w[i] = (int8_t)((int)vq_rng_below(rng, 2 * (uint32_t)w_max) - w_max);
     fill_constants(p, rng, a_max, w_max);
     fill_table(p->table);
     p->weights = (vq_gemm_s8_weights){.n = q->n,
                                       .k = q->k,
                                       .a_max = a_max,
+                                      .a_zero = (a_max + 1) / 2,
                                       .w_abs_max = w_max,
                                       .w = p->w,
                                       .w_zero = q->w_bits == 8 ? p->ints + 3 * n : NULL,

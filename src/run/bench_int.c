@@ -158,7 +158,8 @@ static vq_status make_attention(vq_bench_case *c)
     c->op = a;
     c->ld_in = (int)VQ_ROUND_UP(3 * cols, VQ_CODE_PITCH);
     c->ld_out = (int)VQ_ROUND_UP(cols, VQ_CODE_PITCH);
-    VQ_TRY(random_u8(&qkv, c, IN, rows * (size_t)c->ld_in, 0, (1 << c->p.a_bits) - 1));
+    VQ_TRY(vq_bench_host(&qkv, c, IN, rows * (size_t)c->ld_in, 1));
+    for (size_t i = 0; i < rows * (size_t)c->ld_in; i++) qkv[i] = vq_bench_code(&c->rng, c->p.a_bits);
     VQ_TRY(vq_bench_upload(c, IN, qkv, rows * (size_t)c->ld_in));
     VQ_TRY(vq_bench_host(&a->ints, c, THIRD, 2 * heads + 2 * cols + pairs, sizeof *a->ints));
     VQ_TRY(vq_bench_host(&a->bytes, c, FOURTH, heads + cols, 1));
@@ -168,7 +169,7 @@ static vq_status make_attention(vq_bench_case *c)
     /* scores of a deviation of some octaves */
     const double range = ldexp(1, c->p.a_bits) / 256;
     int exponent;
-    const double fraction = frexp(131072.0 * 3 / (sqrt((double)c->p.k) * 5400 * range * range), &exponent);
+    const double fraction = frexp(131072.0 * 3 / (sqrt((double)c->p.k) * 1350 * range * range), &exponent);
     for (size_t h = 0; h < heads; h++) {
         q_zero[h] = 1 << (c->p.a_bits - 1);
         score_mult[h] = (int32_t)(fraction * 0x1p31);

@@ -29,7 +29,8 @@ typedef struct few_bits {
     vq_storage storage;
 } few_bits;
 
-/* Codes less than `far` away from one, but for one in `rare`, which is anything; or rare 0: all just so far away. */
+/* Codes at most `far` away from one, but for one in `rare`, which is anything. Or rare 0: all just so far away, to any
+ * side; below 0: all to one side for a while, every 16th one further. */
 typedef struct near_codes {
     int zero, far, rare;
 } near_codes;
@@ -159,8 +160,10 @@ static void meet_weights(uint8_t *a, int lda, const problem *p, const vq_gemm_s8
 static void fill_near(check *ck, uint8_t *a, size_t count, const near_codes *x)
 {
     for (size_t i = 0; i < count; i++) {
-        const bool any = x->rare && !check_between(ck, 0, x->rare - 1);
-        const int d = x->rare ? check_between(ck, -x->far, x->far) : check_between(ck, 0, 1) ? x->far : -x->far;
+        const bool any = x->rare > 0 && !check_between(ck, 0, x->rare - 1);
+        const bool down = x->rare < 0 ? i / 64 % 2 != 0 : check_between(ck, 0, 1) != 0;
+        const int size = x->rare > 0 ? check_between(ck, 0, x->far) : x->far + (x->rare < 0 && i % 16 == 15);
+        const int d = down ? -size : size;
         a[i] = (uint8_t)(any ? check_between(ck, 0, 255) : VQ_MIN(VQ_MAX(x->zero + d, 0), 255));
     }
 }
@@ -262,8 +265,7 @@ static void check_problem(check *ck, const vq_variant *v, const problem *p, cons
     if (x->every) at += (size_t)snprintf(text + at, sizeof text - at, "_every%d", x->every);
     if (x->steps) at += (size_t)snprintf(text + at, sizeof text - at, "_steps%d", x->steps);
     if (x->zero_max) at += (size_t)snprintf(text + at, sizeof text - at, "_zero%d", x->zero_max);
-    if (x->near.far)
-        snprintf(text + at, sizeof text - at, "_near%d_%d_%d", x->near.zero, x->near.far, x->near.rare);
+    if (x->near.far) snprintf(text + at, sizeof text - at, "_near%d_%d_%d", x->near.zero, x->near.far, x->near.rare);
     if (!check_case(ck, work, "m%d_n%d_k%d_%s_a%d_w%d%s_%s%s_t%d%s%s%s", p->m, p->n, p->k, epilogue_names[p->epilogue],
                     p->a_max, p->w_abs_max, p->w_zero ? "_wz" : "", shift_names[p->shifts], p->row_map ? "_map" : "",
                     p->table_len, text, p->c_planes == 2 ? "_pairs" : "", few ? storage_names[few->storage] : ""))
@@ -431,9 +433,10 @@ void check_gemm_s8(check *ck)
     /* codes near one, as those of real layers are, and weights as far apart as can be (kernels/gemm_s8_centred.h): 1, 2
      * and 4 groups that just fit 16 bits and just do not, few extra steps, too many */
     static const few_bits far_apart = {2, 255, false, false, VQ_STORAGE_BYTES};
-    static const near_codes near[] = {{128, 64, 0}, {128, 65, 0},   {100, 32, 0}, {140, 33, 0},  {128, 16, 0},
-                                      {9, 17, 0},   {128, 127, 0},  {0, 255, 0},  {255, 255, 0}, {128, 20, 40},
-                                      {5, 8, 60},   {250, 30, 100}, {128, 45, 9}, {120, 90, 5},  {128, 128, 1}};
+    static const near_codes near[] = {{128, 64, 0},  {128, 65, 0},   {100, 32, 0},  {140, 33, 0},  {128, 16, 0},
+                                      {9, 17, 0},    {128, 127, 0},  {0, 255, 0},   {255, 255, 0}, {128, 20, 40},
+                                      {5, 8, 60},    {250, 30, 100}, {128, 45, 9},  {120, 90, 5},  {128, 128, 1},
+                                      {128, 64, -1}, {128, 32, -1},  {128, 16, -1}, {90, 15, -1}};
     static const problem near_problems[] = {
         {25, 65, 100, VQ_GEMM_SET, 255, 128, true, SHIFTS_LOW, 0, false, 1, 1},
         {14, 49, 192, VQ_GEMM_CODES, 255, 128, false, SHIFTS_CODES, 0, false, 1, 1},
@@ -452,7 +455,7 @@ void check_gemm_s8(check *ck)
         for (size_t i = 0; i < VQ_ARRAY_LEN(near) * VQ_ARRAY_LEN(near_problems) && vq_variant_is_wide(v); i++) {
             const near_codes *const c = &near[i % VQ_ARRAY_LEN(near)];
             check_problem(ck, v, &near_problems[i / VQ_ARRAY_LEN(near)],
-                          &(extras){.few = c->rare ? (few_bits){0} : far_apart, .near = *c});
+                          &(extras){.few = c->rare > 0 ? (few_bits){0} : far_apart, .near = *c});
         }
         /* of sums of 16 bits and of pairs, which only kernels for CPUs take */
         for (size_t i = 0; i < VQ_ARRAY_LEN(edges) && vq_variant_is_wide(v); i++)

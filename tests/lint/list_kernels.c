@@ -12,6 +12,10 @@ static const struct {
 #include "registry.def"
     {"layernorm_s32__portable set", "layernorm_s32.cl", "-DLAYERNORM_SET", 0, {64, 0, 0, 0}},
     {"layernorm_s32__wide set", "layernorm_s32_wide.cl", "-DLAYERNORM_SET", 0, {16, 0, 0, 0}},
+    {"gemm_s8__wide_avx2 on words", "gemm_s8_wide.cl", "-DWIDENED=1", 0, {6, 2, 8, 2}},
+    {"gemm_s8__wide_avx2 on centred codes", "gemm_s8_wide.cl", "-DDOT=4", 0, {6, 2, 8, 2}},
+    {"gemm_s8__wide_avx512bw on centred codes", "gemm_s8_wide.cl", "-DDOT=4 -DREQUANT=2", 0, {8, 3, 16, 2}},
+    {"attention_u8__wide_avx2 of few bits", "attention_u8_wide.cl", "-DSCORE_STEPS=8 -DK_MIDDLE=8", 0, {6, 2, 8, 2}},
     {"gemm_s8__wide_avx2 in a chain", "gemm_s8_wide.cl", "-DVQ_PART -Dgemm_s8=part_0", 0, {6, 2, 8, 2}},
     {"gemm_s8__wide_vnni in a chain", "gemm_s8_wide.cl", "-DVQ_PART -Dgemm_s8=part_0", 0, {8, 3, 16, 3}},
     {"layernorm_s32__wide in a chain", "layernorm_s32_wide.cl", "-DVQ_PART -Dlayernorm_s32=part_1", 0, {16, 0, 0, 0}},
