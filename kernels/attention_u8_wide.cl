@@ -1,6 +1,7 @@
-/* attention_u8 for CPUs. attention_u8_pack brings K and V of every (image, head) into panels; attention_u8 gives every
- * work-item ROWS query rows of one head: scores tile by tile into a private buffer, exponentials and their sum, codes'
- * values, product with V. Nothing of size tokens x tokens leaves the item.
+/* attention_u8 for CPUs. K and V of every (image, head) are brought into panels; then come ROWS query rows at a time:
+ * scores tile by tile into a private buffer, exponentials and their sum, codes' values, product with V. Nothing of size
+ * tokens x tokens leaves the work-item. One takes a head of an image with `packs`; else attention_u8_pack goes before, and
+ * ROWS rows are an item's.
  *
  *   a panel:  s8 [depth/GROUP][PANEL][GROUP]    PANEL columns (tokens of K, channels of V), depth = channels or tokens
  *   scratch:  per (image, head), each part rounded up as below:
@@ -11,8 +12,8 @@
  * are less q_zero (centred_rows.h) and K is its codes, which those rows' sums make good; the correction is of q_zero where
  * that is no code. V lies widened to s16.
  *
- * All element-wise work is done on vectors of 16, whatever LANES the products have. Grids: pack (heads, images);
- * attention (row blocks, heads, images); work-groups of one.
+ * All element-wise work is done on vectors of 16, whatever LANES the products have. Grids: (heads, images or
+ * windows) for packing, (blocks of rows or 1, heads, images or windows); work-groups of one.
  *
  * VQ_P0 ROWS: 6 or 12; VQ_P1 VECTORS of a panel; VQ_P2 LANES of s32 in a vector: 8 or 16; VQ_P3 DOT:
  *   0 plain OpenCL C: float lanes hold integers, exact as sums of up to 512 products stay below 2^24. GROUP 1
@@ -360,6 +361,14 @@ static void pack_v(__global char *to, __global int *v_sum, const token_rows *v, 
     }
 }
 
+static void pack(__global char *to, const token_rows *rows, int head, int heads, int tokens, int width, int q_zero)
+{
+    const token_rows k = columns(*rows, (heads + head) * width), v = columns(*rows, (2 * heads + head) * width);
+    pack_k(to + K_AT(tokens, width), (__global int *)to, &k, tokens, width,
+           CENTRED_Q ? q_zero - NEAREST_CODE(q_zero) : q_zero);
+    pack_v(to + V_AT(tokens, width), (__global int *)(to + SUM_AT(tokens)), &v, tokens, width);
+}
+
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_u8_pack(__global const uchar *qkv, int ld_qkv, __global char *scratch, __global const int *consts, int tokens,
                   int width, MAP_ARGS)
@@ -367,12 +376,7 @@ attention_u8_pack(__global const uchar *qkv, int ld_qkv, __global char *scratch,
     const int head = (int)get_group_id(0), heads = (int)get_num_groups(0);
     const size_t part = get_group_id(1);
     const token_rows rows = {qkv + FIRST_ROW(part, tokens) * ld_qkv, pad, MAP_OF(part, tokens), ld_qkv};
-    const token_rows k = columns(rows, (heads + head) * width), v = columns(rows, (2 * heads + head) * width);
-    __global char *const to = scratch + (part * heads + head) * ALL(tokens, width);
-    const int q_zero = consts[head * 4];
-    pack_k(to + K_AT(tokens, width), (__global int *)to, &k, tokens, width,
-           CENTRED_Q ? q_zero - NEAREST_CODE(q_zero) : q_zero);
-    pack_v(to + V_AT(tokens, width), (__global int *)(to + SUM_AT(tokens)), &v, tokens, width);
+    pack(scratch + (part * heads + head) * ALL(tokens, width), &rows, head, heads, tokens, width, consts[head * 4]);
 }
 
 /* ---- one block of rows ------------------------------------------------------------------------------------------- */
@@ -444,15 +448,15 @@ static int16 window_added(const window_scores *w, int r, int j, int tokens)
     return LOAD_AT(int16, w->bias + (size_t)row * tokens + j) + (apart & w->mask);
 }
 
-/* The scores of 16 tokens from j of row r, -2^30 or less beyond the last token. */
-static int16 scores_of(int16 sums, const int4 head, const window_scores *window, int r, int j, int tokens)
+/* The scores of 16 tokens from j of row r, -2^30 or less beyond the last token; all: there is none beyond. */
+static int16 scores_of(int16 sums, const int4 head, const window_scores *window, int r, int j, int tokens, bool all)
 {
     int16 s = requant_score(sums, head.y, head.z, head.w);
 #if WINDOWS
     s += window_added(window, r, j, tokens);
     if (!SMALL_SCORES) s = clamp(s, -(1 << 30), 1 << 30);
 #endif
-    return select((int16)(SMALL_SCORES ? -(1 << 30) : INT_MIN), s, LANE_INDEX + j < tokens);
+    return all ? s : select((int16)(SMALL_SCORES ? -(1 << 30) : INT_MIN), s, LANE_INDEX + j < tokens);
 }
 
 /* Scores of a panel's tokens, from j0, of all rows into y; tops keeps the largest. Not inlined, for what scores() has in
@@ -467,19 +471,21 @@ static __attribute__((noinline)) void score_panel(int *y, int16 *tops, const lef
 #define CORRECTION(r)                         \
     intv p##r = VLOAD(correction) - ABOVE(r); \
     SECOND(intv q##r = VLOAD(correction + LANES) - ABOVE(r);)
-#define PUT(r, at, sums)                                                               \
+#define PUT(r, at, sums, all)                                                          \
     {                                                                                  \
-        const int16 s = scores_of(sums, head, window, r, j0 + (at), tokens); \
+        const int16 s = scores_of(sums, head, window, r, j0 + (at), tokens, all);      \
         AT(int16, y + r * Y_LD + (at)) = s;                                            \
         tops[r] = max(tops[r], s);                                                     \
     }
 #if LANES == 16
-#define PUT_ROW(r)  \
-    PUT(r, 0, p##r) \
-    SECOND(PUT(r, 16, q##r))
+#define PUT_ROW(r, all)  \
+    PUT(r, 0, p##r, all) \
+    SECOND(PUT(r, 16, q##r, all))
 #else
-#define PUT_ROW(r) PUT(r, 0, ((int16)(p##r, q##r)))
+#define PUT_ROW(r, all) PUT(r, 0, ((int16)(p##r, q##r)), all)
 #endif
+#define PUT_ALL(r)  PUT_ROW(r, true)
+#define PUT_SOME(r) PUT_ROW(r, false)
     EACH_ROW(CORRECTION)
 #if DOT == 2
 #define LOAD_CHANNELS(at)                                                              \
@@ -534,7 +540,11 @@ static __attribute__((noinline)) void score_panel(int *y, int16 *tops, const lef
 #else
     MULTIPLY
 #endif
-    EACH_ROW(PUT_ROW)
+    if (j0 + PANEL <= tokens) {
+        EACH_ROW(PUT_ALL)
+    } else {
+        EACH_ROW(PUT_SOME)
+    }
 }
 
 /* Scores of all rows into y, and the largest of each row into top. */
@@ -614,13 +624,19 @@ static void put_codes(__global uchar *to, __global const int *map_of, int first,
     }
 }
 
-/* consts: s32 [heads][4] q_zero, score_mult, score_shift, limit of sums (requant_score); then [heads][3][padded width]
- * v_zero, mult, shift.
- * prob_step: from one head's table to the next, 0 where they share one. */
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_out, __global const char *scratch,
-             __global const int *consts, __global const ushort *prob, int prob_step, int prob_last, int prob_shift,
-             __global const ushort *search, int tokens, int width, int padded, int zero, int code_max, WINDOW_ARGS)
+/* What the rows of one head share. */
+typedef struct head_of_image {
+    token_rows q;
+    __global const int *map_of, *consts, *channel; /* consts and channel: see attention_u8 */
+    __global const char *packed;
+    table prob;
+    __global const int *bias, *region;
+    __global uchar *out;
+    int ld_out, tokens, width, padded, zero, code_max, mask;
+} head_of_image;
+
+/* ROWS rows from `row` on. */
+static void attend(const head_of_image *h, int row)
 {
     int y[ROWS * Y_LD] ALIGNED, hi[ROWS * P_LD] ALIGNED;
 #if !PACKED
@@ -629,44 +645,57 @@ attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_
     left_rows a;
     int acc[ROWS * PANEL] ALIGNED, top[ROWS], logs[16] ALIGNED;
     uint sums[16] ALIGNED, p_sums[ROWS];
-    const int head = (int)get_group_id(1), heads = (int)get_num_groups(1), row = (int)get_group_id(0) * ROWS;
-    const size_t part = get_group_id(2), first = FIRST_ROW(part, tokens);
-    __global const int *const map_of = MAP_OF(part, tokens);
-    const token_rows q = columns((token_rows){qkv + first * ld_qkv, pad, map_of, ld_qkv}, head * width);
-    const window_scores window = {bias + (size_t)head * tokens * tokens, region + (map_of - map), row,
-                                  min(ROWS, tokens - row), mask};
-    const int rows = min(ROWS, tokens - row), depth = ROUND_UP(tokens, GROUP);
-    __global const char *const packed = scratch + (part * heads + head) * ALL(tokens, width);
-    __global const int *const head_consts = consts + head * 4;
-    __global const int *const channel = consts + heads * 4 + head * 3 * padded;
-    const table lookup = {prob + (size_t)head * prob_step, prob_last, prob_shift,
-                          search + (prob_step ? head * 256 : 0)};
+    const int tokens = h->tokens, width = h->width, rows = min(ROWS, tokens - row), depth = ROUND_UP(tokens, GROUP);
+    const window_scores window = {h->bias, h->region, row, rows, h->mask};
 
-    load_q(&a, &q, row, rows, width, head_consts[0]);
-    scores(y, top, &a, packed, tokens, width, vload4(0, head_consts), &window);
+    load_q(&a, &h->q, row, rows, width, h->consts[0]);
+    scores(y, top, &a, h->packed, tokens, width, vload4(0, h->consts), &window);
     for (int r = 0; r < 16; r++) sums[r] = 1;
     for (int r = 0; r < ROWS; r++) sums[r] = exponentials(y + r * Y_LD, top[r], tokens);
     AT(int16, logs) = log2_q16(AT(uint16, sums));
     for (int r = 0; r < ROWS; r++)
 #if PACKED
-        p_sums[r] = probabilities(hi + r * P_LD, y + r * Y_LD, &lookup, top[r], logs[r], tokens);
+        p_sums[r] = probabilities(hi + r * P_LD, y + r * Y_LD, &h->prob, top[r], logs[r], tokens);
 #elif FROM_SCORES
-        p_sums[r] = probabilities(hi + r * P_LD, lo + (PROB_LOW ? r * P_LD : 0), y + r * Y_LD, &lookup, top[r], logs[r],
+        p_sums[r] = probabilities(hi + r * P_LD, lo + (PROB_LOW ? r * P_LD : 0), y + r * Y_LD, &h->prob, top[r], logs[r],
                                   tokens);
 #else
         p_sums[r] =
-            probabilities(hi + r * P_LD, lo + (PROB_LOW ? r * P_LD : 0), y + r * Y_LD, &lookup, logs[r], tokens);
+            probabilities(hi + r * P_LD, lo + (PROB_LOW ? r * P_LD : 0), y + r * Y_LD, &h->prob, logs[r], tokens);
 #endif
 
     for (int d0 = 0; d0 < width; d0 += PANEL) {
+        __global const char *const panel = h->packed + V_AT(tokens, width) + (size_t)d0 * depth * V_BYTES;
 #if PACKED
-        multiply_packed(acc, hi, P_LD, packed + V_AT(tokens, width) + (size_t)d0 * depth, depth / GROUP);
+        multiply_packed(acc, hi, P_LD, panel, depth / GROUP);
 #else
-        weigh(acc, hi, lo, packed + V_AT(tokens, width) + (size_t)d0 * depth * V_BYTES,
-              (__global const int *)(packed + SUM_AT(tokens)) + d0, depth / GROUP);
+        weigh(acc, hi, lo, panel, (__global const int *)(h->packed + SUM_AT(tokens)) + d0, depth / GROUP);
 #endif
         for (int d = d0; d < min(d0 + PANEL, width); d += 16)
-            put_codes(out + first * ld_out + head * width + d, map_of, row, ld_out, rows, acc + (d - d0), p_sums, channel + d,
-                      padded, width - d, zero, code_max);
+            put_codes(h->out + d, h->map_of, row, h->ld_out, rows, acc + (d - d0), p_sums, h->channel + d, h->padded,
+                      width - d, h->zero, h->code_max);
     }
+}
+
+/* consts: s32 [heads][4] q_zero, score_mult, score_shift, limit of sums (requant_score); then [heads][3][padded width]
+ * v_zero, mult, shift.
+ * prob_step: from one head's table to the next, 0 where they share one. */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+attention_u8(__global const uchar *qkv, int ld_qkv, __global uchar *out, int ld_out, __global char *scratch,
+             __global const int *consts, __global const ushort *prob, int prob_step, int prob_last, int prob_shift,
+             __global const ushort *search, int tokens, int width, int padded, int zero, int code_max, int packs,
+             WINDOW_ARGS)
+{
+    const int head = (int)get_group_id(1), heads = (int)get_num_groups(1);
+    const size_t part = get_group_id(2), first = FIRST_ROW(part, tokens);
+    __global const int *const map_of = MAP_OF(part, tokens);
+    __global char *const packed = scratch + (part * heads + head) * ALL(tokens, width);
+    const token_rows rows = {qkv + first * ld_qkv, pad, map_of, ld_qkv};
+    const head_of_image h = {
+        columns(rows, head * width), map_of, consts + head * 4, consts + heads * 4 + head * 3 * padded, packed,
+        {prob + (size_t)head * prob_step, prob_last, prob_shift, search + (prob_step ? head * 256 : 0)},
+        bias + (size_t)head * tokens * tokens, region + (map_of - map), out + first * ld_out + head * width, ld_out,
+        tokens, width, padded, zero, code_max, mask};
+    if (packs) pack(packed, &rows, head, heads, tokens, width, h.consts[0]);
+    for (int row = (int)get_group_id(0) * ROWS; row < tokens; row += (int)get_num_groups(0) * ROWS) attend(&h, row);
 }

@@ -1,5 +1,5 @@
 /* attention_u8 on a device: constants per head, the probability table also as edges and values of its runs, and for CPU
- * variants the packing of K and V before every run. */
+ * variants the packing of K and V, before every run or in it. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +28,7 @@ struct vq_attention_u8 {
     int steps;       /* of the search for a table's run in registers, 0: none; 1: by buckets */
     int byte_tables; /* where buckets are looked up byte by byte: the 16ths of MAX_RUNS that they take; else 0 */
     int block;       /* rows and channels of a work-group of a GPU's variant; 0: the variant is none */
+    int items;       /* heads that keep the device busy with one work-item each; CPUs' variants */
     bool one_item, prob_low, small_scores, clamp_sums;
     int score_steps; /* groups of 4 channels whose products of Q and K fit 16 bits; 0: operands of 16 bits multiply */
     int k_middle;    /* what codes of K are less by in such products, instead of 128 */
@@ -343,6 +344,7 @@ static vq_status create(vq_attention_u8 *op, vq_device *dev, const vq_attention_
     VQ_TRY(check_weights(w));
     op->variant = vq_variant_choose(dev, VQ_OP_ATTENTION_U8);
     op->one_item = vq_variant_is_wide(op->variant);
+    op->items = 4 * VQ_MAX(vq_device_get_info(dev)->compute_units, 1);
     op->block = op->one_item ? 0 : op->variant->p[0] * op->variant->p[1];
     op->heads = w->heads;
     op->head_dim = w->head_dim;
@@ -492,17 +494,22 @@ vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const v
     if (op->score_steps)
         snprintf(options + at, sizeof options - (size_t)at, " -DSCORE_STEPS=%d -DK_MIDDLE=%d", op->score_steps,
                  op->k_middle);
-    VQ_TRY(vq_kernel_get(&pack, dev, op->variant, "attention_u8_pack", options));
     VQ_TRY(vq_kernel_get(&kernel, dev, op->variant, "attention_u8", options));
+    /* enough heads for all threads: each packs its own, while it is in the thread's caches */
+    const bool packs = heads * parts >= (size_t)op->items;
     const vq_grid pack_grid = {{heads, parts}, {1}};
-    const vq_grid grid = {{VQ_CEIL_DIV((size_t)t, (size_t)op->variant->p[0]), heads, parts}, {1}};
-    VQ_TRY(VQ_LAUNCH(dev, pack, pack_grid, VQ_A_BUF(qkv), VQ_A_I32(ld_qkv), VQ_A_BUF(scratch), VQ_A_BUF(op->consts),
-                     VQ_A_I32(t), VQ_A_I32(op->head_dim), VQ_A_BUF(op->map), VQ_A_BUF(op->pad), VQ_A_I32(op->windows),
-                     VQ_A_I32(op->raster)));
+    const vq_grid grid = {{packs ? 1 : VQ_CEIL_DIV((size_t)t, (size_t)op->variant->p[0]), heads, parts}, {1}};
+    if (!packs) {
+        VQ_TRY(vq_kernel_get(&pack, dev, op->variant, "attention_u8_pack", options));
+        VQ_TRY(VQ_LAUNCH(dev, pack, pack_grid, VQ_A_BUF(qkv), VQ_A_I32(ld_qkv), VQ_A_BUF(scratch), VQ_A_BUF(op->consts),
+                         VQ_A_I32(t), VQ_A_I32(op->head_dim), VQ_A_BUF(op->map), VQ_A_BUF(op->pad),
+                         VQ_A_I32(op->windows), VQ_A_I32(op->raster)));
+    }
     return VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(qkv), VQ_A_I32(ld_qkv), VQ_A_BUF(out), VQ_A_I32(ld_out),
                      VQ_A_BUF(scratch), VQ_A_BUF(op->consts), VQ_A_BUF(op->prob ? op->prob : op->search),
                      VQ_A_I32(op->prob_step), VQ_A_I32(op->prob_last), VQ_A_I32(op->prob_shift), VQ_A_BUF(op->search),
                      VQ_A_I32(t), VQ_A_I32(op->head_dim), VQ_A_I32(op->padded), VQ_A_I32(op->zero),
-                     VQ_A_I32(op->code_max), VQ_A_BUF(op->map), VQ_A_BUF(op->region), VQ_A_BUF(op->bias),
-                     VQ_A_BUF(op->pad), VQ_A_I32(op->mask), VQ_A_I32(op->windows), VQ_A_I32(op->raster));
+                     VQ_A_I32(op->code_max), VQ_A_I32(packs), VQ_A_BUF(op->map), VQ_A_BUF(op->region),
+                     VQ_A_BUF(op->bias), VQ_A_BUF(op->pad), VQ_A_I32(op->mask), VQ_A_I32(op->windows),
+                     VQ_A_I32(op->raster));
 }
