@@ -25,8 +25,8 @@ static bool fits(int4 d, int2 up, int2 down)
 
 /* The codes of `fold` groups from `group` on, some of which may not fit; returns how many extra steps the row has then,
  * more than `most` where they are too many. */
-static __attribute__((noinline)) int settle(ROW_SPACE char *row, ROW_SPACE int2 *extra, int steps, int most, __global const uchar *codes, int k,
-                  int group, int fold, int center, int room)
+static __attribute__((noinline)) int settle(ROW_SPACE char *row, ROW_SPACE int2 *extra, int steps, int most,
+                                            __global const uchar *codes, int k, int group, int fold, int center, int room)
 {
     int2 up = room, down = room;
     for (int g = group; g < group + fold; g++) {
@@ -97,8 +97,13 @@ static int center_row(ROW_SPACE char *row, ROW_SPACE int2 *extra, int most, __gl
     for (int i = 0; i < k; i += 32) {
         const uchar16 first = LOAD_AT(uchar16, codes + i);
         const uchar16 second = i + 16 < k ? LOAD_AT(uchar16, codes + i + 16) : (uchar16)((uchar)center);
-        const uchar32 x = __builtin_shufflevector(first, second, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
-                                                  17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+        uchar32 x = __builtin_shufflevector(first, second, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18,
+                                            19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+        if (i + 32 > k) { /* whatever lies beyond the last code, it takes no steps */
+            const uchar32 at = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                                16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+            x = at < (uchar)(k - i) ? x : (uchar32)((uchar)center);
+        }
         char32 d;
         __asm__("vpsubsb %2, %1, %0" : "=x"(d) : "x"(x ^ (uchar)128), "x"(middle));
         *(ROW_SPACE char32 *)(row + i) = d;

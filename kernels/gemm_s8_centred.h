@@ -34,8 +34,8 @@ static int most_steps(int fold, int groups)
 
 /* The rows of one tile from m0 on, rows beyond m - 1 like that one, in sums of at most `fold` groups. Returns that of the
  * tile. */
-static __attribute__((noinline)) int center_tile(__local char *rows, __local char *extra, __global const uchar *a, const gemm_shape *s, int m0, int fold,
-                       int center, int room)
+static __attribute__((noinline)) int center_tile(__local char *rows, __local char *extra, __global const uchar *a,
+                                                 const gemm_shape *s, int m0, int fold, int center, int room)
 {
     const int pitch = ROW_PITCH(s->k);
     __local int2 *const parts = (__local int2 *)(extra + sizeof(extra_head));

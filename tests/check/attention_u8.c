@@ -109,6 +109,14 @@ static vq_attention_u8_weights make_weights(check *ck, const shape *s)
         w.bits = 8;
         w.zero = 128;
     }
+    if (s->qkv_bits == 8) { /* as a model has them: every score and value shows in the codes */
+        w.q_zero = make_s32(ck, heads, 60, 200);
+        w.score_shift = make_u8(ck, heads, 27, 28);
+        w.v_zero = make_s32(ck, c, -9, 9);
+        w.shift = make_u8(ck, c, 45, 47);
+        w.bits = 8;
+        w.zero = 128;
+    }
     return w;
 }
 
@@ -201,6 +209,12 @@ void check_attention_u8(check *ck)
         {2, 13, 2, 256, 16, true, false, {0}, 1},
         {1, 40, 1, 7, 16, true, false, {0}, 4},
         {1, 40, 2, 64, 16, true, false, {0}, 7},
+        {1, 40, 2, 7, 16, true, false, {0}, 8},
+        {2, 67, 2, 20, 64, true, false, {0}, 8},
+        {1, 50, 3, 33, 33, true, true, {0}, 8},
+        {1, 33, 2, 255, 16, true, false, {0}, 8},
+        {3, 29, 3, 64, 256, true, false, {0}, 8},
+        {1, 100, 2, 48, 64, true, false, {10, 10, 7, 7, 3, 3, false}, 8},
         {8, 197, 3, 64, 16, true, false, {0}, 4},
         {8, 197, 3, 64, 64, true, false, {0}, 6},
         {1, 35, 2, 20, 16, true, false, {5, 7, 3, 2, 1, 1, true}, 4},
