@@ -182,16 +182,7 @@ static void __attribute__((always_inline)) centred_tile(const gemm_shape *s, __g
     const int pitch = ROW_PITCH(s->k), groups = (s->k + 15) / 16 * 4;
     const extra_head head = *(__local const extra_head *)extra;
     {
-        const intv bias_p = VLOAD(consts + FIELD_BIAS * s->n_pad + n0);
-        SECOND(const intv bias_q = VLOAD(consts + FIELD_BIAS * s->n_pad + n0 + LANES);)
-        THIRD(const intv bias_u = VLOAD(consts + FIELD_BIAS * s->n_pad + n0 + 2 * LANES);)
-        EACH_ROW(DECLARE)
-#if W_ZERO == 2
-        const intv zero_p = VLOAD(consts + FIELD_W_ZERO * s->n_pad + n0);
-        SECOND(const intv zero_q = VLOAD(consts + FIELD_W_ZERO * s->n_pad + n0 + LANES);)
-        THIRD(const intv zero_u = VLOAD(consts + FIELD_W_ZERO * s->n_pad + n0 + 2 * LANES);)
-        EACH_ROW(ADD_ZEROS)
-#endif
+        START_SUMS
         EACH_ROW(KEEP)
     }
     __local const int2 *const parts = (__local const int2 *)(extra + sizeof(extra_head));

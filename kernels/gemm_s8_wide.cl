@@ -525,6 +525,15 @@ static void __attribute__((always_inline)) unpack_panel(__local char *out, __glo
         MAC_PAIRS(p##r, sum, zero_p) SECOND(MAC_PAIRS(q##r, sum, zero_q)) THIRD(MAC_PAIRS(u##r, sum, zero_u))          \
     }
 #endif
+#define LOAD_FIELD(name, field)                                                              \
+    const intv name##_p = VLOAD(consts + (field) * s->n_pad + n0);                           \
+    SECOND(const intv name##_q = VLOAD(consts + (field) * s->n_pad + n0 + LANES);)           \
+    THIRD(const intv name##_u = VLOAD(consts + (field) * s->n_pad + n0 + 2 * LANES);)
+#if W_ZERO == 2
+#define START_SUMS LOAD_FIELD(bias, FIELD_BIAS) EACH_ROW(DECLARE) LOAD_FIELD(zero, FIELD_W_ZERO) EACH_ROW(ADD_ZEROS)
+#else
+#define START_SUMS LOAD_FIELD(bias, FIELD_BIAS) EACH_ROW(DECLARE)
+#endif
 #define NEXT_PLANE(r)                                                                                                  \
     p##r = (p##r - bias_p) * 256 + bias_p;                                                                             \
     SECOND(q##r = (q##r - bias_q) * 256 + bias_q;)                                                                     \
@@ -588,16 +597,7 @@ static void __attribute__((always_inline)) tile(const gemm_shape *s, A_SPACE con
                                                 const waiting *before, int m0, int n0, int steps)
 {
     const int groups = (s->k + GROUP - 1) / GROUP;
-    const intv bias_p = VLOAD(consts + FIELD_BIAS * s->n_pad + n0);
-    SECOND(const intv bias_q = VLOAD(consts + FIELD_BIAS * s->n_pad + n0 + LANES);)
-    THIRD(const intv bias_u = VLOAD(consts + FIELD_BIAS * s->n_pad + n0 + 2 * LANES);)
-    EACH_ROW(DECLARE)
-#if W_ZERO == 2
-    const intv zero_p = VLOAD(consts + FIELD_W_ZERO * s->n_pad + n0);
-    SECOND(const intv zero_q = VLOAD(consts + FIELD_W_ZERO * s->n_pad + n0 + LANES);)
-    THIRD(const intv zero_u = VLOAD(consts + FIELD_W_ZERO * s->n_pad + n0 + 2 * LANES);)
-    EACH_ROW(ADD_ZEROS)
-#endif
+    START_SUMS
     for (int plane = 0; plane < A_PLANES; plane++, a += a_plane) {
         if (plane) { EACH_ROW(NEXT_PLANE) }
 #ifdef K_BLOCK
