@@ -48,7 +48,6 @@ static __attribute__((noinline)) int settle(ROW_SPACE char *row, ROW_SPACE int2 
     return steps;
 }
 
-typedef short16 pair_sums;
 #define SWAPPED(x, ...) __builtin_shufflevector(x, x, __VA_ARGS__)
 
 /* Half of a group's codes less center, which need not fit, stays; the other half is the extra step. */
@@ -65,14 +64,14 @@ static uint find_over(uint *cut_bits, uchar32 codes, char32 d, int fold, uchar c
 {
     const uchar32 ones = 1;
     const char32 cut = __builtin_astype(d, uchar32) + center != codes; /* by saturation */
-    pair_sums over;
+    short16 over; /* all ones in lanes where it is so */
     uint bits;
     if (fold == 1) { /* lanes with codes above and below 0 are no danger */
         __asm__("vpmaddubsw %2, %1, %0" : "=x"(over) : "x"(ones), "x"(d));
         over = over > room || over < (short)-room;
     } else {
         const char32 zero = 0;
-        pair_sums up, down;
+        short16 up, down;
         __asm__("vpmaddubsw %2, %1, %0" : "=x"(up) : "x"(ones), "x"(d > zero ? d : zero));
         __asm__("vpmaddubsw %2, %1, %0" : "=x"(down) : "x"(ones), "x"(d < zero ? d : zero));
         up += SWAPPED(up, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);

@@ -1,13 +1,10 @@
-/* Sums of tiles by vpmaddubsw for codes and weights too large for its 16 bits (DOT 4). Its unsigned operand is the weights,
- * counted from the layer's lowest. Its signed one is the codes less `center`, the code that stands for 0: next to that lie
- * nearly all of them, so that 16 bits nearly always hold the products of one, two or four groups. What would not fit is
- * left out of the rows and follows in extra steps, each of one group for every row of the tile. How many they are depends
- * on the codes, the sums do not: every lane's products above 0 and those below 0 fit by themselves.
+/* Sums of tiles by vpmaddubsw for codes and weights too large for its 16 bits (DOT 4): its unsigned operand is the weights,
+ * counted from the layer's lowest, its signed one the codes as centred_rows.h has them. An extra step is one group for
+ * every row of the tile.
  *
  * Local memory, for every tile of ROWS rows:
  *   rows   s8 [ROWS][ROW_PITCH(k)]   codes less center, or as much of them as fits
- *   extra  an extra_head, then int2 [steps][ROWS]: a group, and what its codes lack
- * room: what the codes of a lane may sum to, above 0 and below. */
+ *   extra  an extra_head, then int2 [steps][ROWS]: a group, and what its codes lack */
 #ifndef GEMM_S8_CENTRED_H
 #define GEMM_S8_CENTRED_H
 
@@ -65,14 +62,21 @@ static __attribute__((noinline)) int center_tile(__local char *rows, __local cha
     SECOND(const intv w1 = VLOAD(columns + LANES);)                               \
     THIRD(const intv w2 = VLOAD(columns + 2 * LANES);)
 
-#define TAKE_SUMS(r) intv p##r = sums[r * VECTORS]; SECOND(intv q##r = sums[r * VECTORS + 1];) THIRD(intv u##r = sums[r * VECTORS + 2];)
+#define TAKE_SUMS(r)                              \
+    intv p##r = sums[r * VECTORS];                \
+    SECOND(intv q##r = sums[r * VECTORS + 1];)    \
+    THIRD(intv u##r = sums[r * VECTORS + 2];)
 
-/* sums += extra steps */
-#define ADD_EXTRA(r)                                                                        \
+/* A row's sums += four codes times the weights last loaded. */
+#define ADD_FOUR(r, codes)                                                                  \
     {                                                                                       \
-        LOAD_BYTES(parts[r].x)                                                              \
-        const intv x = (intv)(parts[r].y);                                                  \
+        const intv x = (intv)(codes);                                                       \
         ADD_BYTES(p##r, x, w0) SECOND(ADD_BYTES(q##r, x, w1)) THIRD(ADD_BYTES(u##r, x, w2)) \
+    }
+#define ADD_EXTRA(r)                \
+    {                               \
+        LOAD_BYTES(parts[r].x)      \
+        ADD_FOUR(r, parts[r].y)     \
     }
 #define ADD_EXTRAS \
     for (int i = 0; i < steps; i++, parts += ROWS) { EACH_ROW(ADD_EXTRA) }
@@ -87,11 +91,7 @@ static void __attribute__((noinline)) add_groups(intv *sums, __local const char 
     EACH_ROW(ROW_AT)
     for (int g = 0; g < groups; g++) {
         LOAD_BYTES(g)
-#define ADD_GROUP(r)                                                                       \
-    {                                                                                      \
-        const intv x = (intv)(a##r[g]);                                                    \
-        ADD_BYTES(p##r, x, w0) SECOND(ADD_BYTES(q##r, x, w1)) THIRD(ADD_BYTES(u##r, x, w2)) \
-    }
+#define ADD_GROUP(r) ADD_FOUR(r, a##r[g])
         EACH_ROW(ADD_GROUP)
     }
     ADD_EXTRAS
@@ -144,7 +144,8 @@ static void __attribute__((noinline)) add_folds(intv *sums, __local const char *
 }
 
 /* The same for codes of any kind: even and odd bytes of both as words. */
-static void __attribute__((noinline)) add_words(intv *sums, __global const uchar *a, const gemm_shape *s, int m0, __global const char *panel, int center)
+static void __attribute__((noinline)) add_words(intv *sums, __global const uchar *a, const gemm_shape *s, int m0,
+                                                __global const char *panel, int center)
 {
     const intv even = 0x00ff00ff, middle = center * 0x00010001;
     EACH_ROW(TAKE_SUMS)

@@ -3,6 +3,8 @@
 #ifndef GEMM_S8_LOOKUP_H
 #define GEMM_S8_LOOKUP_H
 
+#include "vq_vector.h"
+
 #define USE_STEPS (STEP_SEGMENTS && EPILOGUE == 1 && C_PLANES == 1 && REQUANT < 2)
 #if USE_STEPS
 /* A table that follows a smooth curve changes by at most 1 within 32 entries, first falling, then rising: a few bits a
@@ -178,8 +180,6 @@ static void put_steps(__global const int *numbers, int split, __global uchar *ou
     ((__global unaligned_half *)(out1 + 32))->v = last.hi;
 }
 #endif
-
-#include "vq_vector.h"
 
 #if USE_RUNS
 /* Codebooks' tables: runs of equal values, too far apart for steps. ops/table_runs.h says how the search goes; its rows of
