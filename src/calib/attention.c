@@ -323,9 +323,9 @@ static vq_status copy_probabilities(const attention *a, int head, int first, int
 {
     const size_t square = (size_t)a->tokens * (size_t)a->tokens;
     const vq_rows p = vq_walk_value(a->c->walk, a->c->source->nodes[a->context].in[0]);
-    for (int i = 0; i < count; i++)
-        VQ_TRY(vq_rows_read(&p, (size_t)((first + i) * a->heads + head) * square, square, out, (size_t)i * square));
-    return VQ_OK;
+    const size_t heads = (size_t)a->heads;
+    const vq_runs runs = {((size_t)first * heads + (size_t)head) * square, heads * square, square, (size_t)count};
+    return vq_rows_read_runs(&p, &runs, out, 0);
 }
 
 /* One head's probabilities on their way through the search by output: only the rows that count, and those of the
@@ -354,12 +354,11 @@ static vq_status load_softmax(vq_output_layer *o, int first, int count)
         n = VQ_MIN(a->at_once, count - i);
         VQ_GO(load_qkv(a, s->qkv, first + i, n, &qkv, s->qkv_hat));
         const vq_matrix plain = head_of(a, qkv, 2, s->head), quantized = head_of(a, s->qkv_hat, 2, s->head);
-        for (size_t image = (size_t)i; image < (size_t)(i + n); image++)
-            for (size_t r = 0, some; r < rows; r += some) {
-                const size_t from = (((size_t)first + image) * (size_t)a->heads + (size_t)s->head) * t;
-                some = s->row_step == 1 ? rows : 1;
-                VQ_GO(vq_rows_read(&all, (from + r * (size_t)s->row_step) * t, some * t, s->p, (image * rows + r) * t));
-            }
+        for (size_t image = (size_t)i; image < (size_t)(i + n); image++) {
+            const size_t from = (((size_t)first + image) * (size_t)a->heads + (size_t)s->head) * t * t;
+            const vq_runs runs = {from, (size_t)s->row_step * t, t, rows};
+            VQ_GO(vq_rows_read_runs(&all, &runs, s->p, image * rows * t));
+        }
         VQ_GO(transpose(a, n, &plain, a->tokens, a->head_dim, v));
         VQ_GO(transpose_at(a, n, &quantized, a->tokens, a->head_dim, v_hat, i));
         vq_matrix p = dense(s->p, s->rows, a->tokens);

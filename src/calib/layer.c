@@ -209,16 +209,15 @@ static vq_status add_prefix(products *p, layer *l, vq_rows *x)
 {
     const size_t square = (size_t)l->in * (size_t)l->in;
     const int prefix = prefix_rows(l->c->source, l->n->in[0]), tokens = l->rows / l->c->samples;
-    const size_t count = (size_t)prefix * (size_t)l->in;
+    const vq_runs runs = {0, (size_t)tokens * (size_t)l->in, (size_t)prefix * (size_t)l->in, (size_t)l->c->samples};
     const double more = l->c->recipe->prefix_weight - 1;
     double *gram = NULL;
     vq_buf *rows = NULL;
     vq_status status = VQ_OK;
     if (!prefix || more <= 0) return VQ_OK;
     VQ_GO(vq_alloc(&gram, square, sizeof *gram, "Gram matrix"));
-    VQ_GO(vq_buf_create(&rows, l->c->dev, (size_t)l->c->samples * count * sizeof(float)));
-    for (int i = 0; i < l->c->samples; i++)
-        VQ_GO(vq_rows_read(x, (size_t)i * (size_t)tokens * (size_t)l->in, count, rows, (size_t)i * count));
+    VQ_GO(vq_buf_create(&rows, l->c->dev, runs.count * runs.length * sizeof(float)));
+    VQ_GO(vq_rows_read_runs(x, &runs, rows, 0));
     VQ_GO(vq_gram_f32_add(l->c->dev, rows, rows, l->c->samples * prefix, l->in, l->in, gram));
     for (size_t i = 0; i < square; i++) p->gram[i] += more * gram[i];
 done:
@@ -676,13 +675,10 @@ static vq_status load_parts(vq_output_layer *o, int first, int count)
     if (!p->y) VQ_TRY(vq_buf_create(&p->y, p->l->c->dev, (size_t)o->at_once * out * sizeof(float)));
     o->x = (vq_matrix){.buf = p->x, .ld = p->l->in};
     o->y = (vq_matrix){.buf = p->y, .ld = p->l->out};
-    for (int i = 0, n; i < count; i += n) { /* all at once where they lie side by side */
-        const size_t row = (size_t)(first + i) * (size_t)o->row_step;
-        n = o->row_step == 1 ? count : 1;
-        VQ_TRY(vq_rows_read(&p->l->x, row * in, (size_t)n * in, p->x, (size_t)i * in));
-        VQ_TRY(vq_rows_read(&p->l->y, row * out, (size_t)n * out, p->y, (size_t)i * out));
-    }
-    return VQ_OK;
+    const size_t step = (size_t)o->row_step, row = (size_t)first * step;
+    const vq_runs of_x = {row * in, step * in, in, (size_t)count}, of_y = {row * out, step * out, out, (size_t)count};
+    VQ_TRY(vq_rows_read_runs(&p->l->x, &of_x, p->x, 0));
+    return vq_rows_read_runs(&p->l->y, &of_y, p->y, 0);
 }
 
 static vq_status search_input_by_output(layer *l)

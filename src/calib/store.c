@@ -175,6 +175,30 @@ vq_status vq_rows_read(const vq_rows *r, size_t first, size_t count, const vq_bu
     return VQ_OK;
 }
 
+/* Whole runs fill a piece, as every transfer to the device takes as long as many reads of a cached file. */
+static vq_status read_short_runs(const vq_rows *r, const vq_runs *runs, const vq_buf *to, size_t to_first)
+{
+    const size_t size = sizeof(float), at_once = PIECE_FLOATS / runs->length;
+    for (size_t done = 0, n; done < runs->count; done += n) {
+        n = VQ_MIN(runs->count - done, at_once);
+        for (size_t i = 0; i < n; i++)
+            VQ_TRY(vq_store_read(r->store, r->offset + (runs->first + (done + i) * runs->step) * size,
+                                 r->store->piece + i * runs->length, runs->length * size));
+        VQ_TRY(vq_buf_write(r->dev, to, (to_first + done * runs->length) * size, r->store->piece,
+                            n * runs->length * size));
+    }
+    return VQ_OK;
+}
+
+vq_status vq_rows_read_runs(const vq_rows *r, const vq_runs *runs, const vq_buf *to, size_t to_first)
+{
+    if (runs->step == runs->length) return vq_rows_read(r, runs->first, runs->count * runs->length, to, to_first);
+    if (!r->whole && runs->length <= PIECE_FLOATS) return read_short_runs(r, runs, to, to_first);
+    for (size_t i = 0; i < runs->count; i++)
+        VQ_TRY(vq_rows_read(r, runs->first + i * runs->step, runs->length, to, to_first + i * runs->length));
+    return VQ_OK;
+}
+
 vq_status vq_rows_write(const vq_rows *r, size_t first, size_t count, const vq_buf *from, size_t from_first)
 {
     const size_t size = sizeof(float);

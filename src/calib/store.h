@@ -37,6 +37,11 @@ vq_status vq_rows_keep(vq_rows *r, size_t first, size_t count);
 /* Elements of r from and to elements of a buffer. */
 vq_status vq_rows_read(const vq_rows *r, size_t first, size_t count, const vq_buf *to, size_t to_first);
 vq_status vq_rows_write(const vq_rows *r, size_t first, size_t count, const vq_buf *from, size_t from_first);
+/* Some runs of elements, each `step` behind the one before it, side by side to a buffer. */
+typedef struct vq_runs {
+    size_t first, step, length, count;
+} vq_runs;
+vq_status vq_rows_read_runs(const vq_rows *r, const vq_runs *runs, const vq_buf *to, size_t to_first);
 /* Frees the part on the device. */
 void vq_rows_close(vq_rows *r);
 
