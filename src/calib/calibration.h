@@ -1,4 +1,4 @@
-/* A calibration on its way through the graph: what its parts (layer.c, attention.c) share. */
+/* A calibration on its way through the graph: what its parts (layer*.c, attention.c) share. */
 #ifndef VQ_SRC_CALIBRATION_H
 #define VQ_SRC_CALIBRATION_H
 

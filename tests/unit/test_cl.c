@@ -1,10 +1,5 @@
 /* src/cl on the first OpenCL device there is; skipped (77) where there is none. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "cl_unit.h"
 
 #include <dirent.h>
 #include <pthread.h>
@@ -14,52 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/file.h"
-#include "cl/cl.h"
 #include "cl/source.h"
-#include "ops/ops_int.h"
-
-#define SKIP 77
-
-static char dir[64];         /* scratch folder of this run */
-static char cache_dir[96];   /* in it: the programs of all tests but those of the cache */
-static char log_text[65536]; /* what was logged since the last clear_log */
-static int num_warnings;
-
-static void keep_log(void *user, vq_log_level level, const char *text)
-{
-    (void)user;
-    const size_t used = strlen(log_text);
-    snprintf(log_text + used, sizeof log_text - used, "%s\n", text);
-    if (level == VQ_LOG_WARN) num_warnings++;
-}
-
-static void clear_log(void)
-{
-    log_text[0] = '\0';
-    num_warnings = 0;
-}
-
-static vq_device *open_device(const char *kernels, const char *cache)
-{
-    vq_device *dev;
-    const vq_device_params params = {.kernels = kernels, .cache_dir = cache ? cache : cache_dir, .profile = true};
-    clear_log();
-    assert_int_equal(vq_device_open(&dev, &params), VQ_OK);
-    return dev;
-}
-
-/* Writes a file into the scratch folder and returns its path, valid until the next call. */
-static const char *write_text(const char *name, const char *text)
-{
-    static char path[128];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
-    return path;
-}
 
 static const char add_source[] = "__kernel void add(__global int *x, int count, int step, __global const int *more)\n"
                                  "{\n"
@@ -83,12 +33,12 @@ static void test_device__none_is_no_error_to_list(void **state)
     if (child == 0) {
         vq_device *dev = (vq_device *)&status;
         int count = -1;
-        setenv("OCL_ICD_VENDORS", dir, 1);
+        setenv("OCL_ICD_VENDORS", cl_dir, 1);
         unsetenv("OCL_ICD_FILENAMES");
-        clear_log();
+        cl_clear_log();
         if (vq_device_list(NULL, 0, &count) != VQ_OK || count != 0) _exit(1);
         if (vq_device_open(&dev, NULL) != VQ_ERR_NO_DEVICE || dev) _exit(2);
-        _exit(strstr(log_text, "pocl-opencl-icd") ? 0 : 3);
+        _exit(strstr(cl_log, "pocl-opencl-icd") ? 0 : 3);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status));
@@ -105,17 +55,17 @@ static int meet_bad_probe(const bad_probe *p, const char *cache, bool known)
 {
     int count;
     if (vq_device_list(NULL, 0, &count) != VQ_OK || count == 0) return SKIP;
-    vq_device *const usual = open_device("", cache_dir);
+    vq_device *const usual = cl_open("", cl_cache_dir);
     const unsigned caps = vq_device_get_info(usual)->caps;
     if (!(caps & p->cap)) return SKIP;
-    setenv("VITQ_KERNEL_DIR", dir, 1);
-    vq_device *const dev = open_device("", cache);
+    setenv("VITQ_KERNEL_DIR", cl_dir, 1);
+    vq_device *const dev = cl_open("", cache);
     if (vq_device_get_info(dev)->caps != (caps & ~p->cap)) return 1;
-    if (num_warnings != 1 || !strstr(log_text, p->name) || !strstr(log_text, vq_device_get_info(dev)->name)) return 2;
-    if (!strstr(log_text, p->variant) || !strstr(log_text, ".log)")) return 3;
-    if (!strstr(log_text, known ? "failed before" : p->verdict)) return 4;
-    vq_device *const again = open_device("", cache);
-    return num_warnings == 0 && vq_device_get_info(again)->caps == vq_device_get_info(dev)->caps ? 0 : 5;
+    if (cl_warnings != 1 || !strstr(cl_log, p->name) || !strstr(cl_log, vq_device_get_info(dev)->name)) return 2;
+    if (!strstr(cl_log, p->variant) || !strstr(cl_log, ".log)")) return 3;
+    if (!strstr(cl_log, known ? "failed before" : p->verdict)) return 4;
+    vq_device *const again = cl_open("", cache);
+    return cl_warnings == 0 && vq_device_get_info(again)->caps == vq_device_get_info(dev)->caps ? 0 : 5;
 }
 
 /* One probe refused by the compiler and one with a wrong answer: both are warned about with the variants that are
@@ -135,9 +85,9 @@ static void test_probe__failures_are_warned_about(void **state)
         const bad_probe *const p = &cases[i / 2];
         int status;
         assert_int_equal(vq_format(&text, "#ifdef %s\n%s\n#else\n%s\n#endif\n", p->macro, p->body, source), VQ_OK);
-        write_text("probe.cl", text);
+        cl_write("probe.cl", text);
         free(text);
-        snprintf(cache, sizeof cache, "%s/probes%zu", dir, i / 2);
+        snprintf(cache, sizeof cache, "%s/probes%zu", cl_dir, i / 2);
         const pid_t child = fork(); /* while there is no device, whose threads would not follow */
         assert_true(child >= 0);
         if (child == 0) _exit(meet_bad_probe(p, cache, i % 2));
@@ -145,7 +95,7 @@ static void test_probe__failures_are_warned_about(void **state)
         assert_true(WIFEXITED(status));
         if (WEXITSTATUS(status) != SKIP) assert_int_equal(WEXITSTATUS(status), 0);
     }
-    remove(write_text("probe.cl", ""));
+    remove(cl_write("probe.cl", ""));
     free(source);
 }
 
@@ -159,10 +109,10 @@ static void test_device__lists_and_opens(void **state)
     assert_true(count >= 1);
     assert_true(info[0].name[0] && info[0].compute_units >= 1 && info[0].max_alloc_bytes > 0);
     assert_int_equal(info[0].caps, 0);
-    clear_log();
+    cl_clear_log();
     assert_int_equal(vq_device_open(&dev, &(vq_device_params){.index = count}), VQ_ERR_NO_DEVICE);
     assert_null(dev);
-    dev = open_device("", NULL);
+    dev = cl_open("", NULL);
     assert_string_equal(vq_device_get_info(dev)->name, info[0].name);
     assert_int_equal((vq_device_get_info(dev)->caps & VQ_CAP_CPU) != 0, info[0].is_cpu);
     vq_device_destroy(&dev);
@@ -174,10 +124,10 @@ static void test_device__lists_and_opens(void **state)
 static void test_probe__cached_equals_run(void **state)
 {
     (void)state;
-    vq_device *fresh = open_device("", ""), *warm = open_device("", NULL), *again = open_device("", NULL);
+    vq_device *fresh = cl_open("", ""), *warm = cl_open("", NULL), *again = cl_open("", NULL);
     assert_int_equal(vq_device_get_info(fresh)->caps, vq_device_get_info(warm)->caps);
     assert_int_equal(vq_device_get_info(again)->caps, vq_device_get_info(warm)->caps);
-    assert_null(strstr(log_text, "AVX")); /* the third did not probe */
+    assert_null(strstr(cl_log, "AVX")); /* the third did not probe */
     vq_device_destroy(&fresh);
     vq_device_destroy(&warm);
     vq_device_destroy(&again);
@@ -261,7 +211,7 @@ static void test_buffer__view_shares_memory(void **state)
 static void test_launch__passes_arguments(void **state)
 {
     vq_device *dev = *state;
-    const vq_variant variant = own_variant(write_text("add.cl", add_source));
+    const vq_variant variant = own_variant(cl_write("add.cl", add_source));
     int32_t got[100], more[100];
     vq_buf *x, *y;
     vq_kernel *kernel, *same;
@@ -284,19 +234,19 @@ static void test_launch__passes_arguments(void **state)
 static void test_launch__reports_bad_arguments(void **state)
 {
     vq_device *dev = *state;
-    const vq_variant variant = own_variant(write_text("add.cl", add_source));
+    const vq_variant variant = own_variant(cl_write("add.cl", add_source));
     vq_kernel *kernel;
     vq_buf *x;
     assert_int_equal(vq_buf_create(&x, dev, 64), VQ_OK);
     assert_int_equal(vq_kernel_get(&kernel, dev, &variant, "add", NULL), VQ_OK);
-    clear_log();
+    cl_clear_log();
     const vq_grid grid = {{1}, {1}};
     assert_int_equal(VQ_LAUNCH(dev, kernel, grid, VQ_A_BUF(x), VQ_A_I64(1)), VQ_ERR_DEVICE);
-    assert_non_null(strstr(log_text, "CL_INVALID_ARG_SIZE"));
-    assert_non_null(strstr(log_text, "test__add"));
+    assert_non_null(strstr(cl_log, "CL_INVALID_ARG_SIZE"));
+    assert_non_null(strstr(cl_log, "test__add"));
     assert_int_not_equal(vq_kernel_get(&kernel, dev, &variant, "subtract", NULL), VQ_OK);
     assert_null(kernel);
-    assert_non_null(strstr(log_text, "subtract"));
+    assert_non_null(strstr(cl_log, "subtract"));
     assert_int_equal(vq_kernel_get(&kernel, dev, NULL, "add", NULL), VQ_ERR_UNSUPPORTED);
     vq_buf_destroy(&x);
 }
@@ -327,7 +277,7 @@ static void *launch_often(void *arg)
 static void test_launch__threads_and_profile(void **state)
 {
     vq_device *dev = *state;
-    const vq_variant variant = own_variant(write_text("add.cl", add_source));
+    const vq_variant variant = own_variant(cl_write("add.cl", add_source));
     thread_work work[4];
     pthread_t threads[4];
     vq_kernel *kernel;
@@ -360,26 +310,26 @@ static void test_source__marks_lines(void **state)
     vq_device *dev = *state;
     char path[128];
     vq_kernel *kernel;
-    setenv("VITQ_KERNEL_DIR", dir, 1);
-    write_text("t_inc.h", "#define ONE 1\nint t_bad(void)\n{\n    return undeclared_name;\n}\n");
+    setenv("VITQ_KERNEL_DIR", cl_dir, 1);
+    cl_write("t_inc.h", "#define ONE 1\nint t_bad(void)\n{\n    return undeclared_name;\n}\n");
     snprintf(
         path, sizeof path, "%s",
-        write_text("t_main.cl",
-                   "/* a comment */\n#include \"t_inc.h\"\n__kernel void t(__global int *x)\n{\n    *x = ONE;\n}\n"));
+        cl_write("t_main.cl",
+                 "/* a comment */\n#include \"t_inc.h\"\n__kernel void t(__global int *x)\n{\n    *x = ONE;\n}\n"));
     char *text;
     assert_int_equal(vq_source_get(&text, "t_main.cl"), VQ_OK);
     assert_non_null(strstr(text, "#line 1 \"t_inc.h\"\n#define ONE 1\n"));
     assert_non_null(strstr(text, "#line 3 \"t_main.cl\"\n__kernel"));
     free(text);
     const vq_variant variant = own_variant("t_main.cl");
-    clear_log();
+    cl_clear_log();
     assert_int_equal(vq_kernel_get(&kernel, dev, &variant, "t", NULL), VQ_ERR_BUILD);
     /* Oclgrind names every source so, and does not follow #line. */
-    if (!strstr(log_text, "input.cl:")) assert_non_null(strstr(log_text, "t_inc.h:4"));
-    assert_non_null(strstr(log_text, "undeclared_name"));
-    assert_non_null(strstr(log_text, ".log"));
+    if (!strstr(cl_log, "input.cl:")) assert_non_null(strstr(cl_log, "t_inc.h:4"));
+    assert_non_null(strstr(cl_log, "undeclared_name"));
+    assert_non_null(strstr(cl_log, ".log"));
     /* The second time it is known to be broken, even though it could compile now. */
-    write_text("t_inc.h", "#define ONE 1\n");
+    cl_write("t_inc.h", "#define ONE 1\n");
     assert_int_equal(vq_kernel_get(&kernel, dev, &variant, "t", NULL), VQ_ERR_BUILD);
     assert_int_equal(vq_kernel_get(&kernel, dev, &variant, "t", "-DOTHER"), VQ_OK);
     unsetenv("VITQ_KERNEL_DIR");
@@ -389,12 +339,12 @@ static void test_source__stops_endless_includes(void **state)
 {
     (void)state;
     char *text;
-    setenv("VITQ_KERNEL_DIR", dir, 1);
-    write_text("loop.h", "#include \"loop.h\"\n");
-    clear_log();
+    setenv("VITQ_KERNEL_DIR", cl_dir, 1);
+    cl_write("loop.h", "#include \"loop.h\"\n");
+    cl_clear_log();
     assert_int_equal(vq_source_get(&text, "loop.h"), VQ_ERR_FORMAT);
     assert_null(text);
-    assert_non_null(strstr(log_text, "loop.h:1"));
+    assert_non_null(strstr(cl_log, "loop.h:1"));
     unsetenv("VITQ_KERNEL_DIR");
     assert_int_equal(vq_source_get(&text, "loop.h"), VQ_ERR_BUILD);
 }
@@ -415,8 +365,8 @@ static void find_file(char path[512], const char *folder, const char *suffix)
 /* Runs the add kernel on a device with its own cache; false where the result is wrong. */
 static bool add_works(const char *cache)
 {
-    vq_device *dev = open_device("", cache);
-    const vq_variant variant = own_variant(write_text("add.cl", add_source));
+    vq_device *dev = cl_open("", cache);
+    const vq_variant variant = own_variant(cl_write("add.cl", add_source));
     vq_kernel *kernel;
     vq_buf *x;
     int32_t got = 0;
@@ -445,11 +395,11 @@ static void test_cache__is_used_and_repairs_itself(void **state)
 {
     (void)state;
     char folder[128], path[512];
-    snprintf(folder, sizeof folder, "%s/deep/cache", dir);
+    snprintf(folder, sizeof folder, "%s/deep/cache", cl_dir);
     assert_true(add_works(folder));
-    assert_non_null(strstr(log_text, "built ")); /* cold */
+    assert_non_null(strstr(cl_log, "built ")); /* cold */
     assert_true(add_works(folder));
-    assert_null(strstr(log_text, "built "));      /* warm */
+    assert_null(strstr(cl_log, "built "));        /* warm */
     static const long places[] = {2, 20, 70, -1}; /* magic, checksum, data, end */
     for (size_t i = 0; i < VQ_ARRAY_LEN(places); i++) {
         DIR *d = opendir(folder);
@@ -461,12 +411,12 @@ static void test_cache__is_used_and_repairs_itself(void **state)
         }
         closedir(d);
         assert_true(add_works(folder));
-        assert_true(num_warnings >= 1);
-        assert_non_null(strstr(log_text, "damaged"));
-        assert_non_null(strstr(log_text, "built "));
+        assert_true(cl_warnings >= 1);
+        assert_non_null(strstr(cl_log, "damaged"));
+        assert_non_null(strstr(cl_log, "built "));
         assert_true(add_works(folder));
-        assert_int_equal(num_warnings, 0);
-        assert_null(strstr(log_text, "built "));
+        assert_int_equal(cl_warnings, 0);
+        assert_null(strstr(cl_log, "built "));
     }
     find_file(path, folder, "tmp");
     assert_string_equal(path, "");
@@ -476,379 +426,12 @@ static void test_cache__is_off_where_it_cannot_be(void **state)
 {
     (void)state;
     char under_file[192];
-    snprintf(under_file, sizeof under_file, "%s/cache", write_text("plain", "no folder"));
+    snprintf(under_file, sizeof under_file, "%s/cache", cl_write("plain", "no folder"));
     assert_true(add_works(under_file));
-    assert_int_equal(num_warnings, 0);
+    assert_int_equal(cl_warnings, 0);
     assert_true(add_works(""));
-    assert_non_null(strstr(log_text, "built "));
+    assert_non_null(strstr(cl_log, "built "));
 }
-
-static void test_registry__rows_are_well_formed(void **state)
-{
-    (void)state;
-    for (int op = 0; op < VQ_OP_COUNT; op++) {
-        const char *name = vq_op_name((vq_op)op);
-        const vq_variant *const *v = vq_variants((vq_op)op);
-        char prefix[64];
-        snprintf(prefix, sizeof prefix, "%s__", name);
-        if (v[0] && v[0]->needs != 0) fail_msg("%s: the first row needs 0x%x, must need nothing", name, v[0]->needs);
-        for (; *v; v++) {
-            const vq_variant *found;
-            char *text;
-            assert_int_equal((*v)->op, op);
-            if (strncmp((*v)->name, prefix, strlen(prefix)) != 0)
-                fail_msg("%s does not start with %s", (*v)->name, prefix);
-            /* Found by its name, and not another row of the same name. */
-            assert_int_equal(vq_variant_find(&found, (*v)->name), VQ_OK);
-            assert_ptr_equal(found, *v);
-            assert_int_equal(vq_source_get(&text, (*v)->file), VQ_OK);
-            free(text);
-        }
-    }
-    const vq_variant *found;
-    assert_int_equal(vq_variant_find(&found, "no_such_variant"), VQ_ERR_INVALID_ARG);
-    assert_null(found);
-}
-
-static void test_choice__portable(void **state)
-{
-    (void)state;
-    vq_device *dev = open_device("portable", NULL);
-    for (int op = 0; op < VQ_OP_COUNT; op++) {
-        const vq_variant *v = vq_variant_choose(dev, (vq_op)op);
-        if (v && !strstr(v->name, "__portable")) fail_msg("%s chosen for portable", v->name);
-    }
-    vq_device_destroy(&dev);
-}
-
-/* "wide" leaves out the rows for one instruction set; an op without such a row gets one that needs no more. */
-static void test_choice__wide(void **state)
-{
-    (void)state;
-    vq_device *dev = open_device("wide", NULL);
-    for (int op = 0; op < VQ_OP_COUNT; op++) {
-        const vq_variant *v = vq_variant_choose(dev, (vq_op)op);
-        if (v && (v->needs & ~(unsigned)VQ_CAP_CPU)) fail_msg("%s chosen for wide, needs 0x%x", v->name, v->needs);
-        const char *end = v ? strstr(v->name, "__") : NULL;
-        if (!v || !vq_device_get_info(dev)->is_cpu || !strcmp(end, "__wide")) continue;
-        for (const vq_variant *const *row = vq_variants((vq_op)op); *row; row++) {
-            if (!strcmp(strstr((*row)->name, "__"), "__wide")) fail_msg("%s chosen, not %s", v->name, (*row)->name);
-        }
-    }
-    vq_device_destroy(&dev);
-}
-
-static void test_choice__by_name_and_force(void **state)
-{
-    (void)state;
-    for (int op = 0; op < VQ_OP_COUNT; op++) {
-        const vq_variant *const *v = vq_variants((vq_op)op);
-        if (!v[0] || !v[1]) continue;
-        vq_device *dev = open_device(v[0]->name, NULL);
-        assert_ptr_equal(vq_variant_choose(dev, (vq_op)op), v[0]);
-        assert_non_null(strstr(vq_device_variants(dev), v[0]->name));
-        if (vq_variant_eligible(dev, v[1])) {
-            assert_int_equal(vq_variant_force(dev, (vq_op)op, v[1]), VQ_OK);
-            assert_ptr_equal(vq_variant_choose(dev, (vq_op)op), v[1]);
-        } else {
-            assert_int_equal(vq_variant_force(dev, (vq_op)op, v[1]), VQ_ERR_UNSUPPORTED);
-        }
-        assert_int_equal(vq_variant_force(dev, (vq_op)op, NULL), VQ_OK);
-        assert_ptr_equal(vq_variant_choose(dev, (vq_op)op), v[0]);
-        assert_int_equal(vq_variant_force(dev, (vq_op)((op + 1) % VQ_OP_COUNT), v[0]), VQ_ERR_INVALID_ARG);
-        vq_device_destroy(&dev);
-        return;
-    }
-    skip();
-}
-
-static void test_choice__refuses_unknown_names(void **state)
-{
-    (void)state;
-    vq_device *dev;
-    clear_log();
-    assert_int_equal(vq_device_open(&dev, &(vq_device_params){.kernels = "portable,nonsense", .cache_dir = cache_dir}),
-                     VQ_ERR_INVALID_ARG);
-    assert_null(dev);
-    assert_non_null(strstr(log_text, "\"nonsense\""));
-    const vq_variant *const *v = vq_variants((vq_op)0);
-    if (v[0]) assert_non_null(strstr(log_text, v[0]->name));
-}
-
-/* ---- the tuning table ------------------------------------------------------------------------------------------- */
-
-/* An op whose weakest variant is not the one chosen; skips the test where there is none. */
-static vq_op op_with_choice(vq_device *dev)
-{
-    for (int op = 0; op < VQ_OP_COUNT; op++)
-        if (vq_variant_choose(dev, (vq_op)op) != vq_variants((vq_op)op)[0]) return (vq_op)op;
-    vq_device_destroy(&dev);
-    skip();
-    return (vq_op)0;
-}
-
-/* A table of one op in a cache folder of its own; *path is its file. */
-static vq_op make_tuning(const char *cache, char **path)
-{
-    vq_device *dev = open_device("", cache);
-    const vq_op op = op_with_choice(dev);
-    const vq_variant *const weakest = vq_variants(op)[0];
-    *path = vq_tuning_path(dev);
-    assert_non_null(*path);
-    assert_int_equal(vq_tuning_set(dev, op, weakest), VQ_OK);
-    assert_ptr_equal(vq_variant_choose(dev, op), weakest);
-    assert_int_equal(vq_tuning_set(dev, (vq_op)((op + 1) % VQ_OP_COUNT), weakest), VQ_ERR_UNSUPPORTED);
-    assert_int_equal(vq_tuning_save(dev), VQ_OK);
-    vq_device_destroy(&dev);
-    return op;
-}
-
-static const char *tuning_cache(void)
-{
-    static char path[128];
-    snprintf(path, sizeof path, "%s/tuning", dir);
-    return path;
-}
-
-static void test_tuning__is_read_and_overridden(void **state)
-{
-    (void)state;
-    char *path;
-    const vq_op op = make_tuning(tuning_cache(), &path);
-    const vq_variant *const weakest = vq_variants(op)[0], *strongest;
-    vq_device *dev = open_device("", tuning_cache());
-    assert_ptr_equal(vq_variant_choose(dev, op), weakest);
-    vq_device_destroy(&dev);
-    setenv("VITQ_TUNING", "off", 1);
-    dev = open_device("", tuning_cache());
-    unsetenv("VITQ_TUNING");
-    strongest = vq_variant_choose(dev, op);
-    assert_ptr_not_equal(strongest, weakest);
-    vq_device_destroy(&dev);
-    dev = open_device(strongest->name, tuning_cache());
-    assert_ptr_equal(vq_variant_choose(dev, op), strongest);
-    vq_device_destroy(&dev);
-    free(path);
-}
-
-static void test_tuning__damaged_is_ignored_and_written_anew(void **state)
-{
-    (void)state;
-    static const char *const damaged[] = {"",
-                                          "{",
-                                          "[]",
-                                          "{\"format\": \"vitq-tuning 0\"}",
-                                          "{\"format\": \"vitq-tuning 1\"}",
-                                          ("{\"format\": \"vitq-tuning 1\", \"device\": \"another\", \"driver\": \"\", "
-                                           "\"variants\": {}, \"clblast\": {}}")};
-    char *path, *text;
-    size_t bytes;
-    const vq_op op = make_tuning(tuning_cache(), &path);
-    assert_int_equal(vq_file_read(&text, &bytes, path, 1 << 20), VQ_OK);
-    for (size_t i = 0; i < VQ_ARRAY_LEN(damaged) + 3; i++) {
-        FILE *f = fopen(path, "w");
-        assert_non_null(f);
-        if (i < VQ_ARRAY_LEN(damaged)) {
-            fputs(damaged[i], f);
-        } else { /* an op's name for another's, a set that is none, a text cut short */
-            const size_t kind = i - VQ_ARRAY_LEN(damaged);
-            char *const at = strstr(text, kind == 1 ? "\"clblast\":\t{" : "__");
-            assert_non_null(at);
-            const int front = (int)(at - text) + (kind == 1 ? 12 : 0);
-            fprintf(f, "%.*s%s%s", front, text,
-                    kind == 0   ? "x"
-                    : kind == 1 ? "\"Xgemm\": 99"
-                                : "",
-                    kind == 2 ? "" : text + front);
-        }
-        fclose(f);
-        vq_device *dev = open_device("", tuning_cache());
-        assert_int_equal(num_warnings, 1);
-        assert_non_null(strstr(log_text, "tuning table ignored"));
-        assert_ptr_not_equal(vq_variant_choose(dev, op), vq_variants(op)[0]);
-        vq_device_destroy(&dev);
-        dev = open_device("", tuning_cache());
-        assert_int_equal(num_warnings, 0);
-        vq_device_destroy(&dev);
-    }
-    free(text);
-    free(path);
-}
-
-/* A row that the compiler refuses is passed over with one warning, and the next weaker one is used. */
-static void test_choice__passes_over_broken_rows(void **state)
-{
-    (void)state;
-    vq_device *dev = open_device("", NULL);
-    for (int op = 0; op < VQ_OP_COUNT; op++) {
-        const vq_variant *const *rows = vq_variants((vq_op)op);
-        const vq_variant *best = vq_variant_choose(dev, (vq_op)op);
-        if (!best || best == rows[0] || !strcmp(best->file, rows[0]->file)) continue;
-        vq_device_destroy(&dev);
-        write_text(best->file, "this is no kernel\n");
-        setenv("VITQ_KERNEL_DIR", dir, 1);
-        dev = open_device("", NULL);
-        const vq_variant *chosen = vq_variant_choose(dev, (vq_op)op);
-        unsetenv("VITQ_KERNEL_DIR");
-        assert_ptr_not_equal(chosen, best);
-        assert_string_not_equal(chosen->file, best->file);
-        assert_true(num_warnings >= 1);
-        assert_non_null(strstr(log_text, best->name));
-        assert_non_null(strstr(log_text, "passed over"));
-        assert_non_null(strstr(log_text, ".log"));
-        const int before = num_warnings;
-        assert_ptr_equal(vq_variant_choose(dev, (vq_op)op), chosen);
-        assert_int_equal(num_warnings, before);
-        vq_device_destroy(&dev);
-        return;
-    }
-    vq_device_destroy(&dev);
-    skip();
-}
-
-/* A compiler that refuses packed weights gets bytes; one that refuses more, a weaker variant: warnings, no errors. */
-static void test_gemm__falls_back_where_a_form_does_not_compile(void **state)
-{
-    static const struct {
-        const char *refuses;
-        bool packs;
-        int warnings; /* at least */
-    } cases[] = {{"#if 0", true, 0}, {"#if W_PACKED", false, 1}, {"#if W_PACKED || EPILOGUE == 3", false, 2}};
-    static const int8_t w[32 * 8];
-    static const int32_t ints[32];
-    uint8_t shift[32];
-    const vq_gemm_s8_weights weights = {.n = 32,
-                                        .k = 8,
-                                        .a_planes = 1,
-                                        .a_max = 15,
-                                        .w_abs_max = 7,
-                                        .w = w,
-                                        .bias = ints,
-                                        .mult = ints,
-                                        .zero = ints,
-                                        .shift = shift,
-                                        .epilogue = VQ_GEMM_SET};
-    (void)state;
-    memset(shift, 33, sizeof shift);
-    vq_device *dev = open_device("", NULL);
-    const vq_variant *const best = vq_variant_choose(dev, VQ_OP_GEMM_S8);
-    vq_device_destroy(&dev);
-    if (best == vq_variants(VQ_OP_GEMM_S8)[0] || !vq_variant_is_wide(best)) skip();
-    for (size_t i = 0; i < VQ_ARRAY_LEN(cases); i++) {
-        char *source, *text;
-        size_t bytes;
-        vq_gemm_s8 *op;
-        assert_int_equal(vq_file_read(&source, &bytes, VQ_SOURCE_DIR "/kernels/gemm_s8_wide.cl", 1 << 20), VQ_OK);
-        assert_int_equal(vq_format(&text, "%s\n#error refused\n#endif\n%s", cases[i].refuses, source), VQ_OK);
-        write_text("gemm_s8_wide.cl", text);
-        free(text);
-        free(source);
-        setenv("VITQ_KERNEL_DIR", dir, 1);
-        dev = open_device("", NULL);
-        assert_int_equal(vq_gemm_s8_create(&op, dev, &weights, VQ_STORAGE_DEFAULT), VQ_OK);
-        unsetenv("VITQ_KERNEL_DIR");
-        assert_int_equal(vq_gemm_s8_is_packed(op), cases[i].packs);
-        assert_true(cases[i].warnings ? num_warnings >= cases[i].warnings : num_warnings == 0);
-        if (i > 0) assert_non_null(strstr(log_text, "passed over"));
-        vq_gemm_s8_destroy(&op);
-        vq_device_destroy(&dev);
-    }
-    remove(write_text("gemm_s8_wide.cl", ""));
-}
-
-/* C = alpha A op(B) + beta C for both orders of B and a batch, against plain sums. */
-static void test_clblast__sgemm(void **state)
-{
-    vq_device *dev = *state;
-    enum { M = 5, N = 7, K = 9, Z = 3, LDC = 8 };
-    float a[Z * M * K], b[Z * N * K], c[Z * M * LDC], got[Z * M * LDC];
-    vq_rng rng;
-    vq_rng_seed(&rng, 42);
-    for (size_t i = 0; i < VQ_ARRAY_LEN(a); i++) a[i] = vq_rng_normal(&rng);
-    for (size_t i = 0; i < VQ_ARRAY_LEN(b); i++) b[i] = vq_rng_normal(&rng);
-    for (size_t i = 0; i < VQ_ARRAY_LEN(c); i++) c[i] = vq_rng_normal(&rng);
-    if (!(vq_device_get_info(dev)->caps & VQ_CAP_CLBLAST)) skip();
-    for (int test = 0; test < 4; test++) {
-        const bool trans = test & 1;
-        const int batch = test & 2 ? Z : 1;
-        vq_buf *da, *db, *dc;
-        assert_int_equal(vq_buf_create_from(&da, dev, a, sizeof a), VQ_OK);
-        assert_int_equal(vq_buf_create_from(&db, dev, b, sizeof b), VQ_OK);
-        assert_int_equal(vq_buf_create_from(&dc, dev, c, sizeof c), VQ_OK);
-        vq_clblast_sgemm g = {.a = da,
-                              .b = db,
-                              .c = dc,
-                              .m = M,
-                              .n = N,
-                              .k = K,
-                              .lda = K,
-                              .ldb = trans ? K : N,
-                              .ldc = LDC,
-                              .trans_b = trans,
-                              .alpha = 0.5f,
-                              .beta = 2,
-                              .batch = batch,
-                              .a_stride = M * K,
-                              .b_stride = N * K,
-                              .c_stride = M * LDC};
-        assert_int_equal(vq_clblast_run(dev, &g), VQ_OK);
-        assert_int_equal(vq_buf_read(dev, dc, 0, got, sizeof got), VQ_OK);
-        for (int i = 0; i < Z * M * LDC; i++) {
-            const int z = i / (M * LDC), m = i / LDC % M, n = i % LDC;
-            double want = c[i];
-            if (n < N && z < batch) {
-                want *= 2;
-                for (int k = 0; k < K; k++) {
-                    want += 0.5 * a[(z * M + m) * K + k] * b[z * N * K + (trans ? n * K + k : k * N + n)];
-                }
-            }
-            if (!(got[i] - want < 1e-5 && want - got[i] < 1e-5))
-                fail_msg("test %d: [%d] is %g, not %g", test, i, got[i], want);
-        }
-        g.ldc = N - 1;
-        assert_int_equal(vq_clblast_run(dev, &g), VQ_ERR_INVALID_ARG);
-        g.ldc = 100 * LDC;
-        assert_int_equal(vq_clblast_run(dev, &g), VQ_ERR_SHAPE);
-        vq_buf_destroy(&dc);
-        vq_buf_destroy(&db);
-        vq_buf_destroy(&da);
-    }
-}
-
-/* Other parameters than CLBlast's own give the same products. Last of all: they hold for this process. */
-static void test_clblast__parameter_sets(void **state)
-{
-    vq_device *dev = *state;
-    for (int k = 0; k < VQ_CLBLAST_KERNELS; k++) {
-        const vq_clblast_kernel kernel = (vq_clblast_kernel)k;
-        assert_int_equal(vq_clblast_use_set(dev, kernel, vq_clblast_num_sets(kernel)), VQ_ERR_INVALID_ARG);
-        assert_int_equal(vq_clblast_use_set(dev, kernel, -2), VQ_ERR_INVALID_ARG);
-    }
-    assert_int_equal(vq_clblast_use_set(dev, VQ_CLBLAST_XGEMM_DIRECT, 0), VQ_OK);
-    test_clblast__sgemm(state);
-}
-
-static int setup_device(void **state)
-{
-    *state = open_device("", NULL);
-    return 0;
-}
-
-static int destroy_device(void **state)
-{
-    vq_device *dev = *state;
-    vq_device_destroy(&dev);
-    return 0;
-}
-
-static void remove_dir(void)
-{
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    if (system(command) != 0) fprintf(stderr, "%s is left behind\n", dir);
-}
-
-#define WITH_DEVICE(f) cmocka_unit_test_setup_teardown(f, setup_device, destroy_device)
 
 int main(void)
 {
@@ -868,33 +451,10 @@ int main(void)
         cmocka_unit_test(test_source__stops_endless_includes),
         cmocka_unit_test(test_cache__is_used_and_repairs_itself),
         cmocka_unit_test(test_cache__is_off_where_it_cannot_be),
-        cmocka_unit_test(test_registry__rows_are_well_formed),
-        cmocka_unit_test(test_choice__portable),
-        cmocka_unit_test(test_choice__wide),
-        cmocka_unit_test(test_choice__by_name_and_force),
-        cmocka_unit_test(test_choice__refuses_unknown_names),
-        cmocka_unit_test(test_tuning__is_read_and_overridden),
-        cmocka_unit_test(test_tuning__damaged_is_ignored_and_written_anew),
-        cmocka_unit_test(test_choice__passes_over_broken_rows),
-        cmocka_unit_test(test_gemm__falls_back_where_a_form_does_not_compile),
-        WITH_DEVICE(test_clblast__sgemm),
-        WITH_DEVICE(test_clblast__parameter_sets),
     };
-    int count;
-    snprintf(dir, sizeof dir, "/tmp/vitq_test_cl_XXXXXX");
-    if (!mkdtemp(dir)) return 1;
-    snprintf(cache_dir, sizeof cache_dir, "%s/cache", dir);
-    unsetenv("VITQ_KERNELS");
-    unsetenv("VITQ_KERNEL_DIR");
-    vq_log_set(keep_log, NULL, VQ_LOG_DEBUG);
-    int failed = cmocka_run_group_tests(without, NULL, NULL);
-    const int bad_probes = cmocka_run_group_tests(probes, NULL, NULL);
-    if (vq_device_list(NULL, 0, &count) != VQ_OK || count == 0) {
-        remove_dir();
-        if (!failed) printf("no OpenCL device: the rest is skipped\n");
-        return failed ? 1 : SKIP;
-    }
-    failed += bad_probes + cmocka_run_group_tests(tests, NULL, NULL);
-    remove_dir();
-    return failed ? 1 : 0;
+    cl_begin();
+    const int failed = cmocka_run_group_tests(without, NULL, NULL),
+              bad_probes = cmocka_run_group_tests(probes, NULL, NULL);
+    if (!cl_has_device()) return failed ? 1 : SKIP;
+    return failed + bad_probes + cmocka_run_group_tests(tests, NULL, NULL) ? 1 : 0;
 }
