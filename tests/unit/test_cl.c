@@ -33,7 +33,7 @@ static void test_device__none_is_no_error_to_list(void **state)
     if (child == 0) {
         vq_device *dev = (vq_device *)&status;
         int count = -1;
-        setenv("OCL_ICD_VENDORS", cl_dir, 1);
+        setenv("OCL_ICD_VENDORS", unit_path(""), 1);
         unsetenv("OCL_ICD_FILENAMES");
         cl_clear_log();
         if (vq_device_list(NULL, 0, &count) != VQ_OK || count != 0) _exit(1);
@@ -58,7 +58,7 @@ static int meet_bad_probe(const bad_probe *p, const char *cache, bool known)
     vq_device *const usual = cl_open("", cl_cache_dir);
     const unsigned caps = vq_device_get_info(usual)->caps;
     if (!(caps & p->cap)) return SKIP;
-    setenv("VITQ_KERNEL_DIR", cl_dir, 1);
+    setenv("VITQ_KERNEL_DIR", unit_path(""), 1);
     vq_device *const dev = cl_open("", cache);
     if (vq_device_get_info(dev)->caps != (caps & ~p->cap)) return 1;
     if (cl_warnings != 1 || !strstr(cl_log, p->name) || !strstr(cl_log, vq_device_get_info(dev)->name)) return 2;
@@ -85,9 +85,9 @@ static void test_probe__failures_are_warned_about(void **state)
         const bad_probe *const p = &cases[i / 2];
         int status;
         assert_int_equal(vq_format(&text, "#ifdef %s\n%s\n#else\n%s\n#endif\n", p->macro, p->body, source), VQ_OK);
-        cl_write("probe.cl", text);
+        unit_write_text("probe.cl", text);
         free(text);
-        snprintf(cache, sizeof cache, "%s/probes%zu", cl_dir, i / 2);
+        snprintf(cache, sizeof cache, "%sprobes%zu", unit_path(""), i / 2);
         const pid_t child = fork(); /* while there is no device, whose threads would not follow */
         assert_true(child >= 0);
         if (child == 0) _exit(meet_bad_probe(p, cache, i % 2));
@@ -95,7 +95,7 @@ static void test_probe__failures_are_warned_about(void **state)
         assert_true(WIFEXITED(status));
         if (WEXITSTATUS(status) != SKIP) assert_int_equal(WEXITSTATUS(status), 0);
     }
-    remove(cl_write("probe.cl", ""));
+    remove(unit_write_text("probe.cl", ""));
     free(source);
 }
 
@@ -211,7 +211,7 @@ static void test_buffer__view_shares_memory(void **state)
 static void test_launch__passes_arguments(void **state)
 {
     vq_device *dev = *state;
-    const vq_variant variant = own_variant(cl_write("add.cl", add_source));
+    const vq_variant variant = own_variant(unit_write_text("add.cl", add_source));
     int32_t got[100], more[100];
     vq_buf *x, *y;
     vq_kernel *kernel, *same;
@@ -234,7 +234,7 @@ static void test_launch__passes_arguments(void **state)
 static void test_launch__reports_bad_arguments(void **state)
 {
     vq_device *dev = *state;
-    const vq_variant variant = own_variant(cl_write("add.cl", add_source));
+    const vq_variant variant = own_variant(unit_write_text("add.cl", add_source));
     vq_kernel *kernel;
     vq_buf *x;
     assert_int_equal(vq_buf_create(&x, dev, 64), VQ_OK);
@@ -277,7 +277,7 @@ static void *launch_often(void *arg)
 static void test_launch__threads_and_profile(void **state)
 {
     vq_device *dev = *state;
-    const vq_variant variant = own_variant(cl_write("add.cl", add_source));
+    const vq_variant variant = own_variant(unit_write_text("add.cl", add_source));
     thread_work work[4];
     pthread_t threads[4];
     vq_kernel *kernel;
@@ -310,11 +310,11 @@ static void test_source__marks_lines(void **state)
     vq_device *dev = *state;
     char path[128];
     vq_kernel *kernel;
-    setenv("VITQ_KERNEL_DIR", cl_dir, 1);
-    cl_write("t_inc.h", "#define ONE 1\nint t_bad(void)\n{\n    return undeclared_name;\n}\n");
-    snprintf(
-        path, sizeof path, "%s",
-        cl_write("t_main.cl",
+    setenv("VITQ_KERNEL_DIR", unit_path(""), 1);
+    unit_write_text("t_inc.h", "#define ONE 1\nint t_bad(void)\n{\n    return undeclared_name;\n}\n");
+    snprintf(path, sizeof path, "%s",
+             unit_write_text(
+                 "t_main.cl",
                  "/* a comment */\n#include \"t_inc.h\"\n__kernel void t(__global int *x)\n{\n    *x = ONE;\n}\n"));
     char *text;
     assert_int_equal(vq_source_get(&text, "t_main.cl"), VQ_OK);
@@ -329,7 +329,7 @@ static void test_source__marks_lines(void **state)
     assert_non_null(strstr(cl_log, "undeclared_name"));
     assert_non_null(strstr(cl_log, ".log"));
     /* The second time it is known to be broken, even though it could compile now. */
-    cl_write("t_inc.h", "#define ONE 1\n");
+    unit_write_text("t_inc.h", "#define ONE 1\n");
     assert_int_equal(vq_kernel_get(&kernel, dev, &variant, "t", NULL), VQ_ERR_BUILD);
     assert_int_equal(vq_kernel_get(&kernel, dev, &variant, "t", "-DOTHER"), VQ_OK);
     unsetenv("VITQ_KERNEL_DIR");
@@ -339,8 +339,8 @@ static void test_source__stops_endless_includes(void **state)
 {
     (void)state;
     char *text;
-    setenv("VITQ_KERNEL_DIR", cl_dir, 1);
-    cl_write("loop.h", "#include \"loop.h\"\n");
+    setenv("VITQ_KERNEL_DIR", unit_path(""), 1);
+    unit_write_text("loop.h", "#include \"loop.h\"\n");
     cl_clear_log();
     assert_int_equal(vq_source_get(&text, "loop.h"), VQ_ERR_FORMAT);
     assert_null(text);
@@ -366,7 +366,7 @@ static void find_file(char path[512], const char *folder, const char *suffix)
 static bool add_works(const char *cache)
 {
     vq_device *dev = cl_open("", cache);
-    const vq_variant variant = own_variant(cl_write("add.cl", add_source));
+    const vq_variant variant = own_variant(unit_write_text("add.cl", add_source));
     vq_kernel *kernel;
     vq_buf *x;
     int32_t got = 0;
@@ -395,7 +395,7 @@ static void test_cache__is_used_and_repairs_itself(void **state)
 {
     (void)state;
     char folder[128], path[512];
-    snprintf(folder, sizeof folder, "%s/deep/cache", cl_dir);
+    snprintf(folder, sizeof folder, "%s", unit_path("deep/cache"));
     assert_true(add_works(folder));
     assert_non_null(strstr(cl_log, "built ")); /* cold */
     assert_true(add_works(folder));
@@ -426,7 +426,7 @@ static void test_cache__is_off_where_it_cannot_be(void **state)
 {
     (void)state;
     char under_file[192];
-    snprintf(under_file, sizeof under_file, "%s/cache", cl_write("plain", "no folder"));
+    snprintf(under_file, sizeof under_file, "%s/cache", unit_write_text("plain", "no folder"));
     assert_true(add_works(under_file));
     assert_int_equal(cl_warnings, 0);
     assert_true(add_works(""));

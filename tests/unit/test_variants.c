@@ -134,7 +134,7 @@ static vq_op make_tuning(const char *cache, char **path)
 static const char *tuning_cache(void)
 {
     static char path[128];
-    snprintf(path, sizeof path, "%s/tuning", cl_dir);
+    snprintf(path, sizeof path, "%s", unit_path("tuning"));
     return path;
 }
 
@@ -213,8 +213,8 @@ static void test_choice__passes_over_broken_rows(void **state)
         const vq_variant *best = vq_variant_choose(dev, (vq_op)op);
         if (!best || best == rows[0] || !strcmp(best->file, rows[0]->file)) continue;
         vq_device_destroy(&dev);
-        cl_write(best->file, "this is no kernel\n");
-        setenv("VITQ_KERNEL_DIR", cl_dir, 1);
+        unit_write_text(best->file, "this is no kernel\n");
+        setenv("VITQ_KERNEL_DIR", unit_path(""), 1);
         dev = cl_open("", NULL);
         const vq_variant *chosen = vq_variant_choose(dev, (vq_op)op);
         unsetenv("VITQ_KERNEL_DIR");
@@ -268,10 +268,10 @@ static void test_gemm__falls_back_where_a_form_does_not_compile(void **state)
         vq_gemm_s8 *op;
         assert_int_equal(vq_file_read(&source, &bytes, VQ_SOURCE_DIR "/kernels/gemm_s8_wide.cl", 1 << 20), VQ_OK);
         assert_int_equal(vq_format(&text, "%s\n#error refused\n#endif\n%s", cases[i].refuses, source), VQ_OK);
-        cl_write("gemm_s8_wide.cl", text);
+        unit_write_text("gemm_s8_wide.cl", text);
         free(text);
         free(source);
-        setenv("VITQ_KERNEL_DIR", cl_dir, 1);
+        setenv("VITQ_KERNEL_DIR", unit_path(""), 1);
         dev = cl_open("", NULL);
         assert_int_equal(vq_gemm_s8_create(&op, dev, &weights, VQ_STORAGE_DEFAULT), VQ_OK);
         unsetenv("VITQ_KERNEL_DIR");
@@ -281,7 +281,7 @@ static void test_gemm__falls_back_where_a_form_does_not_compile(void **state)
         vq_gemm_s8_destroy(&op);
         vq_device_destroy(&dev);
     }
-    remove(cl_write("gemm_s8_wide.cl", ""));
+    remove(unit_write_text("gemm_s8_wide.cl", ""));
 }
 
 /* C = alpha A op(B) + beta C for both orders of B and a batch, against plain sums. */
