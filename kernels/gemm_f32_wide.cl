@@ -19,11 +19,9 @@ VQ_LOCAL_FUNCTION void pack_panel(__local float *panel, __global const float *b,
     if (!trans_b) {
         for (int k = 0; k < k_len; k++) {
             __global const float *const row = b + (size_t)(k0 + k) * ldb + n0;
-            if (cols == PANEL)
-                for (int j = 0; j < PANEL; j += 16)
-                    *(__local float16 *)(panel + k * PANEL + j) = LOAD_AT(float16, row + j);
-            else
-                for (int j = 0; j < PANEL; j++) panel[k * PANEL + j] = j < cols ? row[j] : 0.0f;
+            int j = 0;
+            for (; j + 16 <= cols; j += 16) *(__local float16 *)(panel + k * PANEL + j) = LOAD_AT(float16, row + j);
+            for (; j < PANEL; j++) panel[k * PANEL + j] = j < cols ? row[j] : 0.0f;
         }
         return;
     }
@@ -56,7 +54,7 @@ VQ_LOCAL_FUNCTION void tile(const tile_args *t, __global const float *a, __local
 {
 #define ROW_START(r) __global const float *const a##r = a + (size_t)min(m0 + r, t->m - 1) * t->a_row;
     EACH_ROW(ROW_START)
-#define ZERO(r) float16 p##r = 0.0f, q##r = 0.0f;
+#define ZERO(r) float16 p##r = 0.0f; SECOND(float16 q##r = 0.0f;) THIRD(float16 u##r = 0.0f;)
     EACH_ROW(ZERO)
     long at = 0; /* of the same k in each row */
     for (int k = 0; k < k_len; k++, at += t->a_step) {
@@ -64,15 +62,15 @@ VQ_LOCAL_FUNCTION void tile(const tile_args *t, __global const float *a, __local
         LOAD_PANEL(__local, panel + k * PANEL)
         EACH_ROW(STEP)
     }
-    const int cols = t->n - n0;
-#define STORE(r)                                                                                         \
-    if (m0 + r < t->m) {                                                                                 \
-        __global float *const out = c + (size_t)c_row(t, m0 + r) * t->ldc + n0;                          \
-        store_row(out, p##r, t->alpha, cols, bias ? bias + n0 : bias, t->accumulate);                    \
-        if (VECTORS == 2 && cols > 16)                                                                   \
-            store_row(out + 16, q##r, t->alpha, cols - 16, bias ? bias + n0 + 16 : bias, t->accumulate); \
+    float16 sums[ROWS * VECTORS];
+    EACH_ROW(KEEP)
+    for (int r = 0; r < ROWS && m0 + r < t->m; r++) {
+        __global float *const row = c + (size_t)c_row(t, m0 + r) * t->ldc;
+        for (int v = 0; v < VECTORS && n0 + 16 * v < t->n; v++) {
+            const int n = n0 + 16 * v;
+            store_row(row + n, sums[r * VECTORS + v], t->alpha, t->n - n, bias ? bias + n : bias, t->accumulate);
+        }
     }
-    EACH_ROW(STORE)
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
