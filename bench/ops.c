@@ -17,7 +17,8 @@ static const char *const type_names[] = {"int8", "fp32"};
     "us is the median of the rounds' median times of a run, +-% half the distance between the fastest and the\n"      \
     "slowest round, GOP/s operations (two of a multiply-add) and GB/s bytes that must be read and written, by that\n" \
     "time; bound what limits the op on this device, as measured in this run: multiply-adds on registers (int8,\n"     \
-    "fp32) or copies of as many bytes (memory); share the least time that it allows, by the time taken.\n"
+    "fp32) or copies of as many bytes (memory); share the least time that it allows, by the time taken; best the\n"   \
+    "same by the time of the fastest sample, which other programs on the machine disturb least.\n"
 
 static const bench_page peaks_page = {
     "[options]",
@@ -121,13 +122,14 @@ void bench_print_peaks(const bench_peaks *p)
 
 static void print_row(const bench_row *row, bool fastest)
 {
-    char gops[16], gbps[16], share[16];
+    char gops[16], gbps[16], share[16], best[16];
     const double at = fastest ? row->least : row->median;
     printf("  %-28s %10.1f %6.1f %9s %8s", row->variant, 1e6 * row->median,
            50 * (row->slowest - row->fastest) / row->median, number(gops, "%.1f", 1e-9 * row->ops / at),
            number(gbps, "%.2f", 1e-9 * row->bytes / at));
     if (!fastest)
-        printf(" %7s %6s", *row->bound ? row->bound : "-", number(share, "%.1f%%", 100 * row->share_of_bound));
+        printf(" %7s %6s %6s", *row->bound ? row->bound : "-", number(share, "%.1f%%", 100 * row->share_of_bound),
+               number(best, "%.1f%%", 100 * row->bound_seconds / row->least));
     printf("\n");
 }
 
@@ -146,7 +148,7 @@ static void print_table(const bench_report *r, bool peaks)
             else
                 printf("\n%s %s %s: %s", row->op, row->model, row->layer, bench_row_shape(row));
             printf("\n  %-28s %10s %6s %9s %8s%s\n", "variant", "us", "+-%", "GOP/s", "GB/s",
-                   peaks ? "" : "   bound  share");
+                   peaks ? "" : "   bound  share   best");
         }
         print_row(row, peaks);
         last = row;

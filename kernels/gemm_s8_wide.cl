@@ -261,20 +261,36 @@ static int any_negative(intv x)
 #define any_negative(x) any((x) < 0)
 #endif
 
-/* One row onto the residual stream, which saturates: so seldom that all lanes are only asked whether one does. */
-static void put_row(const gemm_shape *s, const intv *r, __global result_t *out)
+/* Negative where x + y = sum went beyond 32 bits: both signs differ from the sum's. */
+static intv wrapped(intv x, intv y, intv sum)
 {
-    intv sum[VECTORS], over = (intv)(0); /* over: both operands' signs differ from the sum's */
+#if DOT && LANES == 16
+    __asm__("vpternlogd $0x42, %2, %1, %0" : "+v"(x) : "v"(y), "v"(sum));
+    return x;
+#else
+    return (x ^ sum) & (y ^ sum);
+#endif
+}
+
+/* One row onto the residual stream, which saturates: so seldom that a whole tile is only asked whether one sum does, which
+ * makes `over` negative. */
+static void put_row(const gemm_shape *s, const intv *r, __global result_t *out, intv *over)
+{
+    intv any = *over;
 #pragma unroll
     for (int v = 0; v < VECTORS; v++) {
-        const intv x = VLOAD(out + v * LANES);
-        sum[v] = AS_INTV(AS_UINTV(x) + AS_UINTV(r[v]));
-        over |= (x ^ sum[v]) & (r[v] ^ sum[v]);
-        STORE_INTS(sum[v], out + v * LANES);
+        const intv x = VLOAD(out + v * LANES), sum = AS_INTV(AS_UINTV(x) + AS_UINTV(r[v]));
+        any |= wrapped(x, r[v], sum);
+        STORE_INTS(sum, out + v * LANES);
     }
-    if (!any_negative(over)) return;
-    for (int v = 0; v < VECTORS; v++)
-        STORE_INTS(add_sat(AS_INTV(AS_UINTV(sum[v]) - AS_UINTV(r[v])), r[v]), out + v * LANES);
+    *over = any;
+}
+
+/* A row that put_row put there, this time saturated. */
+static void saturate_row(const intv *r, __global result_t *out)
+{
+    for (int v = 0; v < VECTORS; v++, out += LANES)
+        STORE_INTS(add_sat(AS_INTV(AS_UINTV(VLOAD(out)) - AS_UINTV(r[v])), r[v]), out);
 }
 #else
 static void put_row(const gemm_shape *s, const intv *r, __global result_t *out)
@@ -292,6 +308,9 @@ typedef struct waiting {
     const lane_consts *consts; /* [VECTORS] */
     const int *row_sums;
     int m0, n0, rows; /* 0 rows: none waits */
+#if EPILOGUE == 2
+    intv *over; /* negative where a sum of this tile has to saturate */
+#endif
 #if USE_STEPS && VBMI
     steps_row *steps; /* of the row before: its look-ups have nothing to wait for beside the next row's arithmetic */
 #endif
@@ -303,6 +322,13 @@ typedef struct waiting {
 #else
 #define PART 1
 #endif
+
+static void __attribute__((always_inline)) requant_row(intv *x, const waiting *t, const intv *sums, int r)
+{
+#pragma unroll
+    for (int v = 0; v < VECTORS; v++)
+        x[v] = requant(&t->consts[v], with_zero(&t->consts[v], sums[r * VECTORS + v], t->row_sums[r]));
+}
 
 /* PART rows of PANEL sums each, from row r of the tile, to their places. */
 static void __attribute__((always_inline)) put_part(const gemm_shape *s, const waiting *t, __global const uchar *table,
@@ -340,14 +366,28 @@ static void __attribute__((always_inline)) put_part(const gemm_shape *s, const w
 #endif
 #else
     intv x[VECTORS];
-#pragma unroll
-    for (int v = 0; v < VECTORS; v++)
-        x[v] = requant(&t->consts[v], with_zero(&t->consts[v], sums[r * VECTORS + v], t->row_sums[r]));
+    requant_row(x, t, sums, r);
 #if EPILOGUE == 1
     put_row(s, x, c + (size_t)(t->m0 + r) * s->ldc + t->n0, table);
+#elif EPILOGUE == 2
+    put_row(s, x, c + (size_t)c_row(s, t->m0 + r) * s->ldc + t->n0, t->over);
 #else
     put_row(s, x, c + (size_t)c_row(s, t->m0 + r) * s->ldc + t->n0);
 #endif
+#endif
+}
+
+/* After all parts of a tile. */
+static void put_end(const gemm_shape *s, const waiting *t, __global result_t *c, const intv *sums)
+{
+#if EPILOGUE == 2
+    if (!any_negative(*t->over)) return;
+    *t->over = (intv)(0);
+    for (int r = 0; r < t->rows; r++) {
+        intv x[VECTORS];
+        requant_row(x, t, sums, r);
+        saturate_row(x, c + (size_t)c_row(s, t->m0 + r) * s->ldc + t->n0);
+    }
 #endif
 }
 
@@ -355,6 +395,7 @@ static void put_rest(const gemm_shape *s, const waiting *t, __global const uchar
                      const intv *sums)
 {
     for (int r = 0; r < t->rows; r += PART) put_part(s, t, table, c, sums, r);
+    put_end(s, t, c, sums);
 #if USE_STEPS && VBMI
     finish_steps(t->steps, (__global const char *)table + ((s->code_max + 64) & ~63));
 #endif
@@ -583,9 +624,11 @@ static void widen_panel(__local char *out, __global const char *panel, int group
 #if REQUANT < 2
 #define PARTS      (ROWS / PART)
 #define PUT_PART() put_part(s, before, table, c, sums, PART * part);
+#define PUT_END()  put_end(s, before, c, sums);
 #else
 #define PARTS      1
 #define PUT_PART()
+#define PUT_END()
 #endif
 
 /* Sums of ROWS rows from m0, rows beyond m - 1 like that one, x one panel; row_sums are theirs. a: the first of all rows or,
@@ -633,6 +676,7 @@ static void __attribute__((always_inline)) tile(const gemm_shape *s, A_SPACE con
             }
             if (plane == 0) { PUT_PART() }
         }
+        if (plane == 0) { PUT_END() }
 #else
         for (int g0 = 0; g0 < groups; g0 += steps) {
             const int end = min(g0 + steps, groups);
@@ -718,6 +762,10 @@ VQ_ONE_ITEM_KERNEL void gemm_s8(GEMM_ARGS
     intv sums[ROWS * VECTORS];
     lane_consts lanes[2][VECTORS]; /* of a panel and the one before it */
     waiting last = {lanes[0], row_sums, 0, 0, 0};
+#if EPILOGUE == 2
+    intv over = (intv)(0);
+    last.over = &over;
+#endif
 #if USE_STEPS && VBMI
     steps_row steps_rows;
     steps_rows.out = 0;
