@@ -113,6 +113,23 @@ static int16 requant16(int16 x, int16 mult, int16 shift)
     return as_int16((as_ulong8(e32) & LOW_HALF) | as_ulong8(o32) << 32);
 }
 
+/* The upper halves of 64-bit lanes, even ones first. */
+static int16 high_halves(long8 even, long8 odd)
+{
+#ifdef __has_builtin
+#if __has_builtin(__builtin_shufflevector)
+    return __builtin_shufflevector(as_int16(even), as_int16(odd), 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+#endif
+#endif
+    return as_int16((as_ulong8(odd) & HIGH_HALF) | as_ulong8(even) >> 32);
+}
+
+/* vq_requant_hi in every lane, with term = 2^(shift-33) and rest = shift - 32. */
+static int16 requant_hi16(int16 x, int16 mult, int16 term, int16 rest)
+{
+    return (high_halves(mul_s32(as_long8(x), as_long8(mult)), mul_s32(odd_lanes(x), odd_lanes(mult))) + term) >> rest;
+}
+
 /* vq_exp2_neg in every lane. In the end, ((p >> 1) + 2^(9+k)) >> (10+k), the shift's last step is done after the rounding.
  * The constants add up to less than 2^31 and p is less than that: from k = 21 on, nothing is left. */
 #if WORD_PRODUCTS

@@ -22,7 +22,8 @@
  * MAX_T: a bound on the tokens, multiple of 32. PROB_LOW: some probability has a low byte. STEPS: how the table's runs of
  * equal values are found in registers: 1, by one comparison with the only edge in the entry's bucket; 4 or 6, at most
  * 2^STEPS of them, by a binary search. LANES 16 look up words for that (vpermw), LANES 8 bytes (vpshufb), with STEPS 1 only,
- * in TABLES registers of 16. SMALL_SCORES, CLAMP_SUMS: see requant_score. IFMA: vpmadd52huq may be used. */
+ * in TABLES registers of 16. SMALL_SCORES, CLAMP_SUMS: see requant_score. HIGH_SHIFTS: those of the output are 33 or more
+ * (requant_hi16). IFMA: vpmadd52huq may be used. */
 
 #ifndef MAX_T
 #define MAX_T 4096
@@ -41,6 +42,9 @@
 #endif
 #ifndef CLAMP_SUMS
 #define CLAMP_SUMS 0
+#endif
+#ifndef HIGH_SHIFTS
+#define HIGH_SHIFTS 0
 #endif
 #ifndef IFMA
 #define IFMA 0
@@ -607,9 +611,16 @@ static void put_codes(__global uchar *to, __global const int *map_of, int first,
 {
     const uint16 v_zero = as_uint16(LOAD_AT(int16, channel));
     const int16 mult = LOAD_AT(int16, channel + padded), shift = LOAD_AT(int16, channel + 2 * padded);
+#if HIGH_SHIFTS
+    const int16 term = (int16)(1) << (shift - 33), rest = shift - 32;
+#endif
     for (int r = 0; r < rows; r++) {
         const uint16 sum = AT(const uint16, acc + r * PANEL) + v_zero * p_sums[r];
+#if HIGH_SHIFTS
+        const int16 code = requant_hi16(as_int16(sum), mult, term, rest) + zero;
+#else
         const int16 code = add_sat(requant16(as_int16(sum), mult, shift), (int16)(zero));
+#endif
         const uchar16 codes = convert_uchar16(clamp(code, 0, code_max));
         const int at = ROW_INDEX(map_of, first + r);
         if (at < 0) continue; /* padding has no output */

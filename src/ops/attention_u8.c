@@ -29,7 +29,7 @@ struct vq_attention_u8 {
     int byte_tables; /* where buckets are looked up byte by byte: the 16ths of MAX_RUNS that they take; else 0 */
     int block;       /* rows and channels of a work-group of a GPU's variant; 0: the variant is none */
     int items;       /* heads that keep the device busy with one work-item each; CPUs' variants */
-    bool one_item, prob_low, small_scores, clamp_sums;
+    bool one_item, prob_low, small_scores, clamp_sums, high_shifts;
     int score_steps; /* groups of 4 channels whose products of Q and K fit 16 bits; 0: operands of 16 bits multiply */
     int k_middle;    /* what codes of K are less by in such products, instead of 128 */
 };
@@ -103,6 +103,15 @@ static int32_t sum_limit(int32_t mult, int shift)
     return mult ? (int32_t)VQ_MIN((one + mult - 1) / mult, INT32_MAX) : INT32_MAX;
 }
 
+enum { LEAST_HIGH = 33 }; /* from this shift on the rounding term is in a product's upper half */
+
+static bool has_high_shifts(const vq_attention_u8_weights *w)
+{
+    for (int c = 0; c < w->heads * w->head_dim; c++)
+        if (w->mult[c] && w->shift[c] < LEAST_HIGH) return false;
+    return true;
+}
+
 static vq_status create_consts(vq_attention_u8 *op, vq_device *dev, const vq_attention_u8_weights *w)
 {
     const size_t heads = (size_t)op->heads, width = (size_t)op->head_dim, padded = (size_t)op->padded;
@@ -117,11 +126,11 @@ static vq_status create_consts(vq_attention_u8 *op, vq_device *dev, const vq_att
         head[1] = w->score_mult[h];
         head[2] = w->score_shift[h];
         head[3] = sum_limit(w->score_mult[h], w->score_shift[h]);
-        for (size_t d = 0; d < padded; d++) channel[2 * padded + d] = 1; /* a shift in range beyond the width */
+        for (size_t d = 0; d < padded; d++) channel[2 * padded + d] = LEAST_HIGH; /* in range beyond the width */
         for (size_t d = 0; d < width; d++) {
             channel[d] = w->v_zero[h * width + d];
             channel[padded + d] = w->mult[h * width + d];
-            channel[2 * padded + d] = w->shift[h * width + d];
+            channel[2 * padded + d] = w->mult[h * width + d] ? w->shift[h * width + d] : LEAST_HIGH;
         }
     }
     VQ_GO(vq_buf_create_from(&op->consts, dev, consts, count * sizeof *consts));
@@ -359,6 +368,7 @@ static vq_status create(vq_attention_u8 *op, vq_device *dev, const vq_attention_
     op->k_middle = k_middle(w);
     op->small_scores = has_small_scores(w);
     op->clamp_sums = !op->small_scores && can_clamp_sums(w);
+    op->high_shifts = has_high_shifts(w);
     VQ_TRY(create_consts(op, dev, w));
     VQ_TRY(create_windows(op, dev, w));
     return create_tables(op, dev, w);
@@ -484,13 +494,15 @@ vq_status vq_attention_u8_run(vq_device *dev, const vq_attention_u8 *op, const v
     const int t = op->raster ? op->window_tokens : tokens;
     const size_t heads = (size_t)op->heads, parts = (size_t)batch * (size_t)op->windows;
     const char *const windows = op->raster ? " -DWINDOWS=1" : "";
-    char options[160];
+    char options[192];
     vq_kernel *kernel, *pack;
     VQ_TRY(check_run(op, qkv, ld_qkv, out, ld_out, scratch, batch, tokens));
     if (!op->one_item) return run_items(dev, op, qkv, ld_qkv, out, ld_out, batch, t);
-    const int at = snprintf(
-        options, sizeof options, "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d -DTABLES=%d -DSMALL_SCORES=%d -DCLAMP_SUMS=%d%s",
-        max_tokens(t), op->prob_low, op->steps, op->byte_tables, op->small_scores, op->clamp_sums, windows);
+    const int at =
+        snprintf(options, sizeof options,
+                 "-DMAX_T=%d -DPROB_LOW=%d -DSTEPS=%d -DTABLES=%d -DSMALL_SCORES=%d -DCLAMP_SUMS=%d -DHIGH_SHIFTS=%d%s",
+                 max_tokens(t), op->prob_low, op->steps, op->byte_tables, op->small_scores, op->clamp_sums,
+                 op->high_shifts, windows);
     if (op->score_steps)
         snprintf(options + at, sizeof options - (size_t)at, " -DSCORE_STEPS=%d -DK_MIDDLE=%d", op->score_steps,
                  op->k_middle);

@@ -101,7 +101,7 @@ static vq_attention_u8_weights make_weights(check *ck, const shape *s)
                                                    : make_u8(ck, heads, 12, 40);
     w.v_zero = zero > 0 ? make_s32(ck, c, -zero, zero) : make_s32(ck, c, 0, 0);
     w.mult = make_s32(ck, c, 1 << 30, INT32_MAX);
-    w.shift = make_u8(ck, c, 1, 62);
+    w.shift = make_u8(ck, c, vq_rng_below(check_rng(ck), 2) ? 33 : 1, 62); /* from 33 on variants may need less */
     w.zero = check_between(ck, -10, 300);
     w.bits = check_between(ck, 1, 8);
     if (vq_rng_below(check_rng(ck), 2)) { /* outputs within the codes' range, not all clipped */
