@@ -333,7 +333,8 @@ static bool has_small_scores(const vq_attention_u8_weights *w)
         most = fmax(most, fabs((double)w->bias[i]));
     added += most;
     for (int h = 0; h < w->heads; h++) {
-        const double bound = w->head_dim * 128.0 * (qkv_max(w) + fabs((double)w->q_zero[h]));
+        const double q_zero = w->q_zero[h], q_most = fmax(fabs(q_zero), fabs(qkv_max(w) - q_zero));
+        const double bound = w->head_dim * 128.0 * q_most; /* codes of K less 128 */
         if (w->score_shift[h] > 32 || ldexp(bound * w->score_mult[h], -w->score_shift[h]) + 1 + added >= 0x1p29)
             return false;
     }
