@@ -15,7 +15,8 @@ enum { REQUANT_32, REQUANT_32_SHIFTED, REQUANT_64 };
 /* kernels/gemm_s8_wide.cl */
 enum { DOT_FLOAT, DOT_MADDUBS, DOT_MADD, DOT_DPBUSD, DOT_CENTRED };
 enum { MAX_ROWS = 96 };
-enum { ITEM_PRODUCTS = 1 << 18 }; /* a work-item computes at least as many: some microseconds */
+enum { CACHED_WEIGHTS = 1 << 20 }; /* bytes that a thread's second-level cache keeps beside its rows */
+enum { ITEM_PRODUCTS = 1 << 18 };  /* a work-item computes at least as many: some microseconds */
 
 struct vq_gemm_s8 {
     const vq_variant *variant;
@@ -539,13 +540,14 @@ static vq_status check_io(const vq_gemm_s8 *op, const vq_gemm_s8_io *io)
 
 /* Rows and panels of one work-item. PoCL hands a thread half of what is left at a time, and its threads start at
  * different times: blocks of rows are small, so that the last ones even that out, but no smaller than what is worth
- * another thread. Where an item unpacks or widens its panels, as many rows as it may take share that work, and it has
- * fewer panels instead. */
+ * another thread. Where an item unpacks or widens its panels, or fetches them from beyond the second-level cache, as
+ * many rows as it may take share that work, and it has fewer panels instead. */
 static void cut(int *rows_per_item, int *panels_per_item, const vq_gemm_s8 *op, int m)
 {
     const int tiles = VQ_CEIL_DIV(m, op->tile_rows), panels = op->n_pad / op->tile_cols;
     const int most_tiles = op->most_rows / op->tile_rows;
-    const bool prepares = op->packed || op->widened;
+    const bool fetches = !op->centred && (double)op->n_pad * op->k > CACHED_WEIGHTS; /* centred rows cost more */
+    const bool prepares = op->packed || op->widened || fetches;
     const double worth = (double)m * op->n_pad * op->k * (1 + op->a_planes) / ITEM_PRODUCTS;
     const int most = (int)VQ_MAX(VQ_MIN(worth, 4.0 * op->items), 1);
     const int per_item =
