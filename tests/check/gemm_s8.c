@@ -341,6 +341,9 @@ void check_gemm_s8(check *ck)
         {11, 37, 31, VQ_GEMM_TABLE, 40000, 64, true, SHIFTS_ANY, -1500, false, 2, 2},
         {25, 64, 100, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 16384, false, 1, 2},
         {13, 45, 66, VQ_GEMM_TABLE, 15, 8, false, SHIFTS_CODES, -65536, false, 1, 2},
+        /* weights beyond 1 MB: work-items of most rows and few columns */
+        {100, 1100, 1001, VQ_GEMM_TABLE, 255, 128, true, SHIFTS_CODES, 16376, false, 1, 1},
+        {25, 1100, 1001, VQ_GEMM_ADD, 255, 128, true, SHIFTS_LOW, 0, true, 1, 1},
         /* a ViT-Ti at batch 8 */
         {1576, 576, 192, VQ_GEMM_CODES, 255, 128, true, SHIFTS_CODES, 0, false, 1, 1},
         {1576, 192, 192, VQ_GEMM_ADD, 255, 128, true, SHIFTS_LOW, 0, false, 1, 1},

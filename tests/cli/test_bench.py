@@ -153,6 +153,17 @@ class Bench(unittest.TestCase):
         self.assertEqual(qkv["operations"], 2 * 2 * 50 * 384 * 128)
         self.assertEqual((qkv["kind"], qkv["w_bits"], qkv["a_bits"]), ("codes", 8, 8))
 
+    def test_ops_table(self):
+        """The fastest sample's share of the bound is never below the median's."""
+        lines = self.ok("gemm", *QUICK_OF["ops"], self.shapes).splitlines()
+        heads = [line.split() for line in lines if line.startswith("  variant ")]
+        self.assertEqual({tuple(head[-3:]) for head in heads}, {("bound", "share", "best")})
+        rows = [line.split() for line in lines if line.startswith("  gemm_")]
+        self.assertGreaterEqual(len(rows), 2 * len(heads))
+        for row in rows:
+            share, best = (float(word.rstrip("%")) for word in row[-2:])
+            self.assertGreaterEqual(best, share)
+
     def test_ops_bits_and_windows(self):
         shapes = pathlib.Path(self.dir.name) / "windows.txt"
         shapes.write_text("w.attn 64 2 32 attention 4\np.attn 17 3 16 attention\n")
