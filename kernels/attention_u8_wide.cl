@@ -104,7 +104,6 @@ typedef float16 operand;
 #define MAC(sum, x, y) sum += x * y;
 typedef float16 partial;
 #define TO_SUM convert_int16
-typedef char group_t;
 #elif DOT == 2
 #define GROUP      2
 typedef intv operand;
@@ -116,7 +115,6 @@ typedef intv operand;
 typedef intv operand;
 #define OPERAND(x) (intv)(x)
 #define LOAD_B(p)  VLOAD((__global const int *)(p))
-typedef int group_t;
 #endif
 
 #ifndef V_BYTES
@@ -130,7 +128,6 @@ typedef int group_t;
 /* Groups of channels, of Q and K. */
 #if DOT == 2
 #define Q_GROUP 4
-typedef int k_group_t;
 #if SCORE_STEPS /* bytes of K, below 128, less K_MIDDLE */
 #define CENTERED(x) ((((x) | 0x80808080u) - K_MIDDLE * 0x01010101u) ^ 0x80808080u)
 #else
@@ -141,7 +138,6 @@ typedef int k_group_t;
 #else
 #define Q_GROUP GROUP
 #define CENTERED(x) ((x) ^ 0x80808080u) /* less 128 */
-typedef group_t k_group_t;
 #endif
 
 #if VECTORS == 2
@@ -253,55 +249,94 @@ static void multiply(int *acc, const int *a, int lda, __global const char *panel
 #define V_AT(tokens, width) (K_AT(tokens, width) + ROUND_UP(tokens, PANEL) * ROUND_UP(width, Q_GROUP))
 #define ALL(tokens, width)  ROUND_UP(V_AT(tokens, width) + ROUND_UP(width, PANEL) * ROUND_UP(tokens, GROUP) * V_BYTES, 64)
 
-/* Q_GROUP codes from d on, those before width, centered, as one group of s8. */
-static uint group_of_k(__global const uchar *row, int d, int width)
+#if Q_GROUP == 4
+/* 32 codes from channel d on, 0 beyond the last one. */
+static uint8 codes_of_k(__global const uchar *row, int d, int width)
 {
-    uint bytes = 0;
-    for (int i = 0; i < Q_GROUP && d + i < width; i++) bytes |= (CENTERED((uint)row[d + i]) & 255u) << 8 * i;
-    return bytes;
+    const int count = width - d;
+    if (count >= 32) return LOAD_AT(uint8, row + d);
+    uchar some[32] ALIGNED;
+    int i = 0;
+    AT(uint8, some) = 0;
+    for (; i + 16 <= count; i += 16) AT(uchar16, some + i) = LOAD_AT(uchar16, row + d + i);
+    for (; i < count; i++) some[i] = row[d + i];
+    return AT(const uint8, some);
 }
 
-/* One token's channels into its column of a panel; returns the sum of k'. */
-static int pack_token(__global k_group_t *column, __global const uchar *row, int width)
+#define LOW_PAIRS(x, y)  __builtin_shufflevector(x, y, 0, 8, 1, 9, 4, 12, 5, 13)
+#define HIGH_PAIRS(x, y) __builtin_shufflevector(x, y, 2, 10, 3, 11, 6, 14, 7, 15)
+#define LOW_FOURS(x, y)  __builtin_shufflevector(x, y, 0, 1, 8, 9, 4, 5, 12, 13)
+#define HIGH_FOURS(x, y) __builtin_shufflevector(x, y, 2, 3, 10, 11, 6, 7, 14, 15)
+
+/* Columns of rows. */
+static void transpose(uint8 *x)
 {
-    int d = 0;
-    uint4 pairs = 0; /* sums of bytes in 16-bit halves, at most 16 * 510 */
-    for (; d + 16 <= width; d += 16) {
-        const uchar16 codes = LOAD_AT(uchar16, row + d);
-        const uint4 x = as_uint4(codes);
-        pairs += (x & 0x00ff00ffu) + ((x >> 8u) & 0x00ff00ffu);
-#if Q_GROUP == 4
-        const uint4 groups = CENTERED(x);
-        column[(d / 4 + 0) * PANEL] = (int)groups.x;
-        column[(d / 4 + 1) * PANEL] = (int)groups.y;
-        column[(d / 4 + 2) * PANEL] = (int)groups.z;
-        column[(d / 4 + 3) * PANEL] = (int)groups.w;
-#else
-        for (int i = 0; i < 16; i += Q_GROUP)
-            column[(d + i) / Q_GROUP * PANEL] = (k_group_t)group_of_k(row, d + i, width);
-#endif
+    uint8 pairs[8], fours[8];
+#pragma unroll
+    for (int i = 0; i < 8; i += 2) {
+        pairs[i] = LOW_PAIRS(x[i], x[i + 1]);
+        pairs[i + 1] = HIGH_PAIRS(x[i], x[i + 1]);
     }
-    const uint4 halves = (pairs & 0xffffu) + (pairs >> 16u);
-    int sum = (int)(halves.x + halves.y + halves.z + halves.w);
-    for (int i = d; i < width; i++) sum += row[i];
-    for (; d < width; d += Q_GROUP) column[d / Q_GROUP * PANEL] = (k_group_t)group_of_k(row, d, width);
-    return sum - 128 * width;
+#pragma unroll
+    for (int i = 0; i < 8; i += 4)
+#pragma unroll
+        for (int j = 0; j < 2; j++) {
+            fours[i + 2 * j] = LOW_FOURS(pairs[i + j], pairs[i + 2 + j]);
+            fours[i + 2 * j + 1] = HIGH_FOURS(pairs[i + j], pairs[i + 2 + j]);
+        }
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        x[i] = (uint8)(fours[i].lo, fours[i + 4].lo);
+        x[i + 4] = (uint8)(fours[i].hi, fours[i + 4].hi);
+    }
+}
+
+/* Tokens j .. j+7, zeros beyond the last one, into their columns of a panel; returns the sums of k'. */
+static int8 pack_tokens(__global int *column, const token_rows *k, int j, int tokens, int width)
+{
+    const uint8 real = as_uint8((int8)(0, 1, 2, 3, 4, 5, 6, 7) + j < tokens);
+    uint8 sums = 0; /* of bytes in 16-bit halves, at most MAX_D / 4 * 510 */
+    for (int d = 0; d < width; d += 32) {
+        uint8 x[8];
+#pragma unroll
+        for (int i = 0; i < 8; i++) x[i] = codes_of_k(row_of(k, min(j + i, tokens - 1)), d, width);
+        transpose(x);
+        const int groups = min(8, (width - d + 3) / 4);
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            if (i >= groups) break;
+            const int beyond = max(d + 4 * i + 4 - width, 0);
+            sums += (x[i] & 0x00ff00ffu) + ((x[i] >> 8u) & 0x00ff00ffu);
+            STORE_AT(uint8, column + (d / 4 + i) * PANEL) = CENTERED(x[i]) & real & ~0u >> 8 * beyond;
+        }
+    }
+    return as_int8((sums & 0xffffu) + (sums >> 16u)) - 128 * width;
 }
 
 static void pack_k(__global char *to, __global int *correction, const token_rows *k, int tokens, int width, int q_zero)
 {
-    const int groups = ROUND_UP(width, Q_GROUP) / Q_GROUP;
-    for (int j = 0; j < ROUND_UP(tokens, PANEL); j++) {
-        __global k_group_t *const column =
-            (__global k_group_t *)(to + (size_t)(j / PANEL) * groups * PANEL * Q_GROUP) + j % PANEL;
-        if (j < tokens) {
-            correction[j] = -q_zero * pack_token(column, row_of(k, j), width);
-        } else {
-            correction[j] = 0;
-            for (int g = 0; g < groups; g++) column[g * PANEL] = 0;
-        }
+    const int depth = ROUND_UP(width, 4);
+    for (int j = 0; j < ROUND_UP(tokens, PANEL); j += 8) {
+        __global int *const column = (__global int *)(to + (size_t)(j / PANEL) * depth * PANEL) + j % PANEL;
+        STORE_AT(int8, correction + j) = pack_tokens(column, k, j, tokens, width) * -q_zero;
     }
 }
+#else
+static void pack_k(__global char *to, __global int *correction, const token_rows *k, int tokens, int width, int q_zero)
+{
+    for (int j = 0; j < ROUND_UP(tokens, PANEL); j++) {
+        __global char *const column = to + (size_t)(j / PANEL) * width * PANEL + j % PANEL;
+        __global const uchar *const row = row_of(k, min(j, tokens - 1));
+        int sum = 0;
+        for (int d = 0; d < width; d++) {
+            const int code = j < tokens ? row[d] - 128 : 0;
+            column[d * PANEL] = (char)code;
+            sum += code;
+        }
+        correction[j] = -q_zero * sum;
+    }
+}
+#endif
 
 /* v' of channels d .. d+15 of token j, 0 beyond the last token. */
 static uchar16 codes_of_v(const token_rows *v, int tokens, int width, int j, int d)

@@ -269,7 +269,7 @@ static void __attribute__((always_inline)) put_buckets(__global const uchar *row
     uchar32 changes[BUCKET_TABLES], values[BUCKET_TABLES];
 #pragma unroll
     for (int k = 0; k < BUCKET_TABLES; k++) {
-        const uchar16 change = vload16(k, rows), value = vload16(k + BUCKET_TABLES, rows);
+        const uchar16 change = LOAD_AT(uchar16, rows + 16 * k), value = LOAD_AT(uchar16, rows + 16 * (k + BUCKET_TABLES));
         changes[k] = (uchar32)(change, change);
         values[k] = (uchar32)(value, value);
     }

@@ -223,6 +223,40 @@ static void put_row(const gemm_shape *s, const intv *r, __global result_t *out)
     for (int v = 0; v < VECTORS; v++)
         STORE_BYTES(TO_UCHARV(min(max(r[v], (intv)(0)), (intv)(s->code_max))), out + v * LANES);
 }
+#elif EPILOGUE == 1 && DOT && LANES == 8 && VECTORS == 2
+#define INDEX_ROWS
+#include "lookup_bytes.h"
+
+/* Where a row's entries are in the table, in the order of pack_words. */
+static ushort16 index_row(const gemm_shape *s, const intv *r)
+{
+    return min(pack_words(r[0], r[1]), (ushort16)((ushort)s->code_max));
+}
+
+static void put_entries(const gemm_shape *s, const ushort16 *indices, __global result_t *out, __global const uchar *table)
+{
+    const ushort *const index = (const ushort *)indices;
+#if C_PLANES == 2
+#pragma unroll
+    for (int j = 0; j < PANEL; j++) {
+        const ushort pair = ((__global const ushort *)table)[index[(j & 3) | (j & 4) << 1 | (j & 8) >> 1]];
+        out[j] = (uchar)pair;
+        out[j + s->c_plane] = (uchar)(pair >> 8);
+    }
+#else
+    uchar16 codes;
+#pragma unroll
+    for (int j = 0; j < PANEL; j++) codes[j] = table[index[(j & 3) | (j & 4) << 1 | (j & 8) >> 1]];
+    ((__global unaligned_half *)out)->v = as_uint4(codes);
+#endif
+}
+
+static void put_row(const gemm_shape *s, const intv *r, __global result_t *out, __global const uchar *table)
+{
+    ushort16 indices = index_row(s, r);
+    __asm__("" : "+m"(indices)); /* else each is taken out of the register, which costs twice the instructions */
+    put_entries(s, &indices, out, table);
+}
 #elif EPILOGUE == 1
 static void put_row(const gemm_shape *s, const intv *r, __global result_t *out, __global const uchar *table)
 {
@@ -391,6 +425,22 @@ static void put_end(const gemm_shape *s, const waiting *t, __global result_t *c,
 #endif
 }
 
+#ifdef INDEX_ROWS
+/* The same for a whole tile: entries that are looked up right behind their indices would wait for them. */
+static void put_rest(const gemm_shape *s, const waiting *t, __global const uchar *table, __global result_t *c,
+                     const intv *sums)
+{
+    ushort16 indices[ROWS];
+    for (int r = 0; r < t->rows; r++) {
+        intv x[VECTORS];
+        requant_row(x, t, sums, r);
+        indices[r] = index_row(s, x);
+    }
+    __asm__("" : "+m"(indices));
+    for (int r = 0; r < t->rows; r++)
+        put_entries(s, indices + r, c + (size_t)(t->m0 + r) * s->ldc + t->n0, table);
+}
+#else
 static void put_rest(const gemm_shape *s, const waiting *t, __global const uchar *table, __global result_t *c,
                      const intv *sums)
 {
@@ -400,6 +450,7 @@ static void put_rest(const gemm_shape *s, const waiting *t, __global const uchar
     finish_steps(t->steps, (__global const char *)table + ((s->code_max + 64) & ~63));
 #endif
 }
+#endif
 #endif
 
 /* Rows of sums, from n0, to their places, for panels that reach beyond n and for 64-bit requantization; row_sums belong

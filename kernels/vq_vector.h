@@ -15,6 +15,12 @@ typedef struct __attribute__((packed)) vq_at_uchar16 {
 typedef struct __attribute__((packed)) vq_at_ushort16 {
     ushort16 v;
 } vq_at_ushort16;
+typedef struct __attribute__((packed)) vq_at_int8 {
+    int8 v;
+} vq_at_int8;
+typedef struct __attribute__((packed)) vq_at_uint8 {
+    uint8 v;
+} vq_at_uint8;
 typedef struct __attribute__((packed)) vq_at_int16 {
     int16 v;
 } vq_at_int16;
