@@ -50,12 +50,57 @@ static __attribute__((noinline)) int settle(ROW_SPACE char *row, ROW_SPACE int2 
 
 #define SWAPPED(x, ...) __builtin_shufflevector(x, x, __VA_ARGS__)
 
-/* Half of a group's codes less center, which need not fit, stays; the other half is the extra step. */
-static void halve(ROW_SPACE uint *group, ROW_SPACE int2 *extra, int g)
+/* Halves, rounded down, of four codes less center. */
+static uint half_of(uint d)
 {
-    const uint d = *group, kept = (d >> 1u & 0x7f7f7f7fu) | (d & 0x80808080u);
-    *group = kept;
-    *extra = (int2)(g, (int)(((kept & 0x7f7f7f7fu) + (d & 0x01010101u)) ^ (kept & 0x80808080u)));
+    return (d >> 1u & 0x7f7f7f7fu) | (d & 0x80808080u);
+}
+
+/* x - y, where y is 0 or half of x, byte by byte. */
+static uint less(uint x, uint y)
+{
+    return y ? ((y & 0x7f7f7f7fu) + (x & 0x01010101u)) ^ (y & 0x80808080u) : x;
+}
+
+static bool fits_alone(uint d, short room)
+{
+    const int4 x = convert_int4(as_char4(d));
+    return all(above(x) <= room && above(-x) <= room);
+}
+
+/* Codes of a window of `fold` groups, 2 or 4, each of which fits s8: of groups beyond what there is room for, counted from the
+ * first one, all becomes an extra step, or half where all would not fit by itself. */
+static int settle_window(ROW_SPACE char *row, ROW_SPACE int2 *extra, int steps, int most, int group, int fold, short room)
+{
+    const uchar16 ones = 1;
+    const char16 zero = 0;
+    const short8 none = 0;
+    ROW_SPACE uint *const at = (ROW_SPACE uint *)row + group;
+    uint4 d = fold == 4 ? *(ROW_SPACE const uint4 *)at : (uint4)(*(ROW_SPACE const uint2 *)at, 0, 0);
+    for (;;) {
+        const char16 c = as_char16(d);
+        short8 up, down;
+        uint bits;
+        __asm__("vpmaddubsw %2, %1, %0" : "=x"(up) : "x"(ones), "x"(c > zero ? c : zero));
+        __asm__("vpmaddubsw %2, %1, %0" : "=x"(down) : "x"(ones), "x"(c < zero ? c : zero));
+        up += __builtin_shufflevector(up, none, 8, 8, 0, 1, 2, 3, 4, 5);
+        down += __builtin_shufflevector(down, none, 8, 8, 0, 1, 2, 3, 4, 5);
+        up += __builtin_shufflevector(up, none, 8, 8, 8, 8, 0, 1, 2, 3);
+        down += __builtin_shufflevector(down, none, 8, 8, 8, 8, 0, 1, 2, 3);
+        const short8 over = up > room || down < (short)-room;
+        __asm__("vpmovmskb %1, %0" : "=r"(bits) : "x"(over));
+        if (!bits) break;
+        if (steps == most) return most + 1;
+        const int g = (31 - (int)clz(bits & -bits)) / 4;
+        const uint whole = ((const uint *)&d)[g], kept = fits_alone(whole, room) ? 0 : half_of(whole);
+        extra[steps++ * ROWS] = (int2)(group + g, (int)less(whole, kept));
+        d = (uint4)(0, 1, 2, 3) == (uint)g ? (uint4)(kept) : d;
+    }
+    if (fold == 4)
+        *(ROW_SPACE uint4 *)at = d;
+    else
+        *(ROW_SPACE uint2 *)at = d.lo;
+    return steps;
 }
 
 /* A bit for each of 32 codes in whose lane too much comes together, and whether that is more than s8 holds. d: they less
@@ -112,7 +157,13 @@ static int center_row(ROW_SPACE char *row, ROW_SPACE int2 *extra, int most, __gl
             over &= ~0u << 4 * at << (4 * fold - 1) << 1;
             if (fold == 1 && !(cut >> 4 * at & 15u)) {
                 if (steps == most) return most + 1;
-                halve((ROW_SPACE uint *)row + g, extra + steps++ * ROWS, g);
+                ROW_SPACE uint *const group = (ROW_SPACE uint *)row + g;
+                const uint whole = *group, kept = half_of(whole);
+                *group = kept;
+                extra[steps++ * ROWS] = (int2)(g, (int)less(whole, kept));
+            } else if (!(cut >> 4 * at & ((1u << (4 * fold - 1) << 1) - 1))) {
+                steps = settle_window(row, extra, steps, most, g, fold, (short)room);
+                if (steps > most) return steps;
             } else {
                 steps = settle(row, extra, steps, most, codes, k, g, fold, center, room);
                 if (steps > most) return steps;
