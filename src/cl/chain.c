@@ -116,7 +116,7 @@ static void clear(chain *c)
 
 static vq_status compile(cl_program *out, const chain *c, int i, const char *hash)
 {
-    const char *const source = c->sources[i], *const options = i < c->count ? c->options[i] : "-cl-std=CL1.2";
+    const char *const source = c->sources[i], *const options = i < c->count ? c->options[i] : "-cl-std=CL1.2 -w";
     cl_int error;
     *out = clCreateProgramWithSource(c->dev->context, 1, (const char **)&source, NULL, &error);
     if (error != CL_SUCCESS) return vq_cl_fail(c->dev, error, "clCreateProgramWithSource of %s", c->name);

@@ -194,11 +194,12 @@ bool vq_program_compiles(vq_device *dev, const char *file, const char *options, 
 }
 
 /* A row's options may ask for a later OpenCL C. Codes are rint(x / scale): a division that is off by a bit moves values
- * that lie on a rounding boundary. */
+ * that lie on a rounding boundary. Without -w, PoCL's compiler counts its warnings on stderr: with AVX2 alone one for
+ * every vector of 512 bits that a function takes. Lint reads the kernels' warnings. */
 vq_status vq_program_options(char **out, const vq_device *dev, const vq_variant *v, const char *options)
 {
     const bool later = v->options && strstr(v->options, "-cl-std=");
-    return vq_format(out, "%s%s -DVQ_P0=%d -DVQ_P1=%d -DVQ_P2=%d -DVQ_P3=%d%s%s%s%s", later ? "" : "-cl-std=CL1.2",
+    return vq_format(out, "%s%s -w -DVQ_P0=%d -DVQ_P1=%d -DVQ_P2=%d -DVQ_P3=%d%s%s%s%s", later ? "" : "-cl-std=CL1.2",
                      dev->exact_division ? " -cl-fp32-correctly-rounded-divide-sqrt" : "", v->p[0], v->p[1], v->p[2],
                      v->p[3], v->options && *v->options ? " " : "", v->options ? v->options : "",
                      options && *options ? " " : "", options ? options : "");
