@@ -105,6 +105,9 @@ static void put_row(const gemm_shape *s, const intv *r, __global result_t *out)
 #define INDEX_ROWS
 #include "lookup_bytes.h"
 
+/* Where pack_words has column j. */
+#define PACKED_LANE(j) (((j) & 3) | ((j) & 4) << 1 | ((j) & 8) >> 1)
+
 /* Where a row's entries are in the table, in the order of pack_words. */
 static ushort16 index_row(const gemm_shape *s, const intv *r)
 {
@@ -117,14 +120,14 @@ static void put_entries(const gemm_shape *s, const ushort16 *indices, __global r
 #if C_PLANES == 2
 #pragma unroll
     for (int j = 0; j < PANEL; j++) {
-        const ushort pair = ((__global const ushort *)table)[index[(j & 3) | (j & 4) << 1 | (j & 8) >> 1]];
+        const ushort pair = ((__global const ushort *)table)[index[PACKED_LANE(j)]];
         out[j] = (uchar)pair;
         out[j + s->c_plane] = (uchar)(pair >> 8);
     }
 #else
     uchar16 codes;
 #pragma unroll
-    for (int j = 0; j < PANEL; j++) codes[j] = table[index[(j & 3) | (j & 4) << 1 | (j & 8) >> 1]];
+    for (int j = 0; j < PANEL; j++) codes[j] = table[index[PACKED_LANE(j)]];
     ((__global unaligned_half *)out)->v = as_uint4(codes);
 #endif
 }
@@ -303,7 +306,7 @@ static void put_end(const gemm_shape *s, const waiting *t, __global result_t *c,
 #endif
 }
 
-#ifdef INDEX_ROWS
+#if defined(INDEX_ROWS) && !USE_BUCKETS
 /* The same for a whole tile: entries that are looked up right behind their indices would wait for them. */
 static void put_rest(const gemm_shape *s, const waiting *t, __global const uchar *table, __global result_t *c,
                      const intv *sums)
